@@ -1,0 +1,33 @@
+"""Every exception of the worker. Its message is one line that says what, where and how to mend it."""
+
+from __future__ import annotations
+
+
+class TaskrigError(Exception):
+    """An error with one clear line for the person who started the program."""
+
+    exit_code = 1
+
+
+class UsageError(TaskrigError):
+    """Flags, configuration, handlers, ports or keys that cannot work as given."""
+
+    exit_code = 2
+
+
+class BrokerUnavailable(TaskrigError):
+    """Redis is out of reach, still loading, or refuses us; the message says which."""
+
+    exit_code = 3
+
+
+class BrokerRefused(BrokerUnavailable):
+    """Redis answers and says no (password, database number, rights): waiting does not mend it."""
+
+
+class BrokerBroken(BrokerUnavailable):
+    """A command failed on a live server (a key of the wrong type, a script error)."""
+
+
+class Reject(Exception):
+    """Raised by a handler: this task can never succeed; keep it as a dead letter."""

@@ -1,0 +1,105 @@
+"""The Redis data model: every key, its type, what it holds. Only this module spells a key.
+
+`P` is the queue's key itself when it has a non-empty Cluster hash tag of its own, else the key
+in braces. All our keys are `P:<name>`, so that they share the queue's slot in a Cluster.
+Source of the hash-tag rule: Redis Cluster specification, "Hash tags".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FORMAT_VERSION = 1  # of all this; a worker refuses a newer one and reads one older
+
+
+def prefix(queue: str) -> str:
+    """The prefix `P` of every key that belongs to `queue`.
+
+    Raises:
+        ValueError: the key is empty.
+    """
+    if not queue:
+        raise ValueError("the queue's key must not be empty")
+    start = queue.find("{")
+    if start >= 0:
+        end = queue.find("}", start + 1)
+        if end > start + 1:
+            return queue
+    return "{" + queue + "}"
+
+
+def same_slot(queue: str) -> bool:
+    """Whether `queue` and our keys are sure to share a Cluster slot (a stray `}` breaks it)."""
+    return prefix(queue) == queue or "}" not in queue
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Every key of one queue. **Public** ones keep their names for ever.
+
+    queue      LIST    what producers LPUSH to                                     (public)
+    inflight   HASH    tag -> the raw item as pushed; HLEN is the number in flight (public)
+    meta       HASH    tag -> "deliveries:attempts", only when not both are 0
+    workers    ZSET    worker id -> lease deadline, ms of Redis TIME
+    about      HASH    worker id -> JSON description of a worker
+    control    HASH    worker id -> "drain"
+    arrivals   LIST    where the blocking move lands; shared by all workers
+    redeliver  LIST    "tag:deliveries:attempt|raw" of dead workers and retries
+    delayed    ZSET    the same entries, by due time in ms
+    dead       STREAM  dead letters                                                (public)
+    dead_index LIST    "id bytes" of the invalid items among the dead letters
+    stats      HASH    running totals                                              (public)
+    paused     STRING  present = claim nothing                                     (public)
+    alone      STRING  worker id that makes room for a task on its last delivery
+    reclaiming STRING  worker id that scans in flight now
+    version    STRING  format of all this
+    """
+
+    queue: str
+    inflight: str
+    meta: str
+    workers: str
+    about: str
+    control: str
+    arrivals: str
+    redeliver: str
+    delayed: str
+    dead: str
+    dead_index: str
+    stats: str
+    paused: str
+    alone: str
+    reclaiming: str
+    version: str
+
+    @classmethod
+    def of(cls, queue: str) -> Keys:
+        """The keys of `queue`; raises ValueError when it is empty."""
+        p = prefix(queue)
+        names = [name for name in cls.__dataclass_fields__ if name != "queue"]
+        return cls(queue=queue, **{name: f"{p}:{name}" for name in names})
+
+    def run(self, run_id: str) -> str:
+        """LIST of the completion records of one run (expires after an hour)."""
+        return f"{prefix(self.queue)}:run:{run_id}"
+
+
+# What each key must be where it exists; checked at start.
+EXPECTED_TYPES = {
+    "queue": "list",
+    "inflight": "hash",
+    "meta": "hash",
+    "workers": "zset",
+    "about": "hash",
+    "control": "hash",
+    "arrivals": "list",
+    "redeliver": "list",
+    "delayed": "zset",
+    "dead": "stream",
+    "dead_index": "list",
+    "stats": "hash",
+    "paused": "string",
+    "alone": "string",
+    "reclaiming": "string",
+    "version": "string",
+}
