@@ -1,0 +1,63 @@
+"""Fixtures that every test may use: a real Redis, and servers of a test's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support import redis_for_tests
+from tests.support.servers import RedisServer
+
+
+def pytest_report_header() -> str:
+    """Say on the run's first lines which Redis it uses."""
+    return f"redis: {redis_for_tests.choose().said}"
+
+
+def _xdist_index() -> int:
+    name = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+    return int(name.removeprefix("gw"))
+
+
+@pytest.fixture(scope="session")
+def session_redis_url() -> Iterator[str]:
+    """The URL of the session's server; started when the first test asks for it."""
+    with redis_for_tests.started(_xdist_index()) as url:
+        yield url
+
+
+@pytest.fixture
+def redis_url(session_redis_url: str) -> str:
+    """The URL of an empty database, flushed for this test."""
+    with redis.Redis.from_url(session_redis_url) as client:
+        client.flushdb()
+    return session_redis_url
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+    """A synchronous client of this test's database; replies are bytes."""
+    with redis.Redis.from_url(redis_url, decode_responses=False) as client:
+        yield client
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
+    """Make servers of this test's own, started: `server()`, `server(password=...)`.
+
+    Takes the arguments of RedisServer but the folder; all are ended when the test is over.
+    """
+    made: list[RedisServer] = []
+
+    def start(**options: object) -> RedisServer:
+        one = RedisServer(tmp_path / f"redis-{len(made)}", **options)  # type: ignore[arg-type]
+        made.append(one)
+        return one.start()
+
+    yield start
+    for one in made:
+        one.close()

@@ -1,0 +1,1 @@
+"""What the tests speak with: a real Redis, waiting, a world of workers and producers."""
