@@ -1,0 +1,284 @@
+"""The worker's one HTTP port: /metrics, /livez, /readyz, /status and an index.
+
+Runs on threads of its own, so that it answers while a handler blocks the event loop. It asks
+callables for what it shows, knows nothing of Redis, and cannot be held up by its clients: every
+connection carries one request, has a deadline, and makes room when too many are open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gzip
+import json
+import logging
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from worker.errors import UsageError
+
+log = logging.getLogger("worker.http")
+
+_READ_OR_SEND_TIMEOUT_S = 5.0  # a client that is silent for this long is gone
+_CONNECTION_MAX_S = 15.0  # longer than any honest scrape; swept when others come
+_MAX_CONNECTIONS = 64  # beyond it the oldest is closed: probes and scrapers need a handful
+_MAX_THREADS = 2 * _MAX_CONNECTIONS  # beyond it new connections are refused
+_STOP_WITHIN_S = 0.1  # how often the accepting thread looks whether it is to end
+_GZIP_FROM_BYTES = 1024  # below this a packet is a packet
+
+_SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_TEXT = "text/plain; charset=utf-8"
+_INDEX = (
+    b'<!doctype html><html lang="en"><title>Taskrig worker</title><h1>Taskrig worker</h1><ul>'
+    b'<li><a href="/metrics">/metrics</a> for Prometheus'
+    b'<li><a href="/livez">/livez</a> whether its loops are alive'
+    b'<li><a href="/readyz">/readyz</a> whether it takes tasks'
+    b'<li><a href="/status">/status</a> what it does now, as JSON</ul></html>\n'
+)
+
+Probe = Callable[[], tuple[bool, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    metrics: Callable[[str], tuple[bytes, str]]
+    live: Probe
+    ready: Probe
+    status: Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    body: bytes
+    content_type: str = _TEXT
+    code: HTTPStatus = HTTPStatus.OK
+
+
+class HttpServer:
+    """Serves the worker's pages on one address from `start` to `close`.
+
+    Args:
+        host: address or name to listen on; IPv6 works.
+        port: 0 picks a free one; `port` tells which.
+        metrics: takes the request's Accept header; returns the page and its content type.
+        live: whether the worker's loops are alive, and a line that says why not.
+        ready: whether it takes tasks, and a line that says why not.
+        status: what the worker does now; must be quick and serve from memory, as the others.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        metrics: Callable[[str], tuple[bytes, str]],
+        live: Probe,
+        ready: Probe,
+        status: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._sources = _Sources(metrics, live, ready, status)
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; before `start`, the one that was asked for."""
+        return self._server.server_address[1] if self._server else self._port
+
+    def start(self) -> None:
+        """Bind and answer from now on.
+
+        Raises:
+            UsageError: the port is taken, privileged or impossible, or the host is unknown.
+        """
+        try:
+            self._server = _Server(self._host, self._port, self._sources)
+        except (OSError, OverflowError) as error:
+            raise UsageError(_cannot_listen(self._host, self._port, error)) from None
+        self._thread = threading.Thread(
+            target=self._server.serve_forever,
+            args=(_STOP_WITHIN_S,),
+            name="taskrig-http",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening and drop all connections; may be called again, never hangs."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.shutdown()
+        server.server_close()
+        server.drop_all()
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    daemon_threads = True
+    block_on_close = False  # closing must not wait for clients
+    allow_reuse_address = True  # a restart may take its port back at once
+    request_queue_size = 128
+
+    def __init__(self, host: str, port: int, sources: _Sources) -> None:
+        if not 0 <= port <= 65535:
+            raise OverflowError(port)  # getaddrinfo would wrap it round
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        self.address_family, _, _, _, address = found[0]
+        self.sources = sources
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, float] = {}  # connection -> monotonic time it came
+        super().__init__(address, _Handler)  # type: ignore[arg-type]
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6 and self.server_address[0] == "::":
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # IPv4 too
+        super().server_bind()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Make room for a new connection: drop the overdue ones, then the oldest."""
+        now = time.monotonic()
+        with self._lock:
+            if len(self._open) >= _MAX_THREADS:
+                return False
+            waiting = [(at, conn) for conn, at in self._open.items() if at > 0]
+            overdue = [conn for at, conn in waiting if now - at > _CONNECTION_MAX_S]
+            if len(waiting) - len(overdue) >= _MAX_CONNECTIONS:
+                overdue.append(min(waiting, key=lambda one: one[0])[1])
+            for conn in overdue:
+                self._open[conn] = 0  # dropped; its thread ends and takes it out
+                _drop(conn)
+            self._open[request] = now
+        return True
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def drop_all(self) -> None:
+        with self._lock:
+            for conn in self._open:
+                _drop(conn)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.debug("a connection ended early", exc_info=True)  # clients come and go
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    timeout = _READ_OR_SEND_TIMEOUT_S
+    server_version = "taskrig"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        try:
+            answer = self._answer(path)
+        except Exception:  # one broken source must not take the other pages down
+            log.warning("GET %r failed", path[:100], exc_info=True)
+            answer = _Answer(b"internal error; see the worker's log\n", code=_BROKEN)
+        self._send(answer, may_gzip=path == "/metrics")
+
+    do_HEAD = do_GET
+
+    def _refuse(self) -> None:
+        self._send(_Answer(b"only GET and HEAD\n", code=HTTPStatus.METHOD_NOT_ALLOWED))
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
+
+    def _answer(self, path: str) -> _Answer:
+        sources = self.server.sources
+        if path == "/metrics":
+            return _Answer(*sources.metrics(self.headers.get("Accept", "")))
+        if path == "/livez":
+            return _probe(sources.live)
+        if path == "/readyz":
+            return _probe(sources.ready)
+        if path == "/status":
+            body = json.dumps(sources.status(), default=str).encode() + b"\n"
+            return _Answer(body, "application/json")
+        if path == "/":
+            return _Answer(_INDEX, "text/html; charset=utf-8")
+        known = b"no such page; try /metrics /livez /readyz /status\n"
+        return _Answer(known, code=HTTPStatus.NOT_FOUND)
+
+    def _send(self, answer: _Answer, *, may_gzip: bool = False) -> None:
+        body = answer.body
+        self.send_response(answer.code)
+        self.send_header("Content-Type", answer.content_type)
+        if may_gzip:
+            self.send_header("Vary", "Accept-Encoding")
+            if len(body) >= _GZIP_FROM_BYTES and _accepts_gzip(self.headers):
+                body = gzip.compress(body, compresslevel=1)
+                self.send_header("Content-Encoding", "gzip")
+        if answer.code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def end_headers(self) -> None:
+        for name, value in _SECURITY_HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        log.debug("%s %r", self.address_string(), format % args)
+
+
+_BROKEN = HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _probe(probe: Probe) -> _Answer:
+    good, line = probe()
+    code = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+    return _Answer(line.encode() + b"\n", code=code)
+
+
+def _accepts_gzip(headers: Any) -> bool:
+    for part in headers.get("Accept-Encoding", "").split(","):
+        name, _, quality = part.replace(" ", "").lower().partition(";")
+        if name == "gzip":
+            return quality not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
+
+
+def _drop(conn: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the client was faster
+        conn.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads or sends
+
+
+def _cannot_listen(host: str, port: int, error: Exception) -> str:
+    mend = "choose another with http.port in the config, or --set http.port=0 for any free one"
+    if isinstance(error, socket.gaierror | UnicodeError):
+        why, mend = f"cannot resolve {host!r}", "give http.host an address of this machine"
+    elif isinstance(error, OverflowError):
+        why = "a port is a number from 0 to 65535"
+    elif isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        why = "the port is taken"
+    elif isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM):
+        why = "no permission (ports below 1024 are privileged)"
+    elif isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
+        why, mend = "not an address of this machine", "set http.host, for example 127.0.0.1"
+    else:
+        why = str(error)
+    shown = f"[{host}]" if ":" in host else host
+    return f"http: cannot listen on {shown}:{port}: {why}; {mend}"
