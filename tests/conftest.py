@@ -11,6 +11,7 @@ import redis
 
 from tests.support import redis_for_tests
 from tests.support.servers import RedisServer
+from tests.support.world import World
 
 
 def pytest_report_header() -> str:
@@ -59,5 +60,27 @@ def server(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
         return one.start()
 
     yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def world(redis_url: str, tmp_path: Path) -> Iterator[World]:
+    """A queue on the session's Redis, with workers as real processes."""
+    one = World(redis_url, tmp_path)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def world_on(tmp_path: Path) -> Iterator[Callable[[str], World]]:
+    """Make a world on a server of the test's own: `world_on(server().url)`."""
+    made: list[World] = []
+
+    def on(url: str) -> World:
+        made.append(World(url, tmp_path))
+        return made[-1]
+
+    yield on
     for one in made:
         one.close()
