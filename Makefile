@@ -1,0 +1,81 @@
+# Taskrig: `make` lists what there is. Needs Python 3.11 or newer; everything else is installed in .venv.
+# A variable may follow any target: make demo MAX_CONCURRENT=10
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV ?= .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# The first Python that is new enough, unless PYTHON= names one.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+flag = $(if $($(2)),--$(1) '$($(2))')
+LOCAL = $(PY) -m deploy.local
+WHERE = $(call flag,how,HOW) $(call flag,redis-port,REDIS_PORT) $(call flag,port,PORT) \
+  $(call flag,workers,WORKERS) $(call flag,max-concurrent,MAX_CONCURRENT) $(call flag,profiles,PROFILES)
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(READY) ## Start Redis and a worker, push seven tasks, report (MAX_CONCURRENT=1 MIX=fast=3,medium=2)
+	@$(LOCAL) demo $(WHERE) $(call flag,mix,MIX)
+
+.PHONY: up
+up: $(READY) ## Start Redis and workers (WORKERS=3 MAX_CONCURRENT=5 PORT=9464 REDIS_PORT=6379 HOW=compose|native)
+	@$(LOCAL) up $(WHERE)
+
+.PHONY: down
+down: $(READY) ## Stop what up or demo started; waiting tasks stay
+	@$(LOCAL) down
+
+.PHONY: ps
+ps: $(READY) ## Show what runs
+	@$(LOCAL) ps
+
+.PHONY: logs
+logs: $(READY) ## Follow the logs of what runs (Ctrl-C ends it)
+	@$(LOCAL) logs
+
+.PHONY: load
+load: $(READY) ## Push a mix to the running queue, follow it, report (MIX=fast=3,medium=2,slow=2)
+	@$(LOCAL) load $(call flag,mix,MIX)
+
+.PHONY: test
+test: $(READY) ## Run all tests (ARGS='-k drain'; TEST_REDIS_URL=redis://... for a server of yours)
+	$(PY) -m pytest $(ARGS)
+
+.PHONY: test-all
+test-all: ## Run the unit tests on each Python 3.11, 3.12, 3.13 there is (ARGS=tests for more)
+	@deploy/checks/each-python $(or $(ARGS),tests/unit)
+
+.PHONY: check
+check: $(READY) ## Check style, types, layers, configuration, Dockerfile, Compose file and scripts
+	@deploy/checks/all $(PY)
+
+.PHONY: lock
+lock: $(READY) ## Remake requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
+	@deploy/checks/lock $(VENV)/bin/uv $(if $(UPGRADE),--upgrade)
+
+.PHONY: clean
+clean: ## Stop everything and delete the queue's data, .venv and caches
+	@if [ -x $(PY) ]; then $(LOCAL) clean; fi
+	rm -rf $(VENV) .venv-* .run .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment: made once, and again when a lock has changed. The stamp is written last.
+$(READY): requirements/dev.txt pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+	  echo "taskrig needs Python 3.11 or newer, and none is on the PATH: install one, or name it with PYTHON=/path/to/python3" >&2; exit 2; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "taskrig needs Python 3.11 or newer; $(PYTHON) is not: name another with PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
+	@echo "installing into $(VENV) (about 20 s)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PY) -m pip install -qq --require-hashes -r requirements/dev.txt
+	@$(PY) -m pip install -qq --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
