@@ -1,0 +1,167 @@
+"""With a Docker engine: the Compose file beside this folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+from deploy.local import ports
+from deploy.local.processes import CannotStart
+from deploy.local.state import ROOT, RUN, Settings, State
+
+FILE = ROOT / "deploy" / "compose.yaml"
+UP_WAIT_S = 120
+BUILD_S = 900.0
+
+
+class NoImages(Exception):
+    """The engine answers, but an image can be neither pulled nor built; the message says why."""
+
+
+def unusable() -> str:
+    """Why Compose cannot be used here; empty when it can."""
+    if shutil.which("docker") is None:
+        return "there is no docker command"
+    answered = _quietly("docker", "version", "--format", "{{.Server.Version}}")
+    if answered.returncode != 0:
+        return "no Docker engine answers"
+    if _quietly("docker", "compose", "version").returncode != 0:
+        return "docker has no compose plugin (version 2 or newer)"
+    return ""
+
+
+def up(settings: Settings, state: State, say: Callable[[str], None]) -> None:
+    """Build and pull, then start and wait until all are healthy.
+
+    Raises:
+        NoImages: no registry and no image here.
+        CannotStart: Redis's port is taken, or a container does not become healthy.
+    """
+    env = _environment(settings)
+    if not _containers(settings.profiles):
+        ports.require_free(settings.redis_port, purpose="Redis", variable="REDIS_PORT")
+    say("Docker engine: building the worker's image (the first time takes a minute)")
+    for step in (["pull", "--ignore-buildable", "--policy", "missing"], ["build"]):
+        done = _compose(settings.profiles, *step, env=env, timeout_s=BUILD_S)
+        if done.returncode != 0:
+            raise NoImages(_last_line(done))
+    state.how, state.redis_port, state.server = "compose", settings.redis_port, "Compose"
+    state.save()
+    scale = ["--scale", f"worker={settings.workers}"]
+    waiting = ["up", "--detach", "--wait", "--wait-timeout", str(UP_WAIT_S), *scale]
+    done = _compose(settings.profiles, *waiting, env=env, timeout_s=UP_WAIT_S + 60.0)
+    if done.returncode != 0:
+        raise CannotStart(
+            f"Compose could not start everything: {_last_line(done)} "
+            f"(make ps and make logs show more; all of it is in .run/compose.log)"
+        )
+    say(f"started with Compose: Redis on 127.0.0.1:{settings.redis_port}")
+    for container in _containers(settings.profiles):
+        for line in _addresses(container):
+            say(line)
+
+
+def down(*, volumes: bool = False) -> None:
+    """Stop and remove the containers; the volumes only when asked.
+
+    Raises:
+        CannotStart: the engine refused.
+    """
+    extra = ["--volumes"] if volumes else []
+    done = _compose(("*",), "down", "--remove-orphans", *extra, timeout_s=180.0)
+    if done.returncode != 0:
+        raise CannotStart(f"docker compose down failed: {_last_line(done)}")
+
+
+def ps() -> None:
+    """Show the containers as Compose lists them."""
+    subprocess.run([*_command(("*",)), "ps", "--all"], cwd=ROOT, check=False)
+
+
+def follow_logs() -> int:
+    """Show the containers' logs as they come, until Ctrl-C."""
+    return subprocess.run([*_command(("*",)), "logs", "--follow"], cwd=ROOT, check=False).returncode
+
+
+def _command(profiles: tuple[str, ...]) -> list[str]:
+    chosen = [word for profile in profiles for word in ("--profile", profile)]
+    return ["docker", "compose", "--file", str(FILE), *chosen]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {
+        **os.environ,
+        **settings.worker_settings(),
+        "REDIS_PORT": str(settings.redis_port),
+        "PORT": str(settings.port),
+        "LAST_PORT": str(settings.port + 99),
+        "CA_BUNDLE": _ca_bundle(),
+    }
+
+
+def _ca_bundle() -> str:
+    """The certificates that pip trusts here, where they were set: the build needs the same."""
+    named = (os.environ.get(name) for name in ("CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE"))
+    return next((path for path in named if path and os.path.isfile(path)), os.devnull)
+
+
+def _compose(
+    profiles: tuple[str, ...], *words: str, env: dict[str, str] | None = None, timeout_s: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a Compose command; what it says goes to `.run/compose.log`."""
+    command = [*_command(profiles), *words]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, f"no end within {timeout_s:g} s", "")
+    RUN.mkdir(exist_ok=True)
+    with (RUN / "compose.log").open("a") as log:
+        log.write(f"$ {' '.join(command)}\n{done.stdout}\n")
+    return done
+
+
+def _containers(profiles: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The project's running containers, a JSON object each (one a line since Compose 2.21)."""
+    said = _compose(profiles, "ps", "--format", "json", timeout_s=30.0).stdout
+    lines = [line for line in said.splitlines() if line.startswith("{")]
+    return [json.loads(line) for line in lines]
+
+
+def _addresses(container: dict[str, Any]) -> list[str]:
+    """A line for each HTTP address of a container that is published here."""
+    paths = {"worker": "/metrics"}
+    if container.get("Service") == "redis":
+        return []
+    return [
+        f"{container['Name']}: http://127.0.0.1:{published['PublishedPort']}"
+        f"{paths.get(str(container.get('Service')), '/')}"
+        for published in container.get("Publishers") or []
+        if published.get("PublishedPort")
+    ]
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return lines[-1] if lines else f"exit {done.returncode} without a word"
+
+
+def _quietly(*command: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", "")
