@@ -1,0 +1,46 @@
+"""config.yaml, the environment and flags as one typed, frozen `Config`.
+
+The names below are imported when first asked for: `worker healthcheck` reads two settings
+without pydantic, which alone takes longer to import than the check itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worker.config.load import load_config
+    from worker.config.model import (
+        Config,
+        DeadLettersConfig,
+        HttpConfig,
+        LogConfig,
+        QueueConfig,
+        RedisConfig,
+        TaskConfig,
+        WorkerConfig,
+    )
+
+__all__ = [
+    "Config",
+    "DeadLettersConfig",
+    "HttpConfig",
+    "LogConfig",
+    "QueueConfig",
+    "RedisConfig",
+    "TaskConfig",
+    "WorkerConfig",
+    "load_config",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "load_config":
+        from worker.config.load import load_config
+
+        return load_config
+    if name in __all__:
+        from worker.config import model
+
+        return getattr(model, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,74 @@
+"""Checks of single texts: each returns the text, or raises with one line on what would be right."""
+
+from __future__ import annotations
+
+import keyword
+import re
+
+from worker.config.readings import wrong
+from worker.config.redis_url import BadUrl, checked
+
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
+
+
+def redis_url(text: str) -> str:
+    """A Redis URL."""
+    try:
+        return checked(text)
+    except BadUrl as error:
+        raise wrong(str(error)) from None
+
+
+def queue_key(text: str) -> str:
+    """The key of a list: any text that can be sent to Redis."""
+    if any(0xD800 <= ord(c) <= 0xDFFF for c in text):
+        raise wrong("must be text that UTF-8 can hold")
+    return text
+
+
+def host(text: str) -> str:
+    """A host name or an address to listen on, without port."""
+    if any(c.isspace() or not c.isprintable() for c in text) or "/" in text:
+        raise wrong("must be a host name or an address, such as 127.0.0.1")
+    if text.count(":") == 1:
+        raise wrong("must be a host without port; the port is http.port")
+    return text
+
+
+def host_port(text: str) -> str:
+    """host:port of a Sentinel."""
+    name, colon, port = text.rpartition(":")
+    good = colon and name and re.fullmatch(r"[0-9]{1,5}", port, re.ASCII)
+    if not good or not 1 <= int(port) <= 65535 or "/" in name or "@" in name or " " in name:
+        raise wrong("must be host:port, such as sentinel-1:26379")
+    return text
+
+
+def handler(text: str) -> str:
+    """A module or package with handlers, or one function of a module."""
+    module, colon, function = text.partition(":")
+    names = module.split(".") + ([function] if colon else [])
+    if all(name.isidentifier() and not keyword.iskeyword(name) for name in names):
+        return text
+    if "/" in text or text.endswith(".py"):
+        raise wrong("must be a module's name with dots (mypkg.tasks), not the path of a file")
+    raise wrong("must be a module (mypkg.tasks) or one function (mypkg.tasks:async_handle)")
+
+
+def task_type(text: str) -> str:
+    """The type of a task: at most 256 bytes."""
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError:
+        raise wrong("must be text that UTF-8 can hold") from None
+    if length > 256:
+        raise wrong("a task type has at most 256 bytes")
+    return text
+
+
+def task_lines(text: str) -> str:
+    """Which tasks have lines in the log."""
+    match = _PERCENT.fullmatch(text)
+    if text in ("all", "failures", "none") or (match and float(match[1]) <= 100):
+        return text
+    raise wrong("must be all, failures, none or a share such as 1%")

@@ -1,0 +1,100 @@
+"""Where settings come from besides the file: the environment, flags and --set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from worker.config.raw import Layer, Path, Place, Problem, Text, dotted, merged, setting_path
+
+ENV_PREFIX = "TASKRIG_"
+
+# Settings that have a flag of their own; any other can be given with --set.
+FLAGS = {
+    "redis.url": "--redis-url",
+    "queue.key": "--redis-key",
+    "worker.interval": "--interval",
+    "worker.max_tasks": "--max-tasks",
+    "worker.max_concurrent": "--max-concurrent",
+    "log.level": "--log-level",
+    "log.format": "--log-format",
+}
+
+_SETTING = re.compile(r"[A-Za-z_]\w*(\..+)?", re.DOTALL)
+
+
+def env_name(path: Path) -> str:
+    """The environment variable of a setting: TASKRIG_WORKER__MAX_CONCURRENT."""
+    return ENV_PREFIX + "__".join(str(key).upper() for key in path)
+
+
+def env_layer(env: Mapping[str, str]) -> Layer:
+    """Settings of the environment: TASKRIG_<SECTION>__<KEY>, and TASKRIG_HANDLERS.
+
+    Other TASKRIG_ names are not ours to judge: Kubernetes makes TASKRIG_SERVICE_HOST and such
+    for a Service of that name.
+    """
+    layer = Layer()
+    for name in sorted(env):
+        rest = name.removeprefix(ENV_PREFIX)
+        if rest == name or not ("__" in rest or rest == "HANDLERS"):
+            continue
+        path = tuple(rest.lower().split("__"))
+        if path[0] == "tasks" and len(path) > 3:
+            path = ("tasks", "__".join(path[1:-1]), path[-1])
+        layer.put(path, Text(env[name]), Place(name, f"environment {name}", env[name], path))
+    return layer
+
+
+def flag_layer(overrides: Mapping[str, Any]) -> Layer:
+    """Settings of flags, by dotted name; text takes the type its setting wants."""
+    layer = Layer()
+    for name, value in overrides.items():
+        path = setting_path(name)
+        flag = FLAGS.get(name) or "--" + "-".join(str(key).replace("_", "-") for key in path)
+        text = str(value) if isinstance(value, str | int | float) else None
+        typed = Text(value) if isinstance(value, str) else _plain(value)
+        layer.put(path, typed, Place(flag, f"flag {flag}", text, path))
+    return layer
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def set_layer(sets: Sequence[str]) -> tuple[Layer, list[Problem]]:
+    """Settings of `--set a.b=c`, the value parsed as YAML; a later one wins."""
+    result, problems = Layer(), []
+    for item in sets:
+        name, equals, text = item.partition("=")
+        if not equals or not _SETTING.fullmatch(name.strip()):
+            problems.append(
+                Problem("--set", "expected NAME=VALUE, such as --set worker.max_concurrent=10")
+            )
+            continue
+        layer, found = _one_set(setting_path(name.strip()), text)
+        result = merged(result, layer)
+        problems += found
+    return result, problems
+
+
+def _one_set(path: Path, text: str) -> tuple[Layer, list[Problem]]:
+    from worker.config.document import Reader  # needs PyYAML, which a health check does not
+
+    flag = f"--set {dotted(path)}"
+
+    def place_of(_line: int, _column: int, _path: Path, written: str | None) -> Place:
+        return Place(flag, f"flag {flag}", written, path)
+
+    reader = Reader(place_of, None)
+    node = reader.compose(text)
+    if reader.problems:
+        return Layer(), reader.problems
+    written = text.strip() if node is None or node.id == "scalar" else None
+    layer = Layer()
+    layer.put(path, None, place_of(1, 1, path, written))
+    if node is not None:
+        layer.put(path, reader.value(node, path), layer.places[path])
+        layer.places |= reader.layer.places
+    return layer, reader.problems
