@@ -1,1 +1,0 @@
-"""Handlers that come with Taskrig; put yours here, or in a package that config.yaml names."""

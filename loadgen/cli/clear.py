@@ -1,0 +1,89 @@
+"""Drop the tasks that wait on the queue (asks first, or --yes)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from loadgen.cli import options
+from loadgen.cli.console import remark
+from loadgen.cli.live import run_loop
+from loadgen.connection import clear_errors, connected
+from worker.config import Config
+from worker.errors import UsageError
+from worker.keys import Keys
+
+EXAMPLE = "loadgen clear --yes"
+SLICE = 10_000  # entries dropped at a time, so that Redis is never held long
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `loadgen clear`."""
+    options.add_common(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(args: argparse.Namespace) -> int:
+    """`loadgen clear`: waiting tasks only; what runs, and dead letters, stay."""
+    config = options.read_config(args)
+    waiting = run_loop(_count(config))
+    if not waiting:
+        print(f"nothing waits on {config.queue.key!r}")
+        return 0
+    if not args.yes and not _agreed(config.queue.key, waiting):
+        remark("nothing was dropped")
+        return 1
+    dropped = run_loop(_drop(config))
+    print(f"dropped {dropped:,} waiting tasks from {config.queue.key!r}")
+    return 0
+
+
+def _agreed(key: str, waiting: int) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{waiting:,} tasks wait on {key!r}: no terminal to ask; add --yes")
+    answer = input(f"drop {waiting:,} waiting tasks from {key!r}? [y/N] ")
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _waiting_keys(config: Config) -> list[tuple[str, str]]:
+    keys = Keys.of(config.queue.key)
+    return [
+        (keys.queue, "list"),
+        (keys.arrivals, "list"),
+        (keys.redeliver, "list"),
+        (keys.delayed, "zset"),
+    ]
+
+
+async def _count(config: Config) -> int:
+    async with connected(config) as client:
+        with clear_errors(config):
+            return sum([await _length(client, *one) for one in _waiting_keys(config)])
+
+
+async def _length(client: Any, key: str, kind: str) -> int:
+    return int(await (client.llen(key) if kind == "list" else client.zcard(key)))
+
+
+async def _drop(config: Config) -> int:
+    """Drop in slices, counting what each slice really removed; stops at what came meanwhile."""
+    dropped = 0
+    async with connected(config) as client:
+        with clear_errors(config):
+            for key, kind in _waiting_keys(config):
+                left = await _length(client, key, kind)
+                while left > 0:
+                    part = min(SLICE, left)
+                    gone = await _take(client, key, kind, part)
+                    dropped += gone
+                    left -= part
+                    if gone < part:
+                        break
+    return dropped
+
+
+async def _take(client: Any, key: str, kind: str, count: int) -> int:
+    if kind == "list":
+        return len(await client.rpop(key, count) or ())
+    return len(await client.zpopmin(key, count))

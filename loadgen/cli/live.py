@@ -1,0 +1,196 @@
+"""Runs an experiment in front of a person: live view, plain lines, Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from loadgen.cli.console import live_console, remark
+from loadgen.experiment import Experiment, Stage
+from loadgen.ledger import Ledger
+from loadgen.quantity import show_rate, show_s
+from loadgen.result import Result
+from loadgen.stats import percentile, supported
+from loadgen.workload import Workload
+
+FRAMES_PER_S = 8
+RECENT = 2000  # tasks of each type that the live percentiles look back on
+NO_WORKER = "no live worker on {queue!r}: tasks wait until one starts (start one with: worker run)"
+
+T = TypeVar("T")
+
+
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+@contextlib.contextmanager
+def on_interrupt(call: Callable[[], None]) -> Any:
+    """Call `call` on SIGINT and SIGTERM instead of dying; for a running loop."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, call)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+async def conduct(
+    experiment: Experiment,
+    workload: Workload,
+    queue: str,
+    *,
+    follow: bool = True,
+    wait_on_interrupt: bool = False,
+    quiet: bool = False,
+) -> Result:
+    """Run it, show how it goes, and let Ctrl-C end it with a report."""
+
+    def interrupt() -> None:
+        experiment.interrupt(wait=wait_on_interrupt)
+        remark("interrupted: accounting for what was sent")
+
+    with on_interrupt(interrupt):
+        running = asyncio.create_task(experiment.run(follow=follow))
+        view = _View(experiment.stage, workload, queue)
+        show = _lines if not sys.stderr.isatty() else _live
+        if not quiet:
+            await show(view, running, experiment)
+        return await running
+
+
+async def _live(view: _View, running: asyncio.Task[Result], experiment: Experiment) -> None:
+    with Live(console=live_console(), auto_refresh=False, transient=True) as live:
+        while not running.done():
+            view.stage = experiment.stage
+            live.update(view.picture(), refresh=True)
+            await asyncio.wait([running], timeout=1 / FRAMES_PER_S)
+            view.warn_without_worker(live.console.print)
+
+
+async def _lines(view: _View, running: asyncio.Task[Result], experiment: Experiment) -> None:
+    """One plain line a second."""
+    while True:
+        await asyncio.wait([running], timeout=0.1)
+        view.stage = experiment.stage
+        view.warn_without_worker(remark)
+        if running.done():
+            return
+        await asyncio.wait([running], timeout=0.9)
+        if not running.done():
+            remark(view.line())
+
+
+class _View:
+    """Turns a stage into a line or a picture."""
+
+    def __init__(self, stage: Stage, workload: Workload, queue: str) -> None:
+        self.stage = stage
+        self._workload = workload
+        self._queue = queue
+        self._warned = False
+        self._recent: dict[int, deque[float]] = {}
+
+    def warn_without_worker(self, say: Callable[[str], None]) -> None:
+        """Say once, and at once, that nobody works on this queue."""
+        view = self.stage.view
+        if view is not None and not view.workers and not self._warned:
+            self._warned = True
+            say(NO_WORKER.format(queue=self._queue))
+
+    def line(self) -> str:
+        """Everything that matters, in one plain line."""
+        return "  ".join(f"{name} {text}" for name, text in self._facts())
+
+    def _facts(self) -> list[tuple[str, str]]:
+        stage, view, ledger = self.stage, self.stage.view, self.stage.ledger
+        if ledger is None or view is None:
+            return [("", stage.phase)]
+        self._take(ledger)
+        elapsed = stage.elapsed_s()
+        facts = [("t", f"{elapsed:.0f}s")]
+        if self._workload.profile:
+            facts.append(("offered", f"{self._workload.offered_by(elapsed):,.0f}"))
+        facts += [
+            ("sent", f"{ledger.sent_count:,}"),
+            ("done", f"{ledger.done:,}"),
+            ("waiting", f"{view.waiting:,}"),
+            ("in flight", f"{view.in_flight:,}"),
+            ("workers", f"{len(view.workers)}"),
+        ]
+        values = sorted(value for recent in self._recent.values() for value in recent)
+        if values:
+            facts.append(("e2e p50", show_s(percentile(values, 0.5))))
+        if supported(len(values), 0.99):
+            facts.append(("p99", show_s(percentile(values, 0.99))))
+        left = self._left_s(ledger, elapsed)
+        if left is not None:
+            facts.append(("left", show_s(left)))
+        return facts
+
+    def _take(self, ledger: Ledger) -> None:
+        fresh, ledger.fresh = ledger.fresh, []
+        for number in fresh[-RECENT:]:
+            recent = self._recent.setdefault(ledger.kind[number], deque(maxlen=RECENT))
+            value = ledger.settled[number] - ledger.intended[number]
+            if value == value:
+                recent.append(value)
+
+    def _left_s(self, ledger: Ledger, elapsed: float) -> float | None:
+        """Seconds to the end of the schedule, or until all is done at the pace so far."""
+        profile = self._workload.profile
+        if profile and elapsed < profile.length_s:
+            return profile.length_s - elapsed
+        if ledger.done and elapsed > 0.5:
+            return (ledger.sent_count - ledger.done) * elapsed / ledger.done
+        return None
+
+    def picture(self) -> RenderableType:
+        """The live view: a bar, the facts, percentiles per type."""
+        stage, ledger = self.stage, self.stage.ledger
+        facts = self._facts()
+        if ledger is None:
+            return Text(stage.phase)
+        total = max(self._workload.total, len(ledger), 1)
+        bar = Table.grid(padding=(0, 1))
+        share = f"{ledger.done:,} of {total:,.0f} done"
+        bar.add_row(
+            Text(stage.phase), ProgressBar(total=total, completed=ledger.done, width=40), share
+        )
+        line = Text("   ".join(f"{name} {text}" for name, text in facts))
+        pace = Text(f"done {show_rate(ledger.done / max(stage.elapsed_s(), 0.1))}")
+        return Group(bar, line, pace, self._per_type(ledger))
+
+    def _per_type(self, ledger: Ledger) -> Table:
+        table = Table(box=None, pad_edge=False)
+        for column in ("type", "recent", "e2e p50", "e2e p99"):
+            table.add_column(column, justify="left" if column == "type" else "right")
+        for kind, recent in sorted(self._recent.items())[:20]:
+            values = sorted(recent)
+            tail = show_s(percentile(values, 0.99)) if supported(len(values), 0.99) else "-"
+            table.add_row(
+                Text(ledger.types[kind][:40]),
+                f"{len(values)}",
+                show_s(percentile(values, 0.5)),
+                tail,
+            )
+        return table

@@ -1,0 +1,49 @@
+"""Push exactly this mix once, follow it to the end, report."""
+
+from __future__ import annotations
+
+import argparse
+
+from loadgen.cli import options, output
+from loadgen.cli.console import remark
+from loadgen.cli.live import conduct, run_loop
+from loadgen.experiment import Experiment
+from loadgen.workload import Workload
+
+EXAMPLE = "loadgen --mix fast=3,medium=2,slow=2"
+EPILOG = f"""example:
+  {EXAMPLE}
+      push exactly these seven tasks, smoothly interleaved in a fixed order, follow them, report
+"""
+
+
+def configure(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """The options of the bare command."""
+    options.add_mix(parser, required=required)
+    options.add_common(parser)
+    options.add_follow(parser)
+    output.add_output(parser)
+    parser.add_argument(
+        "--no-follow", action="store_true", help="only push; do not wait for the tasks"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """`loadgen --mix ...`"""
+    config = options.read_config(args)
+    mix = options.read_mix(args, config)
+    workload = Workload(mix=mix, seed=args.seed, drain_timeout_s=options.drain_timeout_s(args))
+    experiment = Experiment(config, workload, kind="mix")
+    queue = config.queue.key
+    remark(f"pushing {mix.total:,} tasks ({mix.text}) to {queue!r}")
+    result = run_loop(
+        conduct(
+            experiment, workload, queue, follow=not args.no_follow,
+            wait_on_interrupt=args.on_interrupt == "wait",
+        )
+    )  # fmt: skip
+    if args.no_follow and not args.json and not args.out and not result["interrupted"]:
+        books = result["accounting"]
+        print(f"pushed {books['sent']:,} tasks to {queue!r}")
+        return 1 if books["refused"] or books["never_arrived"] else 0
+    return output.finish(result, args)

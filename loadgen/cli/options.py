@@ -1,0 +1,98 @@
+"""Options that several commands share, and the mix checked against the config."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from loadgen.cli.console import remark
+from loadgen.mix import Mix, near_miss, parse_mix
+from loadgen.quantity import duration_s
+from worker.config import Config
+from worker.config.flags import add_config_flags, config_from_args
+from worker.errors import UsageError
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """--config, --redis-url, --redis-key, --set."""
+    add_config_flags(parser)
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """The config that file, environment and flags make; raises UsageError."""
+    return config_from_args(args)
+
+
+def add_mix(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """--mix, --allow-unknown, --seed."""
+    parser.add_argument(
+        "--mix",
+        required=required,
+        metavar="TYPE=N,...",
+        help="how many of each type; fast, medium and slow are short for "
+        "fast_task (0.5 s), medium_task (1 s), slow_task (2 s); any other type name is accepted",
+    )
+    parser.add_argument(
+        "--allow-unknown",
+        action="store_true",
+        help="send types that look like a misspelt known one as they are",
+    )
+    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="makes a run repeatable")
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
+
+
+def read_mix(args: argparse.Namespace, config: Config) -> Mix:
+    """The mix of --mix; raises UsageError for a bad one or a type that looks misspelt."""
+    mix = parse_mix(args.mix)
+    check_types(mix, config, allow_unknown=args.allow_unknown)
+    return mix
+
+
+def check_types(mix: Mix, config: Config, *, allow_unknown: bool) -> None:
+    """Refuse types that look like misspelt known ones, remark on other unknown ones."""
+    known = configured_types(config)
+    unknown = mix.unknown(known)
+    if allow_unknown or not unknown:
+        return
+    for name in unknown:
+        meant = near_miss(name, known)
+        if meant:
+            raise UsageError(
+                f"--mix: unknown type {name!r}; did you mean {meant}? "
+                "(--allow-unknown sends it as it is)"
+            )
+    names = ", ".join(repr(name) for name in unknown[:5])
+    remark(f"note: the config does not name {names}; the worker decides what handles it")
+
+
+def configured_types(config: Config) -> list[str]:
+    """The task types that the config has settings for."""
+    tasks: Any = getattr(config, "tasks", {})
+    return list(tasks) if isinstance(tasks, dict) else []
+
+
+def add_follow(parser: argparse.ArgumentParser) -> None:
+    """--drain-timeout and --on-interrupt."""
+    parser.add_argument(
+        "--drain-timeout",
+        default="30s",
+        metavar="TIME",
+        help="give up on what is left when nothing moves for so long (default 30s)",
+    )
+    parser.add_argument(
+        "--on-interrupt",
+        choices=("stop", "wait"),
+        default="stop",
+        help="after Ctrl-C report at once, or first wait for what was sent (default stop)",
+    )
+
+
+def drain_timeout_s(args: argparse.Namespace) -> float:
+    """Seconds of --drain-timeout; raises UsageError."""
+    return duration_s(args.drain_timeout, "--drain-timeout")

@@ -1,0 +1,114 @@
+"""The one place where loadgen opens Redis; errors become one line with the URL masked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+from worker.errors import TaskrigError
+
+if TYPE_CHECKING:
+    from worker.config import Config
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+class RedisOutOfReach(TaskrigError):
+    """Redis is out of reach or refuses us; the message names the address and the reason."""
+
+    exit_code = 5
+
+
+# What a failing exchange with Redis can raise.
+REDIS_ERRORS = (RedisError, OSError, asyncio.TimeoutError)
+
+
+def open_redis(config: Config, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Redis:
+    """A client that answers in bytes and never sends anything twice by itself.
+
+    A push that is silently repeated after a lost reply would be two tasks, so no retry is
+    left to the library (its default is ten).
+
+    Args:
+        timeout_s: longest wait for a connection and for one answer, in seconds.
+
+    Raises:
+        RedisOutOfReach: the URL cannot be understood.
+    """
+    options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "decode_responses": False}
+    if config.redis.username:
+        options["username"] = config.redis.username
+    if config.redis.password is not None:
+        options["password"] = config.redis.password.get_secret_value()
+    try:
+        return Redis.from_url(
+            config.redis.url,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=timeout_s,
+            **options,
+        )
+    except ValueError as error:
+        url = config.redis.masked_url()
+        raise RedisOutOfReach(f"cannot use the Redis URL {url}: {error}") from None
+
+
+@contextmanager
+def clear_errors(config: Config) -> Iterator[None]:
+    """Turn what redis-py raises inside into RedisOutOfReach."""
+    try:
+        yield
+    except REDIS_ERRORS as error:
+        raise RedisOutOfReach(describe(config, error)) from None
+
+
+def describe(config: Config, error: BaseException) -> str:
+    """One line: which Redis, what happened, what to look at."""
+    where = f"Redis at {config.redis.masked_url()}"
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, AuthenticationError):
+        return f"{where} refuses the user name or password: {text}; set redis.password"
+    if isinstance(error, ResponseError):
+        if "NOAUTH" in text or "NOPERM" in text:
+            return f"{where} refuses us: {text}; check redis.username and redis.password"
+        if text.startswith("WRONGTYPE"):
+            return (
+                f"{where}: the key {config.queue.key!r} or one beside it has another type: {text}"
+            )
+        return f"{where} answers with an error: {text}"
+    return f"{where} is out of reach: {text}; is it running, and is redis.url right?"
+
+
+@asynccontextmanager
+async def connected(config: Config) -> AsyncIterator[Redis]:
+    """An open client whose server has answered a PING and whose queue key is a list.
+
+    Raises:
+        RedisOutOfReach: no server, wrong password, wrong database, or a queue key of another type.
+    """
+    client = open_redis(config)
+    try:
+        with clear_errors(config):
+            await client.ping()
+            kind = await client.type(config.queue.key)
+        name = kind.decode() if isinstance(kind, bytes) else str(kind)
+        if name not in ("list", "none"):
+            raise WrongKeyType(
+                f"the key {config.queue.key!r} holds a {name}, not a list; "
+                "choose another with --redis-key, or rename that one"
+            )
+        yield client
+    finally:
+        await client.aclose()
+
+
+class WrongKeyType(TaskrigError):
+    """The queue's key holds something else than a list."""
+
+    exit_code = 2

@@ -1,0 +1,178 @@
+"""One run from the first push to the last completion: sender and observer side by side.
+
+Nothing that talks to Redis is ever cancelled: both are asked to end, and end by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loadgen.clock import Offset, drift_s, measure_offset
+from loadgen.connection import REDIS_ERRORS, connected
+from loadgen.environment import describe_environment
+from loadgen.ledger import Ledger
+from loadgen.observer import POLL_S, Observer, Whereabouts
+from loadgen.queueview import QueueView, look
+from loadgen.result import Facts, Result, make_result
+from loadgen.sender import Sender, TaskWriter
+from loadgen.workload import SEND_GRACE_S, Workload
+from worker.keys import Keys
+
+if TYPE_CHECKING:
+    from worker.config import Config
+
+EMPTY_FOR_S = 1.0  # nothing waiting, running or recorded for so long: what is open is searched
+SEARCH_EVERY_S = 5.0
+BUSY_PATIENCE = 10  # times the drain timeout, while a live worker still runs something
+
+
+@dataclass(slots=True)
+class Stage:
+    """What the live view and the Ctrl-C handler see of a run while it runs."""
+
+    phase: str = "connecting"
+    run_id: str = ""
+    ledger: Ledger | None = None
+    view: QueueView | None = None
+    started: float | None = None  # server time of the first intended task
+    offset: Offset | None = None
+
+    def elapsed_s(self) -> float:
+        """Seconds since the first task was due."""
+        if self.started is None or self.offset is None:
+            return 0.0
+        return self.offset.server_time(time.perf_counter()) - self.started
+
+
+class Experiment:
+    """Runs one workload against one queue; `stage` shows how far it is."""
+
+    def __init__(self, config: Config, workload: Workload, *, kind: str) -> None:
+        """`kind` names the command in the result: mix, run, drain, ..."""
+        self._config = config
+        self._workload = workload
+        self._kind = kind
+        self._keys = Keys.of(config.queue.key)
+        self._stop = asyncio.Event()
+        self._give_up = asyncio.Event()
+        self._sender: Sender | None = None
+        self._searched = 0.0
+        self.interrupted = False
+        self.stage = Stage()
+
+    def interrupt(self, *, wait: bool = False) -> None:
+        """Stop offering. With `wait`, follow what was sent to its end; a second call does not."""
+        if self.interrupted or not wait:
+            self._give_up.set()
+        self.interrupted = True
+        self._stop.set()
+        if self._sender is not None:
+            self._sender.stop()
+
+    async def run(self, *, follow: bool = True) -> Result:
+        """Push, follow, and account for every task.
+
+        Raises:
+            RedisOutOfReach: Redis is out of reach at the start, or at the end and stays so.
+        """
+        async with connected(self._config) as client, connected(self._config) as watching:
+            offset = await measure_offset(client)
+            view = await look(client, self._keys)
+            run_id = secrets.token_hex(6)
+            ledger = Ledger(self._workload.mix.types)
+            sender = Sender(
+                client, self._keys.queue, ledger,
+                TaskWriter(run_id, ledger.types, self._workload.bodies), offset,
+                push_right=self._config.queue.pop == "left",
+            )  # fmt: skip
+            observer = Observer(watching, self._keys, run_id, ledger)
+            observer.views.append(view)
+            self.stage = Stage("sending", run_id, ledger, view, None, offset)
+            self._sender = sender
+            if self._stop.is_set():
+                sender.stop()
+            await self._send_and_follow(sender, observer, follow)
+            self.stage.phase = "accounting"
+            where, end = await self._account(observer, client)
+            facts = Facts(
+                kind=self._kind, run_id=run_id, command=sys.argv[:], started=sender.started,
+                queue=self._keys.queue, workload=self._workload, ledger=ledger,
+                where=where, views=observer.views, send=sender.report, outages=observer.outages,
+                interrupted=self.interrupted, followed=follow,
+                clock={"offset_error_s": offset.error_s, "drift_s": drift_s(offset, end)},
+                environment=await describe_environment(client, self._config),
+            )  # fmt: skip
+        return make_result(facts)
+
+    async def _send_and_follow(self, sender: Sender, observer: Observer, follow: bool) -> None:
+        sending = asyncio.create_task(self._send(sender))
+        while not sending.done():
+            await self._observe(observer, sender)
+        await sending
+        observer.last_progress = time.perf_counter()
+        if follow:
+            self.stage.phase = "draining"
+            while not self._give_up.is_set() and not await self._is_over(observer):
+                await self._observe(observer, sender)
+
+    async def _send(self, sender: Sender) -> None:
+        workload = self._workload
+        if workload.profile is None:
+            await sender.send_all(workload.kinds())
+        else:
+            until_s = workload.profile.length_s + SEND_GRACE_S
+            await sender.send_on_schedule(workload.kinds(), workload.due(), until_s=until_s)
+
+    async def _observe(self, observer: Observer, sender: Sender) -> None:
+        if not await observer.step():
+            await asyncio.sleep(POLL_S)
+        self.stage.view = observer.views[-1]
+        self.stage.started = sender.started or None
+
+    async def _is_over(self, observer: Observer) -> bool:
+        """Whether every task is accounted for, or nothing has moved for too long."""
+        ledger = observer.ledger
+        if ledger.all_done:
+            return True
+        now = time.perf_counter()
+        still_s = now - observer.last_progress
+        view = observer.views[-1]
+        patience_s = self._workload.drain_timeout_s
+        if view.workers and view.in_flight:
+            patience_s *= BUSY_PATIENCE
+        if still_s > patience_s:
+            return True
+        empty = not (view.waiting or view.in_flight or view.delayed)
+        due = EMPTY_FOR_S if empty else SEARCH_EVERY_S
+        if still_s > due and now - self._searched > due:
+            self._searched = now
+            return await self._all_accounted_for(observer)
+        return False
+
+    async def _all_accounted_for(self, observer: Observer) -> bool:
+        """Whether what is still open is nowhere any more: lost tasks will not come back."""
+        try:
+            where = await observer.search()
+        except REDIS_ERRORS:
+            return False
+        return not (where.waiting or where.in_flight or where.delayed)
+
+    async def _account(self, observer: Observer, client: Any) -> tuple[Whereabouts, Offset]:
+        """The final search; waits for a Redis that is away at this moment."""
+        deadline = time.perf_counter() + max(self._workload.drain_timeout_s, 5.0)
+        while True:
+            try:
+                where = await observer.search()
+                observer.views.append(await look(client, self._keys))
+                return where, await measure_offset(client)
+            except REDIS_ERRORS as error:
+                if time.perf_counter() > deadline or self._give_up.is_set():
+                    from loadgen.connection import RedisOutOfReach, describe
+
+                    raise RedisOutOfReach(describe(self._config, error)) from None
+                await asyncio.sleep(0.2)

@@ -1,0 +1,159 @@
+"""From a ledger to figures: the five series of each type, and what happened in each second.
+
+Pure. Latencies count from the intended time of a task; `e2e_raw`, from the actual send, stands
+beside them. A value at or below 0 (two clocks disagree) is kept, and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+from loadgen.ledger import OPEN, REFUSED, Ledger
+from loadgen.stats import percentile, summary
+
+SERIES = ("send_lag", "wait", "service", "e2e", "e2e_raw")
+ALL = "all"  # the series over every type
+
+
+class Samples:
+    """The five series of one type, in seconds."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, array[float]] = {name: array("d") for name in SERIES}
+        self.anomalies = 0
+
+    def add_send(self, lag: float) -> None:
+        """One pushed task."""
+        self.values["send_lag"].append(lag)
+
+    def add_done(self, wait: float, service: float, e2e: float, e2e_raw: float) -> None:
+        """One finished task."""
+        values = self.values
+        values["wait"].append(wait)
+        values["service"].append(service)
+        values["e2e"].append(e2e)
+        values["e2e_raw"].append(e2e_raw)
+        if wait <= 0 or service <= 0 or e2e <= 0:
+            self.anomalies += 1
+
+
+def collect(ledger: Ledger, *, since: float = -math.inf) -> dict[str, Samples]:
+    """Samples by type, and of all types under `all`; tasks intended before `since` are left out.
+
+    A task counts towards `send_lag` when Redis confirmed it, towards the others when its
+    execution is known from a completion record.
+    """
+    by_kind = [Samples() for _ in ledger.types]
+    columns = zip(
+        ledger.kind, ledger.intended, ledger.sent, ledger.acked, ledger.start, ledger.end,
+        ledger.settled, ledger.outcome, strict=True,
+    )  # fmt: skip
+    for kind, intended, sent, acked, start, end, settled, outcome in columns:
+        if intended < since or outcome == REFUSED:
+            continue
+        samples = by_kind[kind]
+        if acked == acked:
+            samples.add_send(acked - intended)
+        if outcome != OPEN and start == start:
+            samples.add_done(start - intended, end - start, settled - intended, settled - sent)
+    return {ALL: merged(by_kind), **dict(zip(ledger.types, by_kind, strict=True))}
+
+
+def merged(parts: list[Samples]) -> Samples:
+    """All samples of all parts together."""
+    whole = Samples()
+    for part in parts:
+        whole.anomalies += part.anomalies
+        for name in SERIES:
+            whole.values[name].extend(part.values[name])
+    return whole
+
+
+def series(samples: dict[str, Samples]) -> dict[str, Any]:
+    """type -> series -> summary, with a mergeable histogram where there are samples."""
+    from loadgen.histogram import encode
+
+    figures: dict[str, Any] = {}
+    for name, part in samples.items():
+        figures[name] = {}
+        for kind, values in part.values.items():
+            figures[name][kind] = summary(values)
+            if values:
+                figures[name][kind]["hdr"] = encode(values)
+    return figures
+
+
+def timeline(ledger: Ledger, views: list[Any], offered: Callable[[float], float]) -> list[Any]:
+    """One row for each second from the first intended time.
+
+    Args:
+        views: looks at the queue (`QueueView`), in order.
+        offered: tasks that were due by so many seconds after the start.
+    """
+    if not len(ledger):
+        return []
+    start = ledger.intended[0]
+    ends = [t for t in (max(ledger.sent), _latest(ledger.settled)) if t == t]
+    rows = [_row(second, offered) for second in range(int(max(ends) - start) + 1)]
+    for sent, outcome in zip(ledger.sent, ledger.outcome, strict=True):
+        if outcome != REFUSED:
+            rows[min(max(int(sent - start), 0), len(rows) - 1)]["sent"] += 1
+    e2e: list[list[float]] = [[] for _ in rows]
+    wait: list[list[float]] = [[] for _ in rows]
+    busy = [0.0] * len(rows)
+    for intended, begun, end, settled in zip(
+        ledger.intended, ledger.start, ledger.end, ledger.settled, strict=True
+    ):
+        if settled != settled:
+            continue
+        second = min(max(int(settled - start), 0), len(rows) - 1)
+        rows[second]["done"] += 1
+        e2e[second].append(settled - intended)
+        wait[second].append(begun - intended)
+        _spread(busy, begun - start, end - start)
+    for row, slow, waited, used in zip(rows, e2e, wait, busy, strict=True):
+        row["busy_slots"] = round(used, 3)
+        _percentiles(row, "e2e", slow)
+        _percentiles(row, "wait", waited)
+    _depths(rows, views, start)
+    return rows
+
+
+def _latest(times: array[float]) -> float:
+    return max((t for t in times if t == t), default=math.nan)
+
+
+def _row(second: int, offered: Callable[[float], float]) -> dict[str, Any]:
+    due = max(0.0, offered(second + 1) - offered(second))
+    return {"second": second, "offered": round(due, 1), "sent": 0, "done": 0}
+
+
+def _spread(busy: list[float], begun: float, end: float) -> None:
+    """Add an execution's seconds to each second it ran in."""
+    second = max(int(begun), 0)
+    while begun < end and second < len(busy):
+        part = min(end, second + 1.0) - begun
+        busy[second] += max(part, 0.0)
+        begun, second = second + 1.0, second + 1
+
+
+def _percentiles(row: dict[str, Any], name: str, values: list[float]) -> None:
+    ordered = sorted(values)
+    for label, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)):
+        row[f"{name}_{label}"] = round(percentile(ordered, share), 6) if ordered else None
+
+
+def _depths(rows: list[dict[str, Any]], views: list[Any], start: float) -> None:
+    """The last look in each second; a second without one repeats the one before."""
+    by_second: dict[int, Any] = {}
+    for view in views:
+        by_second[max(int(view.at - start), 0)] = view
+    last = None
+    for row in rows:
+        last = by_second.get(row["second"], last)
+        row["waiting"] = last.waiting if last else None
+        row["in_flight"] = last.in_flight if last else None
+        row["concurrency"] = last.concurrency if last else None

@@ -1,0 +1,155 @@
+"""What Redis says about the queue and its workers right now; reads only, bounded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.keys import Keys
+
+SLICE = 1000  # entries read at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker whose lease is alive."""
+
+    id: str
+    host: str
+    pid: int
+    concurrency: int
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """Depths, totals and live workers at one moment (Redis TIME, Unix seconds)."""
+
+    at: float
+    waiting: int
+    in_flight: int
+    delayed: int
+    dead_letters: int
+    paused: bool
+    totals: dict[str, int]
+    workers: tuple[Worker, ...] = field(default=())
+
+    @property
+    def concurrency(self) -> int:
+        """Slots of all live workers together."""
+        return sum(worker.concurrency for worker in self.workers)
+
+    @property
+    def done(self) -> int:
+        """Tasks that have ended, ever: succeeded, failed, invalid or dead."""
+        return sum(self.totals.get(name, 0) for name in ("succeeded", "failed", "invalid", "dead"))
+
+
+async def look(client: Any, keys: Keys) -> QueueView:
+    """Read the whole view in one round trip (held types, if any, in a second).
+
+    Raises:
+        RedisError, OSError: Redis does not answer, or a key has another type.
+    """
+    pipe = client.pipeline(transaction=False)
+    pipe.time()
+    pipe.llen(keys.queue)
+    pipe.llen(keys.arrivals)
+    pipe.llen(keys.redeliver)
+    pipe.hlen(keys.inflight)
+    pipe.zcard(keys.delayed)
+    pipe.xlen(keys.dead)
+    pipe.exists(keys.paused)
+    pipe.hgetall(keys.stats)
+    pipe.zrange(keys.workers, 0, -1, withscores=True)
+    pipe.hgetall(keys.about)
+    (
+        now,
+        queued,
+        arrived,
+        again,
+        flying,
+        delayed,
+        dead,
+        paused,
+        stats,
+        leases,
+        about,
+    ) = await pipe.execute()
+    at = now[0] + now[1] / 1e6
+    alive = [name for name, deadline_ms in leases if deadline_ms > at * 1000]
+    return QueueView(
+        at=at,
+        waiting=queued + arrived + again,
+        in_flight=flying,
+        delayed=delayed,
+        dead_letters=dead,
+        paused=bool(paused),
+        totals={name.decode(): int(value) for name, value in stats.items()},
+        workers=tuple(_worker(name.decode(), about.get(name)) for name in alive),
+    )
+
+
+def _worker(name: str, raw: bytes | None) -> Worker:
+    try:
+        about = json.loads(raw or b"{}")
+        return Worker(
+            id=name,
+            host=str(about.get("host", "?")),
+            pid=int(about.get("pid", 0)),
+            concurrency=int(about.get("concurrency", 0)),
+            running=len(about.get("running", ())),
+        )
+    except (ValueError, TypeError, AttributeError):
+        return Worker(name, "?", 0, 0, 0)
+
+
+async def list_items(client: Any, key: str) -> AsyncIterator[bytes]:
+    """Every entry of a list, in slices; from the end that grows last to the one that shrinks.
+
+    Read from the tail side so that pushes at the head shift entries towards what is still to
+    be read: an entry may be seen twice, none is skipped unless it was taken.
+    """
+    length = await client.llen(key)
+    stop = length
+    while stop > 0:
+        start = max(0, stop - SLICE)
+        for raw in reversed(await client.lrange(key, start, stop - 1)):
+            yield raw
+        stop = start
+
+
+async def hash_values(client: Any, key: str) -> AsyncIterator[bytes]:
+    """Every value of a hash, by HSCAN."""
+    cursor = 0
+    while True:
+        cursor, part = await client.hscan(key, cursor, count=SLICE)
+        for value in part.values():
+            yield value
+        if not cursor:
+            return
+
+
+async def zset_members(client: Any, key: str) -> AsyncIterator[bytes]:
+    """Every member of a sorted set, by ZSCAN."""
+    cursor = 0
+    while True:
+        cursor, part = await client.zscan(key, cursor, count=SLICE)
+        for member, _ in part:
+            yield member
+        if not cursor:
+            return
+
+
+async def dead_letters(client: Any, key: str) -> AsyncIterator[dict[bytes, bytes]]:
+    """Every entry of the dead-letter stream, oldest first, in slices."""
+    start = "-"
+    while True:
+        part = await client.xrange(key, min=start, count=SLICE)
+        for _, fields in part:
+            yield fields
+        if len(part) < SLICE:
+            return
+        start = f"({part[-1][0].decode()}"

@@ -1,0 +1,134 @@
+"""The report for a terminal: a result as rich renderables; printing is the cli's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from loadgen.quantity import show_rate, show_s
+from loadgen.result import Result
+
+_PER_TYPE = ("wait", "service", "e2e")
+_OVER_ALL = ("send_lag", "wait", "service", "e2e", "e2e_raw")
+_COLUMNS = ("mean", "p50", "p90", "p99", "p99.9", "max")
+
+
+def render(result: Result) -> Iterator[RenderableType]:
+    """Headline, figures per type, accounting, verdict, expectations."""
+    yield Text()
+    yield _headline(result)
+    yield latency_table(result)
+    yield _accounting(result["accounting"])
+    yield from _verdict(result)
+    yield from _expectations(result["expectations"])
+
+
+def _headline(result: Result) -> Text:
+    totals = result["totals"]
+    parts = []
+    if totals["makespan_s"] is not None:
+        parts.append(f"makespan {show_s(totals['makespan_s'])}")
+    if result["workload"]["profile"] is None:
+        parts += _against_ideal(totals)
+    else:
+        offered, achieved = totals["offered_per_s"], totals["achieved_per_s"]
+        if offered:
+            parts.append(f"offered {show_rate(offered)}")
+        if achieved:
+            parts.append(f"sent {show_rate(achieved)}")
+    if totals["done_per_s"]:
+        parts.append(f"done {show_rate(totals['done_per_s'])}")
+    return Text("  |  ".join(parts), style="bold")
+
+
+def _against_ideal(totals: dict[str, Any]) -> list[str]:
+    parts = []
+    if totals["serial_s"]:
+        parts.append(f"serial {show_s(totals['serial_s'])}")
+    if totals["ideal_s"] and totals["makespan_s"] is not None:
+        over = (totals["makespan_s"] / totals["ideal_s"] - 1) * 100
+        basis = "" if totals["ideal_basis"] == "nominal" else ", from measured service times"
+        slots = f"{totals['concurrency']} slots"
+        parts.append(f"ideal for {slots} {show_s(totals['ideal_s'])} ({over:+.1f} %{basis})")
+    return parts
+
+
+def latency_table(result: Result) -> Table:
+    """Types by series; a percentile that the count cannot support is a dash."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("type", no_wrap=True)
+    table.add_column("series", no_wrap=True)
+    for name in ("count", *_COLUMNS):
+        table.add_column(name, justify="right", no_wrap=True)
+    blocks = [name for name in result["series"] if name != "all"]
+    for block in (*blocks, "all"):
+        shown = _OVER_ALL if block == "all" else _PER_TYPE
+        for number, name in enumerate(shown):
+            figures = result["series"][block][name]
+            label = escape(_shorten(block)) if number == 0 else ""
+            table.add_row(label, name, f"{figures['count']:,}", *map(_cell(figures), _COLUMNS))
+    return table
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= 24 else name[:21] + "..."
+
+
+def _cell(figures: dict[str, Any]) -> Any:
+    def cell(column: str) -> str:
+        return show_s(figures[column]) if column in figures else "-"
+
+    return cell
+
+
+def _accounting(books: dict[str, int]) -> Text:
+    names = ("succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost")
+    always = ("succeeded", "failed", "lost")
+    parts = [f"{books[n]:,} {n.replace('_', ' ')}" for n in names if books[n] or n in always]
+    line = f"accounting: {books['sent']:,} sent = " + " + ".join(parts)
+    extra = [
+        f"{books[name]:,} {text}"
+        for name, text in (
+            ("duplicates", "run more than once"),
+            ("lost_claims", "ended without their claim"),
+            ("interrupted", "interrupted and run again"),
+            ("retried", "retries"),
+            ("refused", "refused by Redis"),
+            ("never_arrived", "pushes without an answer that never arrived"),
+            ("unsent", "due and never sent"),
+        )
+        if books[name]
+    ]
+    bad = books["lost"] or books["duplicates"] or books["refused"]
+    return Text(line + ("; " + ", ".join(extra) if extra else ""), style="red" if bad else "")
+
+
+def _verdict(result: Result) -> Iterator[Text]:
+    verdict, books = result["verdict"], result["accounting"]
+    for reason in verdict["reasons"]:
+        yield Text(reason, style="bold red")
+    if verdict["no_worker"] and result["followed"]:
+        yield Text("no live worker on this queue; start one with: worker run", style="bold red")
+    if result["clock"]["anomalies"]:
+        yield Text(
+            f"{result['clock']['anomalies']} values at or below 0 (two clocks disagree); kept",
+            style="yellow",
+        )
+    left = books["waiting"] + books["in_flight"] + books["delayed"]
+    if result["followed"] and left:
+        yield Text(f"not finished: {left:,} of this run's tasks are left in the queue", style="red")
+    if result["interrupted"]:
+        yield Text("interrupted: the figures cover what was sent until then", style="yellow")
+    for text, count in result["send_errors"].items():
+        yield Text(f"push error, {count} times: {text}", style="yellow")
+
+
+def _expectations(judged: list[dict[str, Any]]) -> Iterator[Text]:
+    for one in judged:
+        word, style = ("ok  ", "green") if one["ok"] else ("FAIL", "bold red")
+        yield Text(f"{word} {one['text']}  (was {one['shown']})", style=style)

@@ -1,0 +1,292 @@
+"""The result of a run: one versioned JSON document. Reports are pure functions of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loadgen.capacity import list_schedule_s
+from loadgen.figures import collect, series, timeline
+from loadgen.ledger import DEAD, FAILED, SUCCEEDED, Ledger
+from loadgen.mix import NOMINAL_SERVICE_S
+from loadgen.observer import Whereabouts
+from loadgen.queueview import QueueView
+from loadgen.sender import SendReport
+from loadgen.workload import Workload
+from worker.errors import UsageError
+
+FORMAT = "taskrig-loadgen-result"
+VERSION = 1
+
+Result = dict[str, Any]  # the document itself; its shape is in result.schema.json
+
+
+@dataclass(slots=True, kw_only=True)
+class Facts:
+    """Everything a run has seen, before it is turned into figures."""
+
+    kind: str
+    run_id: str
+    command: list[str]
+    started: float
+    queue: str
+    workload: Workload
+    ledger: Ledger
+    where: Whereabouts
+    views: list[QueueView]
+    send: SendReport
+    outages: int
+    interrupted: bool
+    followed: bool
+    clock: dict[str, float]
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+def make_result(facts: Facts) -> Result:
+    """The document of one run, without expectations (they are judged later, on the document)."""
+    ledger, workload = facts.ledger, facts.workload
+    since = facts.started + workload.warmup_s if workload.warmup_s else -math.inf
+    samples = collect(ledger, since=since)
+    rows = timeline(ledger, facts.views, workload.offered_by)
+    result: Result = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": facts.kind,
+        "run_id": facts.run_id,
+        "started": facts.started,
+        "started_text": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(facts.started)),
+        "command": facts.command,
+        "queue": facts.queue,
+        "workload": workload.describe(),
+        "environment": facts.environment,
+        "clock": {**facts.clock, "anomalies": samples["all"].anomalies},
+        "accounting": accounting(facts),
+        "totals": totals(facts),
+        "series": series(samples),
+        "timeline": rows,
+        "interrupted": facts.interrupted,
+        "followed": facts.followed,
+        "outages": facts.outages,
+        "send_errors": facts.send.errors,
+        "expectations": [],
+    }
+    result["verdict"] = verdict(result)
+    return result
+
+
+def accounting(facts: Facts) -> dict[str, int]:
+    """sent = succeeded + failed + dead + waiting + in_flight + delayed + lost, of this run only."""
+    ledger, where = facts.ledger, facts.where
+    return {
+        "sent": ledger.sent_count - where.never_arrived,
+        "succeeded": ledger.by_outcome[SUCCEEDED],
+        "failed": ledger.by_outcome[FAILED],
+        "dead": ledger.by_outcome[DEAD],
+        "waiting": where.waiting,
+        "in_flight": where.in_flight,
+        "delayed": where.delayed,
+        "lost": where.lost,
+        "duplicates": ledger.duplicates,
+        "lost_claims": ledger.lost_claims,
+        "interrupted": ledger.interrupted,
+        "retried": ledger.retried,
+        "unconfirmed": ledger.unconfirmed,
+        "never_arrived": where.never_arrived,
+        "refused": facts.send.refused,
+        "foreign_records": ledger.foreign,
+        "unsent": _unsent(facts),
+    }
+
+
+def _unsent(facts: Facts) -> int:
+    """Tasks that were due and never pushed: the sender was too slow (not: it was interrupted)."""
+    if facts.interrupted or facts.workload.profile is None:
+        return 0
+    missing = round(facts.workload.total) - len(facts.ledger)
+    if facts.workload.arrivals.kind == "poisson":  # their number is random: allow 4 sigma
+        missing = missing if missing > 4 * math.sqrt(facts.workload.total) else 0
+    return max(0, missing)
+
+
+def totals(facts: Facts) -> dict[str, Any]:
+    """Makespan, serial and ideal time, rates, concurrency."""
+    ledger, workload = facts.ledger, facts.workload
+    settled = max((t for t in ledger.settled if t == t), default=math.nan)
+    first = min(ledger.sent, default=math.nan)
+    makespan = settled - first
+    concurrency = max((view.concurrency for view in facts.views), default=0)
+    services, basis = _services(ledger)
+    ideal = None
+    if services and concurrency and workload.profile is None:
+        ideal = list_schedule_s(services, concurrency)
+    offered, achieved = _rates(facts)
+    return {
+        "makespan_s": _number(makespan),
+        "serial_s": math.fsum(services) if services else None,
+        "ideal_s": ideal,
+        "ideal_basis": basis,
+        "concurrency": concurrency,
+        "workers": max((len(view.workers) for view in facts.views), default=0),
+        "offered_per_s": offered,
+        "achieved_per_s": achieved,
+        "done_per_s": ledger.done / makespan if makespan and makespan > 0 else None,
+        "send_s": _span(ledger),
+    }
+
+
+def _rates(facts: Facts) -> tuple[float | None, float | None]:
+    """Tasks a second asked for (None without a schedule), and really sent."""
+    ledger, profile = facts.ledger, facts.workload.profile
+    span = _span(ledger)
+    length = profile.length_s if profile and not facts.interrupted else span
+    elapsed = max(length, span)
+    if not elapsed:
+        return None, None
+    offered = facts.workload.offered_by(length) / length if profile else None
+    return offered, ledger.sent_count / elapsed
+
+
+def _services(ledger: Ledger) -> tuple[list[float], str]:
+    """Service time of each task in pushed order: nominal for demo types, else measured."""
+    if all(name in NOMINAL_SERVICE_S for name in ledger.types):
+        nominal = [NOMINAL_SERVICE_S[name] for name in ledger.types]
+        return [nominal[kind] for kind in ledger.kind], "nominal"
+    measured = [e - s for s, e in zip(ledger.start, ledger.end, strict=True) if e == e]
+    complete = len(measured) == len(ledger) and len(measured) > 0
+    return (measured, "measured") if complete else ([], "unknown")
+
+
+def _span(ledger: Ledger) -> float:
+    """Seconds from the first push to the last answer to a push."""
+    acked = max((t for t in ledger.acked if t == t), default=math.nan)
+    return max(0.0, acked - ledger.sent[0]) if len(ledger) and acked == acked else 0.0
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+SATURATED_BELOW = 0.99  # of the offered rate
+SATURATED_LAG_SHARE = 0.1  # send_lag p99 over this share of the e2e median
+GROWING_SHARE = 0.1  # the last quarter's backlog over the second quarter's, by this share of sent
+
+
+def verdict(result: Result) -> dict[str, Any]:
+    """What may and may not be believed about the run, with the reason in words."""
+    reasons = []
+    saturated = _saturation(result)
+    if saturated:
+        reasons.append(saturated)
+    growing = _overload(result)
+    if growing:
+        reasons.append(growing)
+    books = result["accounting"]
+    left = books["waiting"] + books["in_flight"] + books["delayed"]
+    complete = not (left or books["lost"])
+    return {
+        "complete": complete,
+        "saturated": bool(saturated),
+        "overloaded": bool(growing),
+        "no_worker": not result["totals"]["workers"],
+        "reasons": reasons,
+    }
+
+
+def _saturation(result: Result) -> str:
+    if result["workload"]["profile"] is None:
+        return ""
+    totals_, series_ = result["totals"], result["series"]["all"]
+    offered, achieved = totals_["offered_per_s"], totals_["achieved_per_s"]
+    unsent = result["accounting"]["unsent"]
+    if unsent:
+        return f"saturated: {unsent:,} tasks were due and never sent: not the load you asked for"
+    if offered and achieved and achieved < SATURATED_BELOW * offered:
+        return f"saturated: sent {achieved:,.0f}/s of {offered:,.0f}/s asked for"
+    lag, median = series_["send_lag"].get("p99"), series_["e2e"].get("p50")
+    if lag and median and lag > SATURATED_LAG_SHARE * median and lag > 0.005:
+        return (
+            f"saturated: send_lag p99 {lag * 1e3:.1f} ms is over a tenth of the e2e median "
+            f"{median * 1e3:.1f} ms: the generator or Redis was late, not only the worker"
+        )
+    return ""
+
+
+def _overload(result: Result) -> str:
+    """A backlog that grows through the whole sending time, not only at its start."""
+    rows = [row for row in result["timeline"] if row["offered"] > 0 and row["waiting"] is not None]
+    if result["workload"]["profile"] is None or len(rows) < 8:
+        return ""
+    quarter = len(rows) // 4
+    early = sum(row["waiting"] for row in rows[quarter : 2 * quarter]) / quarter
+    late = sum(row["waiting"] for row in rows[-quarter:]) / quarter
+    between = sum(row["sent"] for row in rows[2 * quarter : -quarter or None])
+    if late > early + 10 and late - early > GROWING_SHARE * between:
+        return (
+            f"overloaded: the queue grew through the run ({early:,.0f} to {late:,.0f} waiting): "
+            "its percentiles depend on how long it runs"
+        )
+    return ""
+
+
+def exit_code(result: Result) -> int:
+    """0 good, 1 tasks lost, left or refused, 4 saturated, 99 expectation failed, 130 Ctrl-C."""
+    if result["interrupted"]:
+        return 130
+    if any(not one["ok"] for one in result["expectations"]):
+        return 99
+    if result["verdict"]["saturated"]:
+        return 4
+    books = result["accounting"]
+    if books["refused"] or books["never_arrived"]:
+        return 1
+    if result["followed"] and not result["verdict"]["complete"]:
+        return 1
+    return 0
+
+
+def save(result: Result, path: Path) -> None:
+    """Write the document; whole or not at all.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    text = json.dumps(result, indent=1, allow_nan=False)
+    write_file(path, text)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write by way of a file beside it, so that a crash leaves the old one.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    beside = path.with_name(path.name + ".part")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def load(path: Path) -> Result:
+    """Read a result and check that it is one.
+
+    Raises:
+        UsageError: no such file, no JSON, another format, or a newer version.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise UsageError(f'{path} is no result of loadgen (no "format": "{FORMAT}")')
+    if document.get("version") != VERSION:
+        found = document.get("version")
+        raise UsageError(f"{path} has format version {found}; this loadgen reads version {VERSION}")
+    return document

@@ -1,0 +1,305 @@
+"""The bare command, add, clear and monitor: real Redis, and a worker of known behaviour."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from loadgen.cli import main
+from tests.support.fake_worker import FakeWorker
+from tests.support.waiting import until_async
+from worker.keys import Keys
+
+KEY = "async_tasks"
+TENTH = {
+    "fast_task": 0.05,
+    "medium_task": 0.1,
+    "slow_task": 0.2,
+}  # the card's mix, ten times faster
+
+
+class Loadgen:
+    """Runs the real command in a process of its own."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+
+    async def start(self, *args: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "loadgen", *args, "--redis-url", self.url,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )  # fmt: skip
+
+    async def __call__(self, *args: str) -> tuple[int, str, str]:
+        """Exit code, stdout, stderr."""
+        process = await self.start(*args)
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
+
+    async def result(self, *args: str) -> tuple[int, dict[str, Any]]:
+        """Exit code and the result document."""
+        code, out, err = await self(*args, "--json")
+        assert out, err
+        return code, json.loads(out)
+
+
+@pytest.fixture
+def loadgen(redis_url: str, tmp_path: Path) -> Loadgen:
+    return Loadgen(redis_url, tmp_path)
+
+
+@pytest.fixture
+async def worker(redis_url: str) -> AsyncIterator[FakeWorker]:
+    async with FakeWorker(redis_url, KEY, slots=5, service_s=lambda t: TENTH.get(t, 0)) as one:
+        yield one
+
+
+async def test_the_cards_mix_is_pushed_once_followed_and_reported(loadgen, worker):
+    code, out, _ = await loadgen("--mix", "fast=3,medium=2,slow=2")
+    assert code == 0
+    assert "7 sent = 7 succeeded + 0 failed + 0 lost" in out
+    assert "serial 7.50 s" in out
+    assert "ideal for 5 slots 2.50 s" in out
+    for name in ("fast_task", "medium_task", "slow_task", "wait", "service", "e2e"):
+        assert name in out
+
+
+async def test_the_makespan_runs_from_the_first_push_to_the_last_settle(loadgen, worker):
+    code, result = await loadgen.result("--mix", "fast=3,medium=2,slow=2")
+    assert code == 0
+    assert 0.25 <= result["totals"]["makespan_s"] < 0.35
+    assert result["series"]["slow_task"]["service"]["p50"] == pytest.approx(0.2, abs=0.02)
+    assert result["series"]["slow_task"]["wait"]["max"] == pytest.approx(0.05, abs=0.02)
+
+
+async def test_exactly_the_seven_tasks_of_the_contract_are_on_the_list(loadgen, redis_client):
+    code, out, _ = await loadgen("--mix", "fast=3,medium=2,slow=2", "--no-follow")
+    assert code == 0
+    assert "pushed 7 tasks" in out
+    tasks = [json.loads(raw) for raw in reversed(redis_client.lrange(KEY, 0, -1))]
+    kinds = ["fast", "medium", "slow", "fast", "medium", "slow", "fast"]
+    assert [task["type"] for task in tasks] == [f"{kind}_task" for kind in kinds]
+    assert [task["run"].partition(":")[2] for task in tasks] == list("0123456")
+    assert all(task["data"] == {} and task["enqueued_at"] > 1.6e9 for task in tasks)
+
+
+async def test_a_worker_that_pops_left_gets_its_tasks_pushed_right(loadgen, redis_client):
+    await loadgen("--mix", "fast=1,slow=1", "--no-follow", "--set", "queue.pop=left")
+    first = json.loads(redis_client.lindex(KEY, 0))
+    assert first["run"].endswith(":0")
+
+
+async def test_without_a_live_worker_it_says_so_at_once_and_what_is_left(loadgen):
+    process = await loadgen.start("--mix", "fast=2", "--drain-timeout", "1s")
+    first = [(await process.stderr.readline()).decode() for _ in range(2)]
+    assert "no live worker on 'async_tasks'" in "".join(first)
+    out, _ = await process.communicate()
+    assert process.returncode == 1
+    assert "2 waiting" in out.decode()
+    assert "not finished: 2" in out.decode()
+
+
+async def test_other_tasks_in_a_shared_queue_are_neither_waited_for_nor_counted(
+    loadgen, redis_client
+):
+    redis_client.lpush(KEY, *['{"type": "slow_task"}'] * 50)
+    async with FakeWorker(loadgen.url, KEY, slots=60, service_s=lambda t: 0.05):
+        redis_client.rpush(Keys.of(KEY).redeliver, "x:1:0|{}")  # never taken by this worker
+        code, result = await loadgen.result("--mix", "fast=5")
+    assert code == 0
+    assert result["accounting"]["sent"] == result["accounting"]["succeeded"] == 5
+
+
+async def test_failed_tasks_are_reported_as_failed(loadgen):
+    async with FakeWorker(loadgen.url, KEY, fail_every=2):
+        code, result = await loadgen.result("--mix", "fast=10")
+    assert code == 0
+    assert result["accounting"]["succeeded"] == result["accounting"]["failed"] == 5
+
+
+async def test_a_worker_that_drops_one_task_in_a_thousand_is_caught_with_the_exact_count(loadgen):
+    async with FakeWorker(loadgen.url, KEY, slots=100, drop_every=1000):
+        code, result = await loadgen.result("--mix", "fast=5000")
+    assert code == 1
+    assert result["accounting"]["lost"] == 5
+    assert result["accounting"]["succeeded"] == 4995
+
+
+async def test_a_worker_that_runs_one_task_in_a_thousand_twice_is_caught_with_the_exact_count(
+    loadgen,
+):
+    async with FakeWorker(loadgen.url, KEY, slots=100, repeat_every=1000):
+        code, result = await loadgen.result("--mix", "fast=5000")
+    assert code == 0
+    assert result["accounting"]["duplicates"] == 5
+    assert result["accounting"]["succeeded"] == 5000
+
+
+async def test_a_poison_task_that_left_only_a_dead_letter_is_dead_and_not_lost(
+    loadgen, redis_client
+):
+    process = await loadgen.start("--mix", "fast=3", "--json", "--drain-timeout", "5s")
+    await until_async(lambda: redis_client.llen(KEY) == 3, what="three tasks pushed")
+    for _ in range(3):
+        raw = redis_client.rpop(KEY)
+        redis_client.xadd(Keys.of(KEY).dead, {"raw": raw, "reason": "poison"})
+    out, _ = await process.communicate()
+    books = json.loads(out)["accounting"]
+    assert (books["dead"], books["lost"]) == (3, 0)
+
+
+async def test_tasks_in_flight_and_delayed_are_found_where_they_are(loadgen, redis_client):
+    process = await loadgen.start("--mix", "fast=3", "--json", "--drain-timeout", "2s")
+    await until_async(lambda: redis_client.llen(KEY) == 3, what="three tasks pushed")
+    keys = Keys.of(KEY)
+    redis_client.hset(keys.inflight, "w:1", redis_client.rpop(KEY))
+    redis_client.zadd(keys.delayed, {b"w:2:0:1|" + redis_client.rpop(KEY): 9e12})
+    out, _ = await process.communicate()
+    books = json.loads(out)["accounting"]
+    assert (books["in_flight"], books["delayed"], books["waiting"]) == (1, 1, 1)
+    assert (process.returncode, books["lost"]) == (1, 0)
+
+
+async def test_ctrl_c_ends_with_a_true_report_and_130(loadgen, redis_client, tmp_path):
+    out_file = tmp_path / "run.json"
+    async with FakeWorker(loadgen.url, KEY, slots=2, service_s=lambda _: 0.1):
+        process = await loadgen.start("--mix", "fast=200", "--out", str(out_file))
+        stats = Keys.of(KEY).stats
+        await until_async(lambda: redis_client.hget(stats, "succeeded"), what="a task done")
+        process.send_signal(signal.SIGINT)
+        out, _ = await process.communicate()
+    books = json.loads(out_file.read_text())["accounting"]
+    assert process.returncode == 130
+    assert b"interrupted" in out
+    parts = ("succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost")
+    assert books["sent"] == sum(books[part] for part in parts) == 200
+    assert books["lost"] == 0
+    assert books["waiting"] > 100
+
+
+async def test_clear_needs_a_yes_and_says_how_many_it_dropped(loadgen, redis_client):
+    await loadgen("add", "--mix", "fast=30")
+    redis_client.hset(Keys.of(KEY).inflight, "w:1", "{}")
+    code, _, err = await loadgen("clear")
+    assert code == 2
+    assert "30 tasks wait" in err
+    assert "--yes" in err
+    code, out, _ = await loadgen("clear", "--yes")
+    assert code == 0
+    assert "dropped 30 waiting tasks" in out
+    assert redis_client.llen(KEY) == 0
+    assert redis_client.hlen(Keys.of(KEY).inflight) == 1
+    _, out, _ = await loadgen("clear", "--yes")
+    assert "nothing waits" in out
+
+
+async def test_monitor_shows_depth_done_and_workers(loadgen, worker, redis_client):
+    redis_client.hset(Keys.of(KEY).stats, "succeeded", 41)
+    redis_client.hset(Keys.of(KEY).inflight, "w:1", "{}")
+    code, out, _ = await loadgen("monitor", "--once")
+    assert code == 0
+    for part in ("waiting 0", "in flight 1", "done 41", "workers 1", "slots 5"):
+        assert part in out
+
+
+@pytest.mark.parametrize("kind", ["set", "hset", "xadd"])
+async def test_a_queue_key_of_another_type_is_named_and_refused(kind, loadgen, redis_client):
+    make: dict[str, Callable[[], Any]] = {
+        "set": lambda: redis_client.set(KEY, "x"),
+        "hset": lambda: redis_client.hset(KEY, "a", "b"),
+        "xadd": lambda: redis_client.xadd(KEY, {"a": "b"}),
+    }
+    make[kind]()
+    code, _, err = await loadgen("--mix", "fast=1")
+    assert code == 2
+    assert "'async_tasks' holds a" in err
+    assert err.count("\n") <= 2
+
+
+async def test_a_full_redis_refuses_the_push_and_nothing_is_counted_as_sent(server, tmp_path):
+    full = server(appendonly=False, args=["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"])
+    code, out, _ = await Loadgen(full.url, tmp_path)("--mix", "fast=10", "--no-follow", "--json")
+    books = json.loads(out)["accounting"]
+    assert (books["sent"], books["refused"], code) == (0, 10, 1)
+
+
+async def test_a_redis_that_is_not_there_is_one_clear_line_and_5(tmp_path, server):
+    gone = server(appendonly=False)
+    gone.close()
+    code, _, err = await Loadgen(gone.url, tmp_path)("--mix", "fast=1")
+    assert code == 5
+    assert "out of reach" in err
+    assert "Traceback" not in err
+
+
+async def test_a_wrong_password_is_refused_with_the_url_masked(server, tmp_path):
+    locked = server(appendonly=False, password="sesame")
+    url = locked.url.replace("sesame", "hunter2")
+    code, _, err = await Loadgen(url, tmp_path)("--mix", "fast=1")
+    assert code == 5
+    assert "password" in err
+    assert "hunter2" not in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--mix", "fast"],
+        ["--mix", "fast=-1"],
+        ["--mix", "=3"],
+        ["--mix", "fast=1,fast=2"],
+        ["--mix", ""],
+        ["--mix", "fast=0"],
+        ["--mix", "fsat=1"],
+        ["--mix"],
+        ["--mix", "fast=1", "--seed", "x"],
+        ["--mix", "fast=1", "--drain-timeout", "soon"],
+        ["--mix", "fast=1", "--nonsense"],
+        ["nonsense"],
+        [],
+    ],
+)
+def test_bad_arguments_are_one_line_and_2(arguments, capsys):
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("loadgen: ")
+    assert err.count("\n") == 1
+
+
+async def test_a_type_that_looks_misspelt_is_sent_only_when_asked(loadgen, redis_client):
+    code, _, err = await loadgen("--mix", "fsat=1", "--no-follow")
+    assert code == 2
+    assert "did you mean fast?" in err
+    code, _, _ = await loadgen("--mix", "fsat=1", "--no-follow", "--allow-unknown")
+    assert (code, redis_client.llen(KEY)) == (0, 1)
+
+
+async def test_help_shows_an_example(loadgen):
+    for command in ([], ["add"], ["clear"], ["monitor"]):
+        code, out, _ = await loadgen(*command, "--help") if command else await loadgen("--help")
+        assert code == 0
+        assert "example:\n  loadgen" in out
+
+
+def test_the_client_repeats_nothing_by_itself(redis_url):
+    from loadgen.connection import open_redis
+    from worker.config import Config
+
+    client = open_redis(Config())
+    assert client.get_retry().get_retries() == 0
+    assert isinstance(redis.Redis.from_url(redis_url), redis.Redis)

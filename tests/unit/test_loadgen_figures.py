@@ -1,0 +1,186 @@
+"""Ideal schedules, percentiles, units, the ledger, the histogram."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+
+import pytest
+
+from loadgen.capacity import list_schedule_s
+from loadgen.figures import collect, timeline
+from loadgen.histogram import encode, merge
+from loadgen.ledger import FAILED, SUCCEEDED, Ledger
+from loadgen.mix import NOMINAL_SERVICE_S, parse_mix
+from loadgen.quantity import duration_s, rate_per_s, show_s, size_bytes
+from loadgen.stats import percentile, summary, supported
+from worker.errors import UsageError
+
+
+@pytest.mark.parametrize(("slots", "ideal_s"), [(1, 7.5), (5, 2.5), (7, 2.0), (10, 2.0)])
+def test_the_cards_mix_has_the_ideal_schedule_of_the_design(slots, ideal_s):
+    mix = parse_mix("fast=3,medium=2,slow=2")
+    services = [NOMINAL_SERVICE_S[mix.types[kind]] for kind in mix.once()]
+    assert list_schedule_s(services, slots) == ideal_s
+
+
+def test_an_ideal_schedule_needs_a_slot():
+    with pytest.raises(ValueError, match="at least 1"):
+        list_schedule_s([1.0], 0)
+    assert list_schedule_s([], 3) == 0
+
+
+def test_a_percentile_is_the_least_sample_that_enough_others_do_not_exceed():
+    samples = [float(n) for n in range(1, 101)]
+    assert [percentile(samples, share) for share in (0, 0.5, 0.99, 1)] == [1, 50, 99, 100]
+    assert math.isnan(percentile([], 0.5))
+
+
+def test_a_percentile_is_shown_only_where_the_count_supports_it():
+    assert not supported(999, 0.99)
+    assert supported(1000, 0.99)
+    assert "p99" not in summary([1.0] * 999)
+    assert "p99" in summary([1.0] * 1000)
+    assert summary([1.0, 3.0])["p50"] == 1.0
+    assert summary([]) == {"count": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("250ms", 0.25), ("30s", 30), ("5m", 300), ("1m30s", 90), ("2h", 7200), ("7", 7), (".5", 0.5)],
+)
+def test_durations_carry_units(text, value):
+    assert duration_s(text) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "s", "5x", "-1s", "0", "1 2", "ten", "1m30", "nan", "5s5"])
+def test_a_bad_duration_is_refused(text):
+    with pytest.raises(UsageError, match=r"duration|above 0|unit"):
+        duration_s(text)
+
+
+def test_rates_and_sizes_carry_units():
+    assert rate_per_s("2k/s") == 2000
+    assert rate_per_s("90/m") == 1.5
+    assert rate_per_s("500") == 500
+    assert size_bytes("1KiB") == 1024
+    assert size_bytes("64KB") == 64_000
+    for bad in ("0", "-1", "5/x", "x"):
+        with pytest.raises(UsageError):
+            rate_per_s(bad)
+    with pytest.raises(UsageError):
+        size_bytes("1GB2")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.000812, "812 us"), (0.0042, "4.20 ms"), (0.504, "504 ms"), (2.5, "2.50 s"),
+     (59.96, "60.0 s"), (0.99999, "1.00 s"), (150, "2m30s"), (math.nan, "-")],
+)  # fmt: skip
+def test_durations_are_shown_with_three_digits(seconds, text):
+    assert show_s(seconds) == text
+
+
+def a_ledger(count: int = 3) -> Ledger:
+    ledger = Ledger(["a", "b"])
+    numbers = ledger.add([0, 1, 0][:count], [100.0, 100.1, 100.2][:count], 100.25)
+    ledger.confirm(numbers, 100.26)
+    return ledger
+
+
+def test_the_ledger_books_a_completion():
+    ledger = a_ledger()
+    ledger.record(b"1 succeeded 100.5 101.5 w1 0 0 101.6")
+    assert ledger.by_outcome[SUCCEEDED] == ledger.done == 1
+    assert ledger.open_numbers() == [0, 2]
+    samples = collect(ledger)["b"].values
+    assert samples["wait"][0] == pytest.approx(0.4)
+    assert samples["service"][0] == pytest.approx(1.0)
+    assert samples["e2e"][0] == pytest.approx(1.5)
+    assert samples["e2e_raw"][0] == pytest.approx(1.35)
+    assert samples["send_lag"][0] == pytest.approx(0.16)
+
+
+def test_a_second_execution_is_a_duplicate_and_the_first_one_counts():
+    ledger = a_ledger()
+    ledger.record(b"0 succeeded 100.5 101 w1 0 0 101")
+    ledger.record(b"0 failed 102 103 w2 0 0 103")
+    assert (ledger.done, ledger.duplicates, ledger.by_outcome[FAILED]) == (1, 1, 0)
+
+
+def test_an_execution_without_its_claim_does_not_finish_a_task_that_another_still_runs():
+    ledger = a_ledger()
+    ledger.record(b"0 succeeded 100.5 101 w1 0 1 101")
+    assert (ledger.done, ledger.lost_claims) == (0, 1)
+    ledger.record(b"0 succeeded 102 103 w2 0 0 103")
+    assert (ledger.done, ledger.duplicates) == (1, 1)
+    assert ledger.accept_lost_claims() == 0
+
+
+def test_released_and_retried_are_not_ends():
+    ledger = a_ledger()
+    ledger.record(b"0 released 100.5 101 w1 0 0 101")
+    ledger.record(b"1 retried 100.5 101 w1 0 0 101")
+    assert (ledger.done, ledger.interrupted, ledger.retried) == (0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"x", b"9 succeeded 1 2 w 0 0 3", b"-1 succeeded 1 2 w 0 0 3", b"0 succeeded a b"]
+)
+def test_a_strange_record_is_counted_and_changes_nothing(raw):
+    ledger = a_ledger()
+    ledger.record(raw)
+    assert (ledger.foreign, ledger.done) == (1, 0)
+
+
+def test_a_refused_push_is_no_task():
+    ledger = a_ledger()
+    ledger.refuse(range(1, 3))
+    assert (ledger.sent_count, ledger.open_numbers()) == (1, [0])
+
+
+def test_a_value_at_or_below_zero_is_kept_and_counted():
+    ledger = a_ledger()
+    ledger.record(b"0 succeeded 99.9 101 w1 0 0 101")
+    samples = collect(ledger)["all"]
+    assert samples.anomalies == 1
+    assert samples.values["wait"][0] == pytest.approx(-0.1)
+
+
+def test_warm_up_is_left_out_of_the_figures():
+    ledger = a_ledger()
+    for number in range(3):
+        ledger.record(b"%d succeeded 100.5 101 w1 0 0 101" % number)
+    assert len(collect(ledger, since=100.1)["all"].values["wait"]) == 2
+
+
+def test_the_timeline_counts_each_second_and_spreads_running_tasks_over_it():
+    ledger = a_ledger()
+    ledger.record(b"0 succeeded 100.5 102.25 w1 0 0 102.3")
+    rows = timeline(ledger, [], lambda s: 3.0 if s > 0 else 0.0)
+    assert [row["sent"] for row in rows] == [3, 0, 0]
+    assert [row["done"] for row in rows] == [0, 0, 1]
+    assert [row["busy_slots"] for row in rows] == [0.5, 1.0, 0.25]
+    assert [row["offered"] for row in rows] == [3.0, 0.0, 0.0]
+
+
+def test_histograms_merge_without_losing_a_count():
+    rng = random.Random(1)
+    parts = [[rng.expovariate(20) for _ in range(2000)] for _ in range(2)]
+    whole = merge(encode(part) for part in parts)
+    ordered = sorted(parts[0] + parts[1])
+    assert whole.get_total_count() == 4000
+    expected = percentile(ordered, 0.99)
+    assert whole.get_value_at_percentile(99) / 1e6 == pytest.approx(expected, rel=0.002)
+
+
+def test_booking_a_record_is_cheap():
+    """The target is 2 us on a quiet machine; five times that is a broken hot path anywhere."""
+    ledger = Ledger(["a"])
+    ledger.add([0] * 20_000, [100.0] * 20_000, 100.0)
+    raws = [b"%d succeeded 100.512345 101.512345 wabc 0 0 101.512399" % n for n in range(20_000)]
+    before = time.perf_counter()
+    for raw in raws:
+        ledger.record(raw)
+    assert (time.perf_counter() - before) / len(raws) < 10e-6

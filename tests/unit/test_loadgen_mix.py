@@ -1,0 +1,117 @@
+"""The mix: its order, its ratio, its errors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgen.mix import Mix, mix_of, near_miss, parse_mix
+from worker.errors import UsageError
+
+weights = st.lists(st.integers(1, 40), min_size=1, max_size=6)
+
+
+def a_mix(counts: list[int]) -> Mix:
+    return Mix(tuple((f"t{n}", count) for n, count in enumerate(counts)))
+
+
+def test_the_cards_mix_is_always_interleaved_in_the_same_order():
+    mix = parse_mix("fast=3,medium=2,slow=2")
+    order = [mix.types[kind].split("_")[0] for kind in mix.once()]
+    assert order == ["fast", "medium", "slow", "fast", "medium", "slow", "fast"]
+
+
+def test_short_names_become_types_and_other_names_stay():
+    assert parse_mix("fast=1,medium=1,slow=1,email.send=1").types == (
+        "fast_task",
+        "medium_task",
+        "slow_task",
+        "email.send",
+    )
+
+
+def test_a_type_may_hold_an_equals_sign_and_spaces_around_parts_are_ignored():
+    assert parse_mix(" a=b=2 , c = 1 ").counts == (("a=b", 2), ("c", 1))
+
+
+def test_a_zero_leaves_a_type_out():
+    assert parse_mix("fast=0,slow=1").counts == (("slow_task", 1),)
+
+
+@given(weights)
+def test_a_mix_pushed_once_holds_each_type_exactly_as_often_as_asked(counts):
+    assert Counter(a_mix(counts).once()) == dict(enumerate(counts))
+
+
+@given(weights, st.one_of(st.none(), st.integers()))
+def test_every_whole_cycle_keeps_the_ratio_exactly(counts, seed):
+    mix = a_mix(counts)
+    cycle = mix.reduced().total
+    tasks = list(islice(mix.endless(shuffle_seed=seed), 3 * cycle))
+    expected = {n: count for n, (_, count) in enumerate(mix.reduced().counts)}
+    for start in range(0, 3 * cycle, cycle):
+        assert Counter(tasks[start : start + cycle]) == expected
+
+
+@given(weights)
+def test_no_type_runs_ahead_of_its_share_by_a_whole_task_per_type(counts):
+    mix = a_mix(counts)
+    seen: Counter[int] = Counter()
+    for number, kind in enumerate(mix.once(), start=1):
+        seen[kind] += 1
+        for other, count in enumerate(counts):
+            assert abs(seen[other] - number * count / mix.total) < max(1, len(counts) - 1)
+
+
+def test_the_same_seed_shuffles_the_same_way_and_another_does_not():
+    mix = parse_mix("a=20,b=20")
+    first, again, other = (list(islice(mix.endless(shuffle_seed=s), 200)) for s in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("fast", "has no count"),
+        ("fast=-1", "must be 0 or more, got -1"),
+        ("=3", "a type is missing"),
+        ("fast=1,fast=2", "given twice"),
+        ("fast=1,fast_task=2", "given twice"),
+        ("", "it is empty"),
+        ("  ", "it is empty"),
+        ("fast=0,slow=0", "every count is 0"),
+        ("fast=1,,slow=2", "entry 2 is empty"),
+        ("fast=1,", "entry 2 is empty"),
+        ("fast=", "must be a whole number, got ''"),
+        ("fast=1.5", "must be a whole number, got '1.5'"),
+        ("fast=ten", "must be a whole number, got 'ten'"),
+        ("fast=99999999999", "at most"),
+        ("x" * 257 + "=1", "257 bytes"),
+        ("\ud800=1", "not valid text"),
+    ],
+)
+def test_a_bad_mix_is_one_line_that_says_what_is_wrong(text, why):
+    with pytest.raises(UsageError) as raised:
+        parse_mix(text)
+    assert why in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 250
+
+
+def test_a_mapping_from_a_file_is_checked_in_the_same_way():
+    assert mix_of({"fast": 2}, "load.yaml:3").counts == (("fast_task", 2),)
+    for bad in ({"fast": "x"}, {"fast": -1}, {"fast": True}, {"": 1}, {"a": 0}):
+        with pytest.raises(UsageError, match=r"load\.yaml:3"):
+            mix_of(bad, "load.yaml:3")
+
+
+def test_a_misspelt_type_is_recognised_and_another_name_is_not():
+    assert near_miss("fsat", []) == "fast"
+    assert near_miss("slow_tsk", []) == "slow_task"
+    assert near_miss("resize", ["email", "resizes"]) == "resizes"
+    assert near_miss("invoice", ["email"]) is None
