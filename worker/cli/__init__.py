@@ -1,0 +1,76 @@
+"""The `worker` command: one module a command, each with `add` (its flags) and `execute`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from worker.cli import check, config, healthcheck, run, version
+from worker.cli.parser import Parser, parse
+from worker.errors import TaskrigError
+
+COMMANDS = (run, check, config, healthcheck, version)
+
+DESCRIPTION = """\
+Run plain JSON tasks from a Redis list, and lose none of them.
+
+`worker` alone is `worker run`. Every command has its own --help with examples."""
+
+EXAMPLES = """\
+examples:
+  worker                                  serve the queue with ./config.yaml or the defaults
+  worker --max-concurrent 10              ... ten tasks at once
+  worker check                            validate the configuration, list the handlers
+  worker config show --origin             every setting, and where it came from
+
+exit codes: 0 done or drained, 1 failed, 2 wrong usage or configuration, 3 Redis out of reach"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        args = parse(build_parser(), arguments, default="run")
+        code: int = args.execute(args)
+        sys.stdout.flush()
+        return code
+    except SystemExit as end:  # --help and --version
+        return end.code if isinstance(end.code, int) else 0
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `worker config show | head`; nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except TaskrigError as error:
+        if debug:
+            traceback.print_exc()
+        complain(str(error))
+        return error.exit_code
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        complain(
+            f"a bug in the worker: {type(error).__name__}: {error}; --debug shows the traceback"
+        )
+        return TaskrigError.exit_code
+
+
+def build_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(prog="worker", description=DESCRIPTION, epilog=EXAMPLES)
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+    for command in COMMANDS:
+        command.add(commands)
+    return parser
+
+
+def complain(text: str) -> None:
+    """Print an error on stderr, each of its lines by itself, without the password of any URL."""
+    from worker.config.raw import without_password
+
+    for line in without_password(text).splitlines() or ["failed"]:
+        print(f"worker: {line}", file=sys.stderr)

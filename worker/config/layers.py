@@ -91,7 +91,7 @@ def _one_set(path: Path, text: str) -> tuple[Layer, list[Problem]]:
     node = reader.compose(text)
     if reader.problems:
         return Layer(), reader.problems
-    written = text.strip() if node is None or node.id == "scalar" else None
+    written = text.strip() if node is None or isinstance(node.value, str) else None
     layer = Layer()
     layer.put(path, None, place_of(1, 1, path, written))
     if node is not None:

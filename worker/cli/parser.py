@@ -1,0 +1,78 @@
+"""An argument parser whose errors are one line, with "did you mean"."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from worker.config.flags import add_config_flags
+from worker.errors import UsageError
+
+Commands = Any  # argparse's own type for it is private
+Execute = Callable[[argparse.Namespace], int]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with whole flag names only, examples kept as written, and errors that are raised."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message as one line that names the help."""
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def command(commands: Commands, name: str, execute: Execute, *, help: str, examples: str) -> Parser:
+    """Add a command with the flags that all have."""
+    parser: Parser = commands.add_parser(
+        name, help=help, description=help[0].upper() + help[1:] + ".", epilog=examples
+    )
+    add_config_flags(parser)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    parser.set_defaults(execute=execute, parser=parser)
+    return parser
+
+
+def parse(parser: Parser, arguments: Sequence[str], *, default: str) -> argparse.Namespace:
+    """The parsed arguments; without a command the default one is meant.
+
+    Raises:
+        UsageError: a command, a flag or its value is wrong.
+    """
+    names = _names(parser)
+    first = arguments[0] if arguments else ""
+    if first == "--version":
+        arguments = ["version", *arguments[1:]]
+    elif not first or (first.startswith("-") and first not in ("-h", "--help")):
+        arguments = [default, *arguments]
+    elif not first.startswith("-") and first not in names:
+        parser.error(f"unknown command {first!r}{did_you_mean(first, names)}")
+    args, extra = parser.parse_known_args(arguments)
+    if extra:
+        _refuse(args.parser, extra, names)
+    return args
+
+
+def _names(parser: Parser) -> list[str]:
+    actions = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    return [name for action in actions for name in action.choices]
+
+
+def _refuse(parser: Parser, extra: Sequence[str], commands: Sequence[str]) -> NoReturn:
+    unknown = next((word for word in extra if word.startswith("-")), extra[0])
+    if unknown in commands:
+        parser.error(f"the command comes first: worker {unknown} ...")
+    name = unknown.partition("=")[0]  # its value may be a secret
+    kind = "flag" if name.startswith("-") else "argument"
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    parser.error(f"unknown {kind} {name}{did_you_mean(name, flags)}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint to the nearest known word, empty when none is near."""
+    near = difflib.get_close_matches(word, list(known), 1, 0.6)
+    return f"; did you mean {near[0]}?" if near else ""

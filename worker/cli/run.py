@@ -1,0 +1,48 @@
+"""`worker run`: serve the queue until drained."""
+
+from __future__ import annotations
+
+import argparse
+
+from worker.cli.parser import Commands, command
+from worker.cli.settings import load_settings
+from worker.config.flags import add_setting_flag
+
+EXAMPLES = """\
+examples:
+  worker run --max-concurrent 10
+  worker run --redis-url redis://localhost:6379/0 --redis-key my_tasks --interval 2
+  worker run --max-tasks 100 --set worker.drain_timeout=10s
+  worker run --config config.yaml --log-format json
+
+Ctrl-C or SIGTERM drains: running tasks may finish within worker.drain_timeout, the rest goes
+back to the queue. A second one gives back at once.
+exit codes: 0 drained or --max-tasks done, 1 a loop of the worker died, 2 wrong usage or
+configuration, 3 Redis out of reach"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        "run",
+        execute,
+        help="serve the queue: take tasks, run their handlers (the default command)",
+        examples=EXAMPLES,
+    )
+    for setting, metavar, text in (
+        ("worker.max_concurrent", "N", "tasks that run at once (default: 5)"),
+        ("worker.max_tasks", "N", "stop after exactly this many tasks (default: no limit)"),
+        ("worker.interval", "SECONDS", "an idle worker looks again after this (default: 1)"),
+        ("log.level", "LEVEL", "debug, info, warning or error (default: info)"),
+        ("log.format", "FORMAT", "text or json (default: text)"),
+    ):
+        add_setting_flag(parser, setting, metavar, text)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the worker; returns its exit code."""
+    config = load_settings(args)
+    from worker.app import run_worker
+
+    return run_worker(config)

@@ -1,0 +1,25 @@
+"""Load the configuration for a command, and make the user's own modules importable."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from worker.config.flags import config_from_args
+
+if TYPE_CHECKING:
+    from worker.config import Config
+
+
+def load_settings(args: argparse.Namespace) -> Config:
+    """The configuration; the config file's folder, else the current one, is on the import path.
+
+    Raises:
+        UsageError: with every problem of the configuration.
+    """
+    config = config_from_args(args)
+    folder = str(config.folder)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    return config
