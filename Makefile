@@ -74,8 +74,8 @@ $(READY): requirements/dev.txt pyproject.toml
 	  echo "taskrig needs Python 3.11 or newer; $(PYTHON) is not: name another with PYTHON=/path/to/python3" >&2; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 2; }
-	@echo "installing into $(VENV) (about 20 s)"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "installing into $(VENV) (about 20 s the first time)"
+	@[ -x $(PY) ] || $(PYTHON) -m venv --clear $(VENV)
 	@$(PY) -m pip install -qq --require-hashes -r requirements/dev.txt
 	@$(PY) -m pip install -qq --no-deps --no-build-isolation --no-index --editable .
 	@touch $@

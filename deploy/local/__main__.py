@@ -92,7 +92,9 @@ def demo(options: argparse.Namespace) -> int:
         _start(settings, state)
     print(f"\npushing {options.mix}")
     code = _loadgen(state, options.mix)
-    print(f"\nmetrics: {_metrics_address(state, settings)}")
+    by_compose = state.how == "compose"
+    where = compose.addresses(settings.profiles) if by_compose else native.addresses(state)
+    print("", *where, sep="\n")
     print("it is all still running. Again: make load. Watch: make logs. Stop: make down")
     return code
 
@@ -142,11 +144,6 @@ def _with_free_ports(settings: Settings, options: argparse.Namespace) -> Setting
 def _loadgen(state: State, mix: str) -> int:
     command = [sys.executable, "-m", "loadgen", "--mix", mix, "--redis-url", state.redis_url]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
-
-
-def _metrics_address(state: State, settings: Settings) -> str:
-    worker = state.find("worker-1")
-    return f"http://127.0.0.1:{worker.port if worker else settings.port}/metrics"
 
 
 def _settings(options: argparse.Namespace) -> Settings:

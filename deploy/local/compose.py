@@ -60,9 +60,21 @@ def up(settings: Settings, state: State, say: Callable[[str], None]) -> None:
             f"(make ps and make logs show more; all of it is in .run/compose.log)"
         )
     say(f"started with Compose: Redis on 127.0.0.1:{settings.redis_port}")
-    for container in _containers(settings.profiles):
-        for line in _addresses(container):
-            say(line)
+    for line in addresses(settings.profiles):
+        say(line)
+
+
+def addresses(profiles: tuple[str, ...]) -> list[str]:
+    """A line for each HTTP address that is published on this machine."""
+    paths = {"worker": "/metrics"}
+    return [
+        f"{container['Name']}: http://127.0.0.1:{published['PublishedPort']}"
+        f"{paths.get(str(container['Service']), '/')}"
+        for container in _containers(profiles)
+        if container["Service"] != "redis"
+        for published in container.get("Publishers") or []
+        if published.get("PublishedPort")
+    ]
 
 
 def down(*, volumes: bool = False) -> None:
@@ -137,22 +149,9 @@ def _compose(
 
 def _containers(profiles: tuple[str, ...]) -> list[dict[str, Any]]:
     """The project's running containers, a JSON object each (one a line since Compose 2.21)."""
-    said = _compose(profiles, "ps", "--format", "json", timeout_s=30.0).stdout
-    lines = [line for line in said.splitlines() if line.startswith("{")]
-    return [json.loads(line) for line in lines]
-
-
-def _addresses(container: dict[str, Any]) -> list[str]:
-    """A line for each HTTP address of a container that is published here."""
-    paths = {"worker": "/metrics"}
-    if container.get("Service") == "redis":
-        return []
-    return [
-        f"{container['Name']}: http://127.0.0.1:{published['PublishedPort']}"
-        f"{paths.get(str(container.get('Service')), '/')}"
-        for published in container.get("Publishers") or []
-        if published.get("PublishedPort")
-    ]
+    said = _quietly(*_command(profiles), "ps", "--format", "json").stdout
+    found = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    return sorted(found, key=lambda container: str(container["Name"]))
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:

@@ -40,6 +40,15 @@ def down(state: State, say: Callable[[str], None]) -> None:
         _stop(process, state, say)
 
 
+def addresses(state: State) -> list[str]:
+    """A line for each HTTP address."""
+    return [
+        f"{p.name}: http://127.0.0.1:{p.port}/metrics"
+        for p in state.processes
+        if p.name != "redis" and p.alive()
+    ]
+
+
 def ps(state: State) -> list[str]:
     """One line for each process."""
     return [
@@ -61,6 +70,7 @@ def _server(settings: Settings, state: State, say: Callable[[str], None]) -> Non
                 f"Redis already runs on port {running.port}: "
                 f"make down first, or leave REDIS_PORT out"
             )
+        say(f"{state.server} runs already on 127.0.0.1:{running.port}")
         return
     ports.require_free(settings.redis_port, purpose="Redis", variable="REDIS_PORT")
     chosen = server.find()
@@ -84,6 +94,7 @@ def _worker(
         command += ["--max-concurrent", str(settings.max_concurrent)]
     running = state.find(name)
     if running and running.command == command:
+        say(f"{name} runs already (pid {running.pid}), http://127.0.0.1:{port}/metrics")
         return
     if running:
         say(f"{name}: its settings differ, it starts again")
