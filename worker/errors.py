@@ -1,4 +1,4 @@
-"""Every exception of the worker. Its message is one line that says what, where and how to mend it."""
+"""Every exception of the worker. Its message says in one line what, where and how to mend it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class BrokerUnavailable(TaskrigError):
     """Redis is out of reach, still loading, or refuses us; the message says which."""
 
     exit_code = 3
+    kind = "other"  # bounded, for the metric redis_errors_total
 
 
 class BrokerRefused(BrokerUnavailable):

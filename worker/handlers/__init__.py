@@ -1,0 +1,1 @@
+"""Handlers that come with Taskrig; put yours here, or in a package that config.yaml names."""

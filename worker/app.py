@@ -1,0 +1,309 @@
+"""Composition root: builds the parts, starts them, drains and stops them in order.
+
+Stop order is the nesting in `_serve`, inside out: consumer, upkeep, lease (renewed until the last
+task is settled), connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from typing import Any
+
+from worker import __version__
+from worker.broker import Address, Broker, LeaseWire, check_start
+from worker.config import Config
+from worker.consumer import Consumer
+from worker.errors import BrokerUnavailable, TaskrigError
+from worker.executor import Executor
+from worker.http import HttpServer
+from worker.journal import Journal
+from worker.lease import Lease
+from worker.logs import set_up
+from worker.metrics import Metrics
+from worker.registry import Registry, load_handlers
+from worker.signals import Signals
+from worker.upkeep import Upkeep
+
+log = logging.getLogger("worker")
+
+STALL_S = 30.0  # without a successful exchange for this long, with Redis there: not alive
+RUNNING_SHOWN = 100  # of the running tasks in a worker's description
+
+
+def run_worker(config: Config) -> int:
+    """Run a worker until it is drained; returns the exit code.
+
+    Raises:
+        TaskrigError: it could not start, or had to end; the exit code is the error's.
+    """
+    set_up(config.log.level, config.log.format)
+    registry = load_handlers(config.handlers)
+    return App(config, registry).run()
+
+
+class App:
+    """One worker process."""
+
+    def __init__(self, config: Config, registry: Registry) -> None:
+        self.config = config
+        self.registry = registry
+        self.id = secrets.token_hex(5)  # random at every start: host and pid repeat in containers
+        self.started_at = time.time()
+        handlers = registry.entries()
+        labels = {handler.label for handler in handlers} | set(config.tasks)
+        self.metrics = Metrics(labels, config.worker.max_concurrent, __version__, config.hash())
+        self.metrics.longest_running_s = self._longest_running_s
+        self.address = Address(config.redis, f"taskrig-{self.id}")
+        self.http: HttpServer | None = None
+        self.consumer: Consumer | None = None
+        self.upkeep: Upkeep | None = None
+        self.lease: Lease | None = None
+        self._loop = _new_loop()
+        self._stop_before_start: str | None = None
+        self._signals = Signals(
+            lambda why: self._from_thread(self._drain, why),
+            lambda: self._from_thread(self._release),
+            self._give_up,
+            config.worker.drain_timeout_s,
+        )
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Serve until drained, and report."""
+        self._signals.install()
+        self._start_http()
+        self._loop.set_exception_handler(self._loop_error)
+        code = 0
+        error: Exception | None = None
+        try:
+            self._loop.run_until_complete(self._serve())
+        except TaskrigError as fault:
+            code, error = fault.exit_code, fault
+        except Exception as fault:
+            code, error = 1, fault
+            log.critical("the worker broke: %s", fault, exc_info=fault)
+        self._signals.close()
+        if self.http is not None:
+            self.http.close()
+        if error is not None and code != 1:
+            log.error("stopping: %s", error)
+        self._say_totals(code)
+        self._leave_process(code)
+        return code
+
+    async def _serve(self) -> None:
+        config = self.config
+        await check_start(
+            config, self.address, log.warning, lambda: self._stop_before_start is not None
+        )
+        if self._stop_before_start is not None:
+            log.info("stopped before the start: %s", self._stop_before_start)
+            return
+        broker = Broker(config, self.id, self.address)
+        lease = self.lease = Lease(
+            LeaseWire(config, self.id, self.address), config.worker.lease_s, self._describe
+        )
+        journal = Journal(
+            self.metrics,
+            sample=config.log.task_sample,
+            failures=config.log.tasks != "none",
+            redis_time=lease.redis_time,
+        )
+        timeouts = {name: task.timeout_s for name, task in config.tasks.items()}
+        consumer = self.consumer = Consumer(
+            config, broker, Executor(self.registry, timeouts), lease, journal
+        )
+        consumer.asked_to_drain = self._drain
+        upkeep = self.upkeep = Upkeep(
+            config, broker, consumer, self.metrics, lambda: lease.may_reclaim
+        )
+        self.metrics.redis_up = 1
+        lease.start()
+        log.info(
+            "started: queue %s at %s, looks again every %g s, at most %d at once, worker %s%s",
+            config.queue.key, self.address.where, config.worker.interval_s,
+            config.worker.max_concurrent, self.id,
+            f", metrics on {config.http.host}:{self.http.port}" if self.http else "",
+        )  # fmt: skip
+        keeping = asyncio.get_running_loop().create_task(upkeep.run())
+        keeping.add_done_callback(lambda task: self._part_ended(task, consumer))
+        try:
+            await consumer.run()
+        finally:
+            upkeep.stop()
+            await asyncio.wait([keeping], timeout=2)
+            lease.stop()
+            await self._leave(broker, lease)
+            await broker.close()
+
+    async def _leave(self, broker: Broker, lease: Lease) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, lease.join, 2.0)
+        if self.consumer is not None and self.consumer.away_since is None:
+            try:
+                await broker.leave()
+            except BrokerUnavailable as error:
+                log.warning("could not sign off, the lease will run out: %s", error)
+
+    def _part_ended(self, task: asyncio.Task[None], consumer: Consumer) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            consumer.fail(task.exception() or RuntimeError("upkeep ended"))
+
+    def _loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What a handler's own stray tasks raise is theirs: said, and survived."""
+        fault = context.get("exception")
+        log.error(
+            "in the event loop: %s%s", context.get("message"), f": {fault!r}" if fault else ""
+        )
+
+    def _say_totals(self, code: int) -> None:
+        totals = self.metrics.totals()
+        log.info(
+            "stopped: %d done, %d failed, %d invalid, %d released, exit %d",
+            totals["succeeded"],
+            totals["failed"],
+            sum(self.metrics.invalid.values()),
+            totals["released"],
+            code,
+        )
+
+    def _leave_process(self, code: int) -> None:
+        """End even if a thread or a handler that swallowed its cancellation would not."""
+        consumer = self.consumer
+        if consumer is not None and (consumer.left_behind or consumer.stuck_threads):
+            log.warning("%d handlers would not stop; leaving without them",
+                        consumer.left_behind + consumer.stuck_threads)  # fmt: skip
+            _exit_now(code)
+
+    # -- stopping --------------------------------------------------------------------------------
+
+    def _from_thread(self, function: Any, *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            pass  # the loop has ended
+
+    def _drain(self, why: str) -> None:
+        self._stop_before_start = why
+        self.metrics.draining = 1
+        if self.consumer is not None:
+            if self.consumer.claiming and not why.startswith("SIG"):
+                log.info("draining: %s", why)
+            self.consumer.drain(why, self.config.worker.drain_timeout_s)
+
+    def _release(self) -> None:
+        if self.consumer is not None:
+            self.consumer.release()
+
+    def _give_up(self, why: str) -> None:
+        """In the signals' thread: the event loop does not end; give back and leave without it."""
+        consumer = self.consumer
+        tags = list(consumer.running) if consumer is not None else []
+        if self.lease is not None:
+            self.lease.stop()
+        try:
+            LeaseWire(self.config, self.id, self.address).release(tags[::-1])
+            log.warning("%s: %d tasks released, leaving without it, exit 0", why, len(tags))
+            _exit_now(0)
+        except BrokerUnavailable as error:
+            log.error("%s, and Redis is away (%s): %d tasks stay in flight and will be reclaimed",
+                      why, error, len(tags))  # fmt: skip
+            _exit_now(3)
+
+    # -- what others see -------------------------------------------------------------------------
+
+    def _start_http(self) -> None:
+        http = self.config.http
+        if http.enabled:
+            self.http = HttpServer(
+                http.host, http.port,
+                metrics=self.metrics.expose, live=self.live, ready=self.ready, status=self.status,
+            )  # fmt: skip
+            self.http.start()
+
+    def _longest_running_s(self) -> float:
+        consumer = self.consumer
+        running = list(consumer.running.values()) if consumer is not None else []
+        return time.monotonic() - min(e.started for e in running) if running else 0.0
+
+    def live(self) -> tuple[bool, str]:
+        """Whether this process should go on: not its handlers, not Redis, but its own loops."""
+        consumer, upkeep, lease = self.consumer, self.upkeep, self.lease
+        if consumer is None or upkeep is None or lease is None:
+            return True, "starting"
+        if lease.failed is not None:
+            return False, "the lease thread died"
+        now = time.monotonic()
+        if now - upkeep.beat_at > 2.0:
+            return True, f"a handler has blocked the event loop for {now - upkeep.beat_at:.1f} s"
+        silent_s = now - consumer.exchanged_at
+        if consumer.away_since is None and silent_s > max(STALL_S, 3 * self.config.worker.lease_s):
+            return False, f"no exchange with Redis for {silent_s:.0f} s"
+        return True, "ok"
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether this worker takes tasks: Redis is there and it does not drain."""
+        consumer = self.consumer
+        if self.metrics.draining:
+            return False, "draining"
+        if consumer is None:
+            return False, "starting"
+        if consumer.away_since is not None or not self.metrics.redis_up:
+            return False, "Redis is away"
+        return True, "ok"
+
+    def status(self) -> dict[str, Any]:
+        """This worker, for /status."""
+        described: dict[str, Any] = json.loads(self._describe())
+        return described | {
+            "queue": self.config.queue.key,
+            "depth": dict(self.metrics.depth),
+            "draining": bool(self.metrics.draining),
+            "paused": bool(self.metrics.paused),
+        }
+
+    def _describe(self) -> str:
+        """This worker as the others see it in P:about; called in other threads."""
+        consumer, now = self.consumer, time.monotonic()
+        running = list(consumer.running.values()) if consumer is not None else []
+        at = time.time()
+        return json.dumps(
+            {
+                "id": self.id,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "started": round(self.started_at, 3),
+                "concurrency": self.config.worker.max_concurrent,
+                "version": __version__,
+                "http": f"{self.config.http.host}:{self.http.port}" if self.http else "",
+                "running": [
+                    {
+                        "tag": e.delivery.tag,
+                        "type": e.task.type[:100] if e.task is not None else "",
+                        "since": round(at - (now - e.started), 3),
+                    }
+                    for e in running[:RUNNING_SHOWN]
+                ],
+            }
+        )
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _exit_now(code: int) -> None:
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)

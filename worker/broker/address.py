@@ -1,0 +1,129 @@
+"""Where Redis is and how to say what is wrong with it: connections from config, errors in words."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.connection import parse_url as parse_async_url
+from redis.backoff import NoBackoff
+from redis.connection import parse_url as parse_sync_url
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    MaxConnectionsError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+from redis.retry import Retry
+
+from worker.config import RedisConfig
+from worker.errors import BrokerBroken, BrokerRefused, BrokerUnavailable
+
+FAULTS = (RedisError, OSError, TimeoutError, EOFError)  # all that a call may end with
+
+
+class Address:
+    """Makes connections to the server that the config names; async ones and sync ones alike."""
+
+    def __init__(self, config: RedisConfig, client_name: str) -> None:
+        self.config = config
+        self.where = config.masked_url()
+        self._name = client_name
+
+    def open(self) -> Any:
+        """An unconnected redis.asyncio connection without retries and without a timeout of its own
+        (Wire watches the time: a timer for every command would cost a third of the throughput)."""
+        options = self._options(parse_async_url(self.config.url))
+        cls = options.pop("connection_class", redis.asyncio.Connection)
+        return cls(**options, socket_timeout=None)
+
+    def open_sync(self, timeout_s: float) -> Any:
+        """An unconnected blocking connection, for threads."""
+        options = self._options(parse_sync_url(self.config.url))  # type: ignore[no-untyped-call]
+        cls = options.pop("connection_class", redis.Connection)
+        return cls(**options, socket_timeout=timeout_s)
+
+    def _options(self, parsed: Any) -> dict[str, Any]:
+        options: dict[str, Any] = dict(parsed)
+        config = self.config
+        for unwanted in ("socket_timeout", "retry_on_timeout", "retry_on_error", "max_connections"):
+            options.pop(unwanted, None)
+        if config.username:
+            options["username"] = config.username
+        if config.password is not None:
+            options["password"] = config.password.get_secret_value()
+        if config.url.startswith("rediss:"):
+            options["ssl_ca_certs"] = config.tls_ca_file
+            options["ssl_certfile"] = config.tls_cert_file
+            options["ssl_keyfile"] = config.tls_key_file
+            options["ssl_check_hostname"] = config.tls_check_hostname and config.tls_verify
+            options["ssl_cert_reqs"] = "required" if config.tls_verify else "none"
+        if not config.url.startswith("unix:"):
+            options["socket_connect_timeout"] = config.socket_timeout_s
+        options.update(protocol=2, client_name=self._name, retry=Retry(NoBackoff(), 0))
+        return options
+
+    def explain(self, fault: BaseException) -> BrokerUnavailable:
+        """The fault in one line, as the error whose class says whether waiting helps."""
+        kind, text = _kind(fault), _words(fault)
+        error: BrokerUnavailable
+        if kind in ("auth", "permission", "database"):
+            error = BrokerRefused(f"Redis at {self.where} refuses: {text}")
+        elif kind in ("wrong_type", "script"):
+            error = BrokerBroken(f"Redis at {self.where} cannot do it: {text}")
+        else:
+            error = BrokerUnavailable(f"Redis at {self.where}: {text}")
+        error.kind = kind
+        return error
+
+
+def _kind(fault: BaseException) -> str:
+    """A bounded name for the metric redis_errors_total{kind}."""
+    text = str(fault)
+    if isinstance(fault, (NoPermissionError, AuthorizationError)):
+        return "permission"
+    if isinstance(fault, AuthenticationError) or text.startswith(("NOAUTH", "WRONGPASS")):
+        return "auth"
+    if isinstance(fault, BusyLoadingError) or text.startswith("LOADING"):
+        return "loading"
+    if isinstance(fault, ReadOnlyError):
+        return "readonly"
+    if isinstance(fault, OutOfMemoryError):
+        return "out_of_memory"
+    if isinstance(fault, MaxConnectionsError) or "max number of clients" in text:
+        return "max_clients"
+    if isinstance(fault, (RedisTimeoutError, TimeoutError)):
+        return "timeout"
+    if isinstance(fault, NoScriptError):
+        return "no_script"
+    if "DB index" in text or "Invalid Database" in text:
+        return "database"
+    if "WRONGTYPE" in text:
+        return "wrong_type"
+    if isinstance(fault, ResponseError):
+        lead = text.split(" ", 1)[0]
+        known = ("MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "NOREPLICAS", "TRYAGAIN")
+        return lead.lower() if lead in known else "script"
+    if isinstance(fault, (RedisConnectionError, OSError, EOFError)):
+        return "connection"
+    return "other"
+
+
+def _words(fault: BaseException) -> str:
+    cause = fault.__cause__ if isinstance(fault.__cause__, ssl.SSLError) else fault
+    text = " ".join(str(cause).split()) or type(fault).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -1,0 +1,224 @@
+"""The queue as the worker sees it: exchange, blocking move, look, reclaim, leave."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from worker.broker.address import Address
+from worker.broker.scripts import EXCHANGE, FORGET, LEAVE, LOOK, PASS_ON, RECLAIM, Script
+from worker.broker.wire import Wire
+from worker.config import Config
+from worker.keys import Keys
+from worker.task import Delivery, Settlement
+
+CLAIM_BYTES = 256 * 1024  # per exchange: 1,000 items of 1 KiB cost Redis 5 ms, of 64 KiB 471 ms
+CLAIM_ITEMS = 1000
+SLICE_BYTES = 256 * 1024  # of a scan of in flight
+
+
+@dataclass(slots=True)
+class Exchanged:
+    """The answer to one exchange."""
+
+    why: str  # "" | paused | drain | alone: why nothing was claimed
+    gap: bool  # the lease had lapsed before this exchange renewed it
+    more: bool  # the byte bound ended the claim, not the queue
+    alone: bool  # the delivery claimed must run alone
+    missing: list[bytes]  # tags that were not in flight; b"" where only their number is known
+    too_large: list[tuple[int, bytes]]  # (size, start) of items dead-lettered unread
+    deliveries: list[Delivery]
+
+
+@dataclass(frozen=True, slots=True)
+class Depths:
+    """How things stand on the queue, counted in tasks."""
+
+    waiting: int
+    in_flight: int
+    delayed: int
+    dead: int
+    expired: int  # leases that ran out and are not yet dealt with
+    paused: bool
+    scanned_by: str
+    claimed: int  # ever, by all workers
+    trimmed: int  # dead letters, ever
+    now_s: int  # Unix seconds by the server's clock
+    front: bytes  # the next item, where it is short
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One slice of a scan of in flight."""
+
+    state: str  # "" | busy | refused
+    cursor: int
+    moved: int
+    dead: int
+    seen: int
+    bytes: int
+    now_ms: str
+
+
+class Broker:
+    """All that the worker's event loop asks of Redis, over three connections:
+
+    one for exchanges, one that holds the blocking move, one for everything slower.
+    """
+
+    def __init__(self, config: Config, worker_id: str, address: Address) -> None:
+        self.keys = Keys.of(config.queue.key)
+        self.where = address.where
+        timeout_s = config.redis.socket_timeout_s
+        self._id = worker_id
+        self._config = config
+        self._exchange_wire = Wire(address, timeout_s)
+        self._move_wire = Wire(address, timeout_s)
+        self._side_wire = Wire(address, timeout_s)
+        self._side_turn = asyncio.Lock()  # several share the side wire, one call at a time
+        k = self.keys
+        self._exchange_keys = (
+            *(k.queue, k.inflight, k.meta, k.workers, k.control, k.arrivals, k.redeliver),
+            *(k.dead, k.dead_index, k.stats, k.paused, k.alone),
+        )
+        dead = config.dead_letters
+        self._exchange_tail = (
+            *(config.queue.pop, config.queue.max_item_bytes, CLAIM_BYTES),
+            *(config.worker.max_deliveries, dead.max, dead.invalid_max, dead.invalid_max_bytes),
+            k.run(""),
+        )
+        self._lease_ms = round(config.worker.lease_s * 1000)
+        self._kept = dead.max + dead.invalid_max
+        # Short enough that a look comes every interval, and that no timeout fires first.
+        self._move_s = min(config.worker.interval_s, 1.0, config.worker.lease_s / 3, timeout_s / 2)
+
+    @property
+    def exchange_sent(self) -> bool:
+        """Whether the last exchange left this host, so that the server may have executed it."""
+        return self._exchange_wire.sent
+
+    async def exchange(
+        self, settled: list[Settlement], want: int, first: int, hands: int, one_by_one: bool
+    ) -> Exchanged:
+        """Renew the lease, settle, and claim up to `want` tasks, numbered from `first`.
+
+        `hands` is how many tasks stay with the worker; `one_by_one` makes sure that every tag
+        that was not in flight is named.
+
+        Raises:
+            BrokerUnavailable: it may or may not have been executed; see `exchange_sent`.
+        """
+        plain = [s.tag for s in settled if s.plain]
+        rest: list[Any] = []
+        if len(plain) != len(settled):
+            for s in settled:
+                if not s.plain:
+                    rest += (s.outcome.value, s.tag, s.type, s.reason, s.error, s.run, s.record)
+        reply = await self._exchange_wire.run(
+            EXCHANGE,
+            self._exchange_keys,
+            *(self._id, self._lease_ms, want, first, hands, *self._exchange_tail),
+            *("1" if one_by_one else "0", len(plain), *plain, *rest),
+        )
+        why, gap, more, alone, missing, too_large, counts, items = reply
+        head = f"{self._id}:"
+        deliveries = [Delivery(head + str(first + i), raw) for i, raw in enumerate(items)]
+        for index, times, attempts in counts:
+            deliveries[index - 1].deliveries = times
+            deliveries[index - 1].attempts = attempts
+        return Exchanged(
+            why.decode(), gap == 1, more == 1, alone == 1, missing,
+            [(size, start) for size, start in too_large], deliveries,
+        )  # fmt: skip
+
+    async def _side(self, script: Script, keys: tuple[str, ...], *args: Any) -> Any:
+        async with self._side_turn:
+            return await self._side_wire.run(script, keys, *args)
+
+    async def _side_call(self, *command: Any) -> Any:
+        async with self._side_turn:
+            return await self._side_wire.call(*command)
+
+    async def find(self, first: int, count: int) -> list[Delivery]:
+        """Of the tags that a lost exchange could have created, those that are in flight.
+
+        Raises:
+            BrokerUnavailable
+        """
+        found: list[Delivery] = []
+        for start in range(first, first + count, 100):
+            tags = [f"{self._id}:{n}" for n in range(start, min(start + 100, first + count))]
+            raws = await self._side_call("HMGET", self.keys.inflight, *tags)
+            counts = await self._side_call("HMGET", self.keys.meta, *tags)
+            for tag, raw, meta in zip(tags, raws, counts, strict=True):
+                if raw is not None:
+                    deliveries, attempts = (meta or b"0:0").split(b":")
+                    found.append(Delivery(tag, raw, int(deliveries), int(attempts)))
+        return found
+
+    async def wait_for_arrival(self) -> bool:
+        """Hold the blocking move; True when something arrived. It only wakes.
+
+        Raises:
+            BrokerUnavailable: also when `stop_waiting` cut it.
+        """
+        side = "RIGHT" if self._config.queue.pop == "right" else "LEFT"
+        moved = await self._move_wire.call(
+            "BLMOVE", self.keys.queue, self.keys.arrivals, side, "LEFT", f"{self._move_s:.3f}",
+            extra_s=self._move_s,
+        )  # fmt: skip
+        return moved is not None
+
+    def stop_waiting(self) -> None:
+        """End a blocking move at once; arrivals belong to nobody, so nothing is stranded."""
+        self._move_wire.cut()
+
+    async def pass_on(self) -> int:
+        """Put arrivals back to the queue's front, where another worker's move sees them."""
+        return int(
+            await self._side(
+                PASS_ON, (self.keys.arrivals, self.keys.queue), self._config.queue.pop, 100
+            )
+        )
+
+    async def look(self) -> Depths:
+        """How things stand; raises BrokerUnavailable."""
+        k = self.keys
+        keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed)
+        more = (k.dead, k.stats, k.workers, k.paused, k.reclaiming)
+        r = await self._side(LOOK, keys + more, self._config.queue.pop)
+        waiting, in_flight, delayed, dead, expired, paused, scanned_by, *rest = r
+        claimed, trimmed, now_s, front = rest
+        return Depths(
+            waiting, in_flight, delayed, dead, expired, paused == 1, scanned_by.decode(),
+            claimed, trimmed, now_s, front,
+        )  # fmt: skip
+
+    async def reclaim(
+        self, cursor: int, count: int, hold_ms: int, below: int, known: list[str]
+    ) -> Slice:
+        """One slice of a scan of in flight; see reclaim.lua. Raises BrokerUnavailable."""
+        k = self.keys
+        keys = (k.inflight, k.meta, k.workers, k.redeliver, k.dead, k.stats, k.reclaiming)
+        r = await self._side(
+            RECLAIM, keys, self._id, cursor, count,
+            self._config.worker.max_deliveries, self._kept, hold_ms, below, *known,
+        )  # fmt: skip
+        state, at, moved, dead, seen, size, now_ms = r
+        return Slice(state.decode(), int(at), moved, dead, seen, size, now_ms.decode())
+
+    async def forget(self, before_ms: str) -> list[str]:
+        """Drop workers whose leases ended before `before_ms`; raises BrokerUnavailable."""
+        keys = (self.keys.workers, self.keys.about, self.keys.control)
+        return [gone.decode() for gone in await self._side(FORGET, keys, before_ms)]
+
+    async def leave(self) -> None:
+        """Sign off; raises BrokerUnavailable."""
+        k = self.keys
+        await self._side(LEAVE, (k.workers, k.about, k.control, k.alone), self._id)
+
+    async def close(self) -> None:
+        """Close the connections; never raises."""
+        for wire in (self._move_wire, self._exchange_wire, self._side_wire):
+            await wire.close()

@@ -1,0 +1,111 @@
+"""What is checked before the worker takes anything: reach, version, types, policy."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from worker.broker.address import Address
+from worker.broker.wire import Wire
+from worker.config import Config
+from worker.errors import BrokerRefused, BrokerUnavailable, UsageError
+from worker.keys import EXPECTED_TYPES, FORMAT_VERSION, Keys
+
+
+async def check_start(
+    config: Config, address: Address, say: Callable[[str], None], stopped: Callable[[], bool]
+) -> None:
+    """Wait for Redis up to `redis.connect_timeout`, then check that this queue can be served.
+
+    `say` takes one line for the log; waiting ends early when `stopped()`.
+
+    Raises:
+        BrokerUnavailable: not there in time, and why.
+        BrokerRefused: at once when it refuses the password, the database or our rights.
+        UsageError: a key of the wrong type, or a queue written by a newer version.
+    """
+    wire = Wire(address, config.redis.socket_timeout_s)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + config.redis.connect_timeout_s
+    pause_s, said = 0.05, False
+    try:
+        while not stopped():
+            try:
+                await _check(config, wire, say)
+                return
+            except BrokerRefused:
+                raise
+            except BrokerUnavailable as error:
+                left_s = deadline - loop.time()
+                if left_s <= 0:
+                    waited = f"{config.redis.connect_timeout_s:g} s (redis.connect_timeout)"
+                    raise BrokerUnavailable(f"{error}; gave up after {waited}") from error
+                if not said:
+                    say(f"waiting for Redis: {error}")
+                    said = True
+                await asyncio.sleep(min(pause_s * random.uniform(0.8, 1.2), left_s))
+                pause_s = min(pause_s * 2, 1.0)
+    finally:
+        await wire.close()
+
+
+async def _check(config: Config, wire: Wire, say: Callable[[str], None]) -> None:
+    keys = Keys.of(config.queue.key)
+    for name, expected in EXPECTED_TYPES.items():
+        key = getattr(keys, name)
+        kind = (await wire.call("TYPE", key)).decode()
+        if kind not in ("none", expected):
+            what = "the queue's key" if name == "queue" else "a key of ours"
+            raise UsageError(
+                f"{what}, {key!r}, holds a {kind} and must be a {expected}: "
+                "delete or rename it, or choose another with queue.key (--redis-key)"
+            )
+    await _check_version(wire, keys)
+    await _check_server(wire, say)
+
+
+async def _check_version(wire: Wire, keys: Keys) -> None:
+    found = await wire.call("GET", keys.version)
+    if found is None:
+        try:
+            await wire.call("SET", keys.version, FORMAT_VERSION, "NX")
+        except BrokerUnavailable as error:
+            if error.kind not in ("out_of_memory", "readonly", "misconf"):
+                raise
+    elif not found.isdigit() or int(found) > FORMAT_VERSION:
+        raise UsageError(
+            f"{keys.version!r} says format {found.decode(errors='replace')[:20]}, this worker "
+            f"knows {FORMAT_VERSION}: upgrade this worker, or use another queue.key"
+        )
+
+
+async def _check_server(wire: Wire, say: Callable[[str], None]) -> None:
+    """Warn of what loses data later; go on where the questions are forbidden."""
+    try:
+        policy = await wire.call("CONFIG", "GET", "maxmemory-policy")
+        if policy and policy[1] != b"noeviction":
+            say(
+                f"maxmemory-policy is {policy[1].decode()}: a full Redis would throw tasks away; "
+                "set it to noeviction"
+            )
+        info = await wire.call("INFO", "server")
+        version = _server_version(info.decode())
+        if version and version < (7, 0):
+            raise UsageError(
+                f"the server is version {version[0]}.{version[1]}; 7.0 or newer is needed"
+            )
+    except BrokerRefused as error:
+        if error.kind != "permission":
+            raise
+    except BrokerUnavailable as error:
+        if error.kind != "script":  # a command that this server does not have
+            raise
+
+
+def _server_version(info: str) -> tuple[int, int] | None:
+    for line in info.splitlines():
+        if line.startswith("redis_version:"):
+            major, minor, *_ = line.partition(":")[2].split(".")
+            return int(major), int(minor)
+    return None

@@ -1,0 +1,148 @@
+"""One connection, one call at a time: no retries, an explicit deadline, clear errors."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from worker.broker.address import FAULTS, Address
+from worker.broker.scripts import Script
+
+
+class Wire:
+    """An async connection that only its owner uses.
+
+    A call that got no answer in time, or was cut, raises BrokerUnavailable and leaves the wire
+    closed; nothing is ever sent twice. The next call connects anew. Its reads are never
+    cancelled (a cancelled read would leave the connection out of step): whoever must not wait
+    calls `cut`.
+    """
+
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._connection: Any = None
+        self._overdue: asyncio.TimerHandle | None = None
+        self._due = float("inf")
+        self._timed_out = False
+        self.sent = False  # whether the last call reached the socket: it may have been executed
+
+    async def connect(self) -> None:
+        """Connect if there is no connection; raises BrokerUnavailable."""
+        if self._connection is not None and self._connection.is_connected:
+            return
+        self.sent = False
+        await self.close()
+        connection = self._address.open()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await connection.connect()
+        except FAULTS as fault:
+            await connection.disconnect(nowait=True)
+            raise self._address.explain(fault) from fault
+        self._connection = connection
+
+    async def call(self, *command: Any, extra_s: float = 0.0) -> Any:
+        """Send one command and read its answer; `extra_s` is how long the server may hold it.
+
+        Raises:
+            BrokerUnavailable: no answer, or an error for one; `sent` says if it left this host.
+        """
+        await self.connect()
+        connection = self._connection
+        loop = asyncio.get_running_loop()
+        self._timed_out = False
+        self._due = loop.time() + self._timeout_s + extra_s
+        if self._overdue is None:
+            self._overdue = loop.call_at(self._due, self._watch)
+        try:
+            self.sent = True
+            await connection.send_packed_command(connection.pack_command(*command), False)
+            return await connection.read_response(disable_decoding=True)
+        except NoScriptError:
+            raise
+        except FAULTS:
+            if self._timed_out:
+                fault = TimeoutError(f"no answer within {self._timeout_s + extra_s:g} s")
+            error = self._address.explain(fault)
+            if error.kind != "wrong_type" and error.kind != "script":
+                # READONLY, LOADING and the like: the address may lead elsewhere next time.
+                await connection.disconnect(nowait=True)
+            raise error from fault
+        finally:
+            self._due = float("inf")
+
+    async def run(self, script: Script, keys: tuple[str, ...], *args: Any) -> Any:
+        """Run a script by its hash; a server that does not know it is taught first."""
+        try:
+            return await self.call(b"EVALSHA", script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await self.call(b"EVAL", script.text, len(keys), *keys, *args)
+
+    def _watch(self) -> None:
+        """Cut a call that is overdue. One timer serves many calls."""
+        self._overdue = None
+        if self._due == float("inf"):
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._due:
+            self._timed_out = True
+            self.cut()
+        else:
+            self._overdue = loop.call_at(self._due, self._watch)
+
+    def cut(self) -> None:
+        """Drop the connection at once; a call under way ends with BrokerUnavailable."""
+        writer = getattr(self._connection, "_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
+    async def close(self) -> None:
+        """Close the connection; never raises for a connection that is already gone."""
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                await connection.disconnect(nowait=True)
+            except FAULTS:
+                pass
+
+
+class ThreadWire:
+    """The same for a thread: a blocking connection of its own."""
+
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        self._connection: Any = None
+
+    def run(self, script: Script, keys: tuple[str, ...], *args: Any) -> Any:
+        """Run a script; raises BrokerUnavailable, after which the next call connects anew."""
+        try:
+            if self._connection is None:
+                self._connection = self._address.open_sync(self._timeout_s)
+                self._connection.connect()
+            try:
+                return self._call(b"EVALSHA", script.sha, len(keys), *keys, *args)
+            except NoScriptError:
+                return self._call(b"EVAL", script.text, len(keys), *keys, *args)
+        except FAULTS as fault:
+            self.close()
+            raise self._address.explain(fault) from fault
+
+    def _call(self, *command: Any) -> Any:
+        self._connection.send_command(*command)
+        return self._connection.read_response(disable_decoding=True)
+
+    def close(self) -> None:
+        """Close the connection; never raises."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.disconnect()
+            except FAULTS:
+                pass

@@ -1,0 +1,40 @@
+"""The demo types, for trying things out: they wait, as a handler does that awaits a service."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from worker import handler
+
+log = logging.getLogger("worker.handlers")
+
+
+@handler("fast_task")
+async def fast_task(data: Any) -> None:
+    """Take half a second."""
+    await asyncio.sleep(0.5)
+
+
+@handler("medium_task")
+async def medium_task(data: Any) -> None:
+    """Take one second."""
+    await asyncio.sleep(1)
+
+
+@handler("slow_task")
+async def slow_task(data: Any) -> None:
+    """Take two seconds."""
+    await asyncio.sleep(2)
+
+
+@handler("noop")
+async def noop(data: Any) -> None:
+    """Do nothing; for benchmarks."""
+
+
+@handler("*")
+async def unknown_type(type: str, data: Any) -> None:
+    """Take every type that no other handler takes: say so, and be done."""
+    log.debug("no handler for type %.100r: nothing was done", type)

@@ -1,0 +1,125 @@
+"""What happens to tasks and to Redis, told to people (log lines) and to machines (metrics)."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+
+from worker.executor import Execution
+from worker.metrics import Metrics
+from worker.task import Outcome
+
+log = logging.getLogger("worker")
+
+
+class Journal:
+    """Tells of every event once. Per-task lines that are off cost one comparison."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        sample: float,
+        failures: bool,
+        redis_time: Callable[[float], float],
+    ) -> None:
+        """`sample`: share of tasks, 0 to 1, that get lines; `failures`: failed ones always do.
+        `redis_time` turns monotonic seconds into the server's clock."""
+        self.metrics = metrics
+        self._sample = sample if log.isEnabledFor(logging.INFO) else 0.0
+        self._failures = failures
+        self._redis_time = redis_time
+        self._started = 0
+        self._invalid = _Limit(burst=20, per_s=1.0)
+
+    def started(self, execution: Execution, running: int) -> None:
+        """A handler is about to be called."""
+        self._started += 1
+        numbers = self.metrics.of(execution.label)
+        numbers.in_flight += 1
+        task = execution.task
+        if task is not None and task.enqueued_at is not None:
+            now = self._redis_time(execution.started) or time.time()
+            numbers.wait.observe(max(0.0, now - task.enqueued_at))
+        if self._sample and (self._sample >= 1.0 or random.random() < self._sample):
+            execution.number = self._started
+            log.info("task %d started, handling %s (%d running)",
+                     self._started, _type_of(execution), running)  # fmt: skip
+
+    def ended(self, execution: Execution) -> None:
+        """A handler returned, failed or was stopped."""
+        numbers = self.metrics.of(execution.label)
+        took_s = execution.ended - execution.started
+        numbers.in_flight -= 1
+        numbers.duration.observe(took_s)
+        outcome = execution.outcome
+        if outcome is Outcome.FAILED:
+            if self._failures:
+                number = execution.number or self._started
+                log.warning("task %d failed after %.3f s (%s): %s",
+                            number, took_s, _type_of(execution), execution.error)  # fmt: skip
+        elif execution.number and outcome is Outcome.SUCCEEDED:
+            log.info("task %d done in %.3f s", execution.number, took_s)
+        elif execution.number and outcome is Outcome.RELEASED:
+            log.info("task %d interrupted after %.3f s, released", execution.number, took_s)
+
+    def settled(self, execution: Execution) -> None:
+        """An outcome reached Redis."""
+        outcome = execution.outcome
+        if outcome is not None and outcome is not Outcome.INVALID:
+            self.metrics.of(execution.label).outcomes[outcome.value] += 1
+
+    def invalid(self, reason: str, size: int, start: bytes) -> None:
+        """A list item that is no task was put aside."""
+        self.metrics.invalid[reason] += 1
+        hidden = self._invalid.hidden()
+        if hidden is not None:
+            more = f" (and {hidden} more before it)" if hidden else ""
+            log.warning("skipped an invalid item: %s, %d bytes, starts %s%s",
+                        reason, size, ascii(start[:60])[1:], more)  # fmt: skip
+
+    def claim_lost(self, execution: Execution) -> None:
+        """The task was no longer this worker's when it was settled: its result is dropped."""
+        self.metrics.claims_lost += 1
+        log.warning("claim lost: task %s (%s) was given to another worker; its result is dropped",
+                    execution.delivery.tag, _type_of(execution))  # fmt: skip
+
+    def redis_away(self, kind: str, why: str) -> None:
+        """A call to Redis failed while it was there until now."""
+        self.metrics.redis_up = 0
+        log.error("Redis is away: %s; running tasks go on, their results are kept", why)
+
+    def redis_back(self, after_s: float) -> None:
+        """Redis answers again."""
+        self.metrics.redis_up = 1
+        log.warning("Redis is back after %.1f s", after_s)
+
+
+class _Limit:
+    """At most `burst` lines at once and `per_s` in the long run; the rest is counted."""
+
+    def __init__(self, burst: int, per_s: float) -> None:
+        self._burst, self._per_s = burst, per_s
+        self._tokens, self._at, self._hidden = float(burst), time.monotonic(), 0
+
+    def hidden(self) -> int | None:
+        """How many were hidden since the last line, or None when this one is to be hidden too."""
+        now = time.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._per_s)
+        self._at = now
+        if self._tokens < 1:
+            self._hidden += 1
+            return None
+        self._tokens -= 1
+        hidden, self._hidden = self._hidden, 0
+        return hidden
+
+
+def _type_of(execution: Execution) -> str:
+    """The task's type, printable and short: it is text from a payload."""
+    kind = execution.task.type if execution.task is not None else "?"
+    if len(kind) <= 60 and kind.isprintable() and kind.isascii():
+        return kind
+    return ascii(kind[:60])

@@ -1,0 +1,242 @@
+#!lua flags=allow-oom
+-- exchange.lua: one turn of a worker. Renew its lease, settle what ended, claim what fits.
+--
+-- KEYS  1 queue LIST       2 inflight HASH   3 meta HASH        4 workers ZSET
+--       5 control HASH     6 arrivals LIST   7 redeliver LIST   8 dead STREAM
+--       9 dead_index LIST 10 stats HASH     11 paused STRING   12 alone STRING
+--      and, for tasks with a run id, LIST <run prefix><run> (same slot)
+-- ARGV  1 worker id         2 lease, ms          3 want: most tasks to claim
+--       4 number of the first new tag            5 tasks that stay in the worker's hands
+--       6 side to pop: right|left                7 most bytes of an item
+--       8 most bytes to claim                    9 max deliveries
+--      10 dead letters kept  11 invalid items kept  12 bytes of invalid items kept
+--      13 run key prefix     14 "1": settle one by one, to know which were missing
+--      15 n: plain successes, then n tags; then settlements of seven each:
+--         outcome, tag, type, reason, error, run, record
+-- Returns { why, gap, more, alone, missing tags, too large {size, start}...,
+--           counts {index, deliveries, attempts}..., raw items... }
+--   why: "" | paused | drain | alone (an entry on its last delivery waits for this worker to be
+--   idle); gap: 1 when the lease had lapsed; more: 1 when the byte bound ended the claim.
+-- Cost  O(settled + claimed); bounded by want and by the bytes.
+--
+-- Safe when it breaks in the middle: a task is copied before it is removed, so an error leaves
+-- it in two places and never in none.
+
+local queue, inflight, meta, workers = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local redeliver, dead, index, stats = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local id, lease, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local first, hands = tonumber(ARGV[4]), tonumber(ARGV[5])
+local from_right = ARGV[6] == 'right'
+local max_item, max_bytes, max_deliveries = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local one_by_one = ARGV[14] == '1'
+local call = redis.call
+
+local time = call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local stamp = string.format('%s.%06d', time[1], tonumber(time[2]))
+
+-- Renew first: claiming without a live lease is impossible.
+local had = call('ZSCORE', workers, id)
+local gap = (not had or tonumber(had) < now) and 1 or 0
+call('ZADD', workers, string.format('%.0f', now + lease), id)
+
+-- Settle ---------------------------------------------------------------------------------------
+local has_meta = call('EXISTS', meta) == 1
+local missing, totals, buried_invalid = {}, {}, false
+local function count(name, n) totals[name] = (totals[name] or 0) + n end
+
+local function remove(tag)
+  if has_meta then call('HDEL', meta, tag) end
+  return call('HDEL', inflight, tag)
+end
+
+local function counts_of(tag)
+  local found = has_meta and call('HGET', meta, tag)
+  if not found then return 0, 0 end
+  local deliveries, attempts = string.match(found, '^(%d+):(%d+)$')
+  return tonumber(deliveries) or 0, tonumber(attempts) or 0
+end
+
+local function bury(raw, outcome, type, reason, error, deliveries)
+  local entry = call('XADD', dead, '*', 'raw', raw, 'outcome', outcome, 'reason', reason,
+    'error', error, 'type', type, 'deliveries', deliveries, 'worker', id, 'time', stamp)
+  if outcome == 'invalid' then
+    call('RPUSH', index, entry .. ' ' .. #raw)
+    call('HINCRBY', stats, 'invalid_kept_bytes', #raw)
+    buried_invalid = true
+  end
+  count('buried', 1)
+end
+
+local plain = tonumber(ARGV[15])
+local at, last = 16, 15 + plain
+while at <= last do
+  local to = math.min(at + 999, last)
+  if one_by_one or gap == 1 then
+    for i = at, to do
+      if remove(ARGV[i]) == 1 then count('succeeded', 1) else missing[#missing + 1] = ARGV[i] end
+    end
+  else
+    if has_meta then call('HDEL', meta, unpack(ARGV, at, to)) end
+    local removed = call('HDEL', inflight, unpack(ARGV, at, to))
+    count('succeeded', removed)
+    for _ = removed + 1, to - at + 1 do missing[#missing + 1] = '' end
+  end
+  at = to + 1
+end
+
+local records = {}
+for i = last + 1, #ARGV, 7 do
+  local outcome, tag, run = ARGV[i], ARGV[i + 1], ARGV[i + 5]
+  local found
+  if outcome == 'succeeded' then
+    found = remove(tag) == 1
+  else
+    local raw = call('HGET', inflight, tag)
+    found = raw and true or false
+    if raw then
+      local deliveries, attempts = counts_of(tag)
+      if outcome == 'released' then
+        if deliveries == 0 and attempts == 0 then
+          call(from_right and 'RPUSH' or 'LPUSH', queue, raw)
+        else
+          local alone = deliveries > 0 and deliveries + 1 >= max_deliveries
+          call(alone and 'LPUSH' or 'RPUSH', redeliver,
+            tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
+        end
+      else
+        bury(raw, outcome, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], deliveries + 1)
+      end
+      remove(tag)
+    end
+  end
+  if found then count(outcome, 1) else missing[#missing + 1] = tag end
+  if run ~= '' then
+    records[run] = records[run] or {}
+    table.insert(records[run], ARGV[i + 6] .. (found and ' 0 ' or ' 1 ') .. stamp)
+  end
+end
+
+for run, lines in pairs(records) do
+  local key = ARGV[13] .. run
+  for i = 1, #lines, 1000 do call('RPUSH', key, unpack(lines, i, math.min(i + 999, #lines))) end
+  call('LTRIM', key, -1000000, -1)
+  call('EXPIRE', key, 3600)
+end
+
+-- Claim ----------------------------------------------------------------------------------------
+local why, more, alone = '', 0, 0
+local too_large, counts, items = {}, {}, {}
+local bytes = 0
+
+if call('HGET', KEYS[5], id) == 'drain' then
+  why, want = 'drain', 0
+elseif want > 0 and call('EXISTS', KEYS[11]) == 1 then
+  why, want = 'paused', 0
+end
+
+-- Copy up to n items of one end of a list into in flight, then remove them from the list.
+local function take(list, right, n)
+  local step = 1
+  while n > 0 and more == 0 do
+    local size = math.min(n, step)
+    local chunk = right and call('LRANGE', list, -size, -1) or call('LRANGE', list, 0, size - 1)
+    local got = #chunk
+    if got == 0 then return end
+    local book = {}
+    local largest = 0
+    for i = 1, got do
+      local raw = right and chunk[got + 1 - i] or chunk[i]
+      if #raw > max_item then
+        bury(raw, 'invalid', '', 'too_large', '', 1)
+        count('invalid', 1)
+        too_large[#too_large + 1] = { #raw, string.sub(raw, 1, 64) }
+      else
+        items[#items + 1] = raw
+        book[#book + 1] = id .. ':' .. string.format('%.0f', first + #items - 1)
+        book[#book + 1] = raw
+      end
+      bytes = bytes + #raw
+      largest = math.max(largest, #raw)
+    end
+    if #book > 0 then call('HSET', inflight, unpack(book)) end
+    if right then call('LTRIM', list, 0, -got - 1) else call('LTRIM', list, got, -1) end
+    n = n - got
+    if bytes >= max_bytes then more = 1 end
+    -- Small items go in large steps; the first step looks at one item only.
+    step = math.max(1, math.min(step == 1 and 16 or 500, math.floor((max_bytes - bytes) / (largest + 1))))
+  end
+end
+
+-- Entries of dead workers carry their counts: "tag:deliveries:attempts|raw", front on the right.
+local function take_redelivered(n)
+  while n > 0 and more == 0 do
+    local entry = call('LINDEX', redeliver, -1)
+    if not entry then return end
+    local bar = string.find(entry, '|', 1, true) or 0
+    local deliveries, attempts = string.match(string.sub(entry, 1, bar - 1), ':(%d+):(%d+)$')
+    if not deliveries then bar = 0 end  -- not ours: all of it is the item
+    deliveries, attempts = tonumber(deliveries) or 0, tonumber(attempts) or 0
+    local last_one = deliveries > 0 and deliveries + 1 >= max_deliveries
+    if last_one then
+      -- On its last delivery a task runs alone, or its neighbours would die with it. Last ones
+      -- stand at the back, so everything here is one. One worker at a time makes room.
+      if #items > 0 then return end
+      local owner = call('GET', KEYS[12])
+      if owner and owner ~= id then return end
+      if hands > 0 then
+        call('SET', KEYS[12], id, 'PX', lease)
+        why, want = 'alone', 0
+        return
+      end
+      call('DEL', KEYS[12])
+      alone = 1
+    end
+    local raw = string.sub(entry, bar + 1)
+    items[#items + 1] = raw
+    local tag = id .. ':' .. string.format('%.0f', first + #items - 1)
+    call('HSET', meta, tag, deliveries .. ':' .. attempts)
+    call('HSET', inflight, tag, raw)
+    call('RPOP', redeliver)
+    counts[#counts + 1] = { #items, deliveries, attempts }
+    bytes = bytes + #raw
+    if bytes >= max_bytes then more = 1 end
+    n = n - 1
+    if alone == 1 then
+      want = 0
+      return
+    end
+  end
+end
+
+if want > 0 then
+  local returned = call('LLEN', redeliver)
+  if returned > 0 then
+    local fresh = call('EXISTS', queue, KEYS[6]) > 0
+    take_redelivered(fresh and math.ceil(want / 2) or want)
+  end
+  if want > #items then take(KEYS[6], true, want - #items) end
+  if want > #items then take(queue, from_right, want - #items) end
+  if #items > 0 then count('claimed', #items) end
+end
+
+-- Totals and bounds ----------------------------------------------------------------------------
+if buried_invalid then
+  local kept, size = call('LLEN', index), tonumber(call('HGET', stats, 'invalid_kept_bytes'))
+  while kept > 1 and (kept > tonumber(ARGV[11]) or size > tonumber(ARGV[12])) do
+    local entry, length = string.match(call('LINDEX', index, 0), '^(%S+) (%d+)$')
+    count('dead_trimmed', call('XDEL', dead, entry))
+    call('LPOP', index)
+    call('HINCRBY', stats, 'invalid_kept_bytes', -length)
+    kept, size = kept - 1, size - tonumber(length)
+  end
+end
+if totals.buried then
+  count('dead_trimmed', call('XTRIM', dead, 'MAXLEN', ARGV[10] + ARGV[11]))
+  totals.buried = nil
+end
+for name, n in pairs(totals) do
+  if n > 0 then call('HINCRBY', stats, name, n) end
+end
+
+return { why, gap, more, alone, missing, too_large, counts, items }

@@ -1,0 +1,23 @@
+#!lua flags=no-writes,allow-oom
+-- look.lua: how things stand, for gauges and housekeeping. Writes nothing.
+--
+-- KEYS  1 queue LIST  2 arrivals LIST  3 redeliver LIST  4 inflight HASH  5 delayed ZSET
+--       6 dead STREAM 7 stats HASH     8 workers ZSET    9 paused STRING  10 reclaiming STRING
+-- ARGV  1 side to pop: right|left
+-- Returns { waiting, in flight, delayed, dead, expired leases, paused, scan held by,
+--           claimed so far, dead letters trimmed so far, TIME in s,
+--           front item or "" (only up to 4 KiB) }
+-- Cost  O(log workers) and the size of the front item.
+local call = redis.call
+local time = call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local front = call('LINDEX', KEYS[1], ARGV[1] == 'right' and -1 or 0) or ''
+return {
+  call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]),
+  call('HLEN', KEYS[4]), call('ZCARD', KEYS[5]), call('XLEN', KEYS[6]),
+  call('ZCOUNT', KEYS[8], '-inf', '(' .. string.format('%.0f', now)),
+  call('EXISTS', KEYS[9]), call('GET', KEYS[10]) or '',
+  tonumber(call('HGET', KEYS[7], 'claimed') or 0),
+  tonumber(call('HGET', KEYS[7], 'dead_trimmed') or 0), tonumber(time[1]),
+  #front <= 4096 and front or '',
+}

@@ -1,0 +1,90 @@
+#!lua flags=allow-oom
+-- reclaim.lua: one slice of a scan of in flight. A tag whose worker holds no live lease is an
+-- orphan and goes back to be run again; so is a tag of the caller that it does not know.
+--
+-- KEYS  1 inflight HASH    2 meta HASH   3 workers ZSET   4 redeliver LIST
+--       5 dead STREAM      6 stats HASH  7 reclaiming STRING
+-- ARGV  1 worker id        2 cursor      3 count for HSCAN
+--       4 max deliveries   5 dead letters kept (with invalid ones)
+--       6 ms for which this scanner keeps the others out; 0: look at own tags only, take no lock
+--       7 number below which the caller knows all its tags
+--       8.. tags that the caller does know
+-- Returns { state, cursor, moved, dead, seen, bytes, now }
+--   state: "" | busy (another scans) | refused (the caller's own lease is not live)
+-- Cost  O(count + bytes of the slice); the caller sizes the slices.
+--
+-- Each slice reads TIME and the leases itself, so a worker that came back keeps its tasks.
+-- An orphan is copied before it is removed.
+
+local id, own_only = ARGV[1], ARGV[6] == '0'
+local call = redis.call
+local time = call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local stamp = string.format('%s.%06d', time[1], tonumber(time[2]))
+
+local function lives(worker)
+  local deadline = call('ZSCORE', KEYS[3], worker)
+  return deadline and tonumber(deadline) >= now or false
+end
+
+if not lives(id) then return { 'refused', '0', 0, 0, 0, 0, string.format('%.0f', now) } end
+if not own_only then
+  local owner = call('GET', KEYS[7])
+  if owner and owner ~= id then return { 'busy', '0', 0, 0, 0, 0, string.format('%.0f', now) } end
+  call('SET', KEYS[7], id, 'PX', ARGV[6])
+end
+
+local known = {}
+for i = 8, #ARGV do known[ARGV[i]] = true end
+local below = tonumber(ARGV[7])
+local alive = { [id] = true }
+
+local slice = call('HSCAN', KEYS[1], ARGV[2], 'COUNT', ARGV[3])
+local found, orphans, bytes = slice[2], {}, 0
+for i = 1, #found, 2 do
+  local tag, raw = found[i], found[i + 1]
+  bytes = bytes + #raw
+  local colon = string.find(tag, ':', 1, true) or 1
+  local worker, n = string.sub(tag, 1, colon - 1), tonumber(string.sub(tag, colon + 1)) or 0
+  if worker == id then
+    if n < below and not known[tag] then orphans[#orphans + 1] = { tag, raw, n, 0 } end
+  elseif not own_only then
+    if alive[worker] == nil then alive[worker] = lives(worker) end
+    if not alive[worker] then orphans[#orphans + 1] = { tag, raw, n, 1 } end
+  end
+end
+
+-- Newest first: each goes to the front, so the oldest ends there.
+table.sort(orphans, function(a, b) return a[3] > b[3] end)
+local moved, buried = 0, 0
+local max = tonumber(ARGV[4])
+for _, orphan in ipairs(orphans) do
+  local tag, raw = orphan[1], orphan[2]
+  local deliveries, attempts = 0, 0
+  local counts = call('HGET', KEYS[2], tag)
+  if counts then
+    local d, a = string.match(counts, '^(%d+):(%d+)$')
+    deliveries, attempts = tonumber(d) or 0, tonumber(a) or 0
+  end
+  deliveries = deliveries + orphan[4]
+  if deliveries >= max then
+    call('XADD', KEYS[5], '*', 'raw', raw, 'outcome', 'dead', 'reason', 'poison',
+      'error', 'its worker died ' .. deliveries .. ' times while it ran', 'type', '',
+      'deliveries', deliveries, 'worker', string.match(tag, '^[^:]*'), 'time', stamp)
+    buried = buried + 1
+  else
+    -- On its last delivery it runs alone: such entries stand at the back (see exchange.lua).
+    local alone = deliveries > 0 and deliveries + 1 >= max
+    call(alone and 'LPUSH' or 'RPUSH', KEYS[4], tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
+    moved = moved + 1
+  end
+  call('HDEL', KEYS[1], tag)
+  call('HDEL', KEYS[2], tag)
+end
+if moved > 0 then call('HINCRBY', KEYS[6], 'reclaimed', moved) end
+if buried > 0 then
+  call('HINCRBY', KEYS[6], 'dead', buried)
+  local trimmed = call('XTRIM', KEYS[5], 'MAXLEN', ARGV[5])
+  if trimmed > 0 then call('HINCRBY', KEYS[6], 'dead_trimmed', trimmed) end
+end
+return { '', slice[1], moved, buried, #found / 2, bytes, string.format('%.0f', now) }

@@ -1,0 +1,169 @@
+"""Handlers: how one is declared, found, and looked up by type."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from worker.errors import UsageError
+
+DEFAULT = "*"  # the type of the handler for types that no other handler takes
+UNKNOWN = "unknown"  # what such types are called in metrics: never text from a payload
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Handler:
+    """One handler: the function, its type, and how it is run.
+
+    `takes_type` is true for default handlers with two parameters: (type, data).
+    """
+
+    __slots__ = ("function", "is_sync", "label", "module", "takes_type", "timeout_s", "type")
+
+    def __init__(self, type: str, function: Callable[..., Any], timeout_s: float | None) -> None:
+        self.type = type
+        self.function = function
+        self.timeout_s = timeout_s
+        self.module = f"{function.__module__}.{getattr(function, '__qualname__', '?')}"
+        self.is_sync = not _is_async(function)
+        self.label = UNKNOWN if type == DEFAULT else type
+        self.takes_type = type == DEFAULT and _parameters(function) == 2
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - an instance with async __call__
+    )
+
+
+def _parameters(function: Callable[..., Any]) -> int:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in positional and p.default is inspect.Parameter.empty for p in parameters)
+
+
+_MARK = "__taskrig_handlers__"
+
+
+def handler(type: str, *, timeout_s: float | None = None) -> Callable[[F], F]:
+    """Declare a function as the handler of a task type (`"*"`: of every type without one).
+
+    Args:
+        type: 1 to 256 bytes, as it stands in the tasks.
+        timeout_s: the longest a run may take, in seconds; None for no limit. The config's
+            `tasks.<type>.timeout` goes before it.
+
+    The function takes the task's `data` (any JSON value). A coroutine function runs in the event
+    loop, a plain function in a thread. What it returns is ignored; what it raises fails the task.
+
+    Raises:
+        ValueError: the type or the timeout cannot be.
+    """
+    if not isinstance(type, str) or not 1 <= len(type.encode()) <= 256:
+        raise ValueError(f"a handler's type is a string of 1 to 256 bytes, got {type!r}")
+    if timeout_s is not None and not timeout_s > 0:
+        raise ValueError(f"timeout_s must be more than 0, got {timeout_s!r}")
+
+    def declare(function: F) -> F:
+        marks = getattr(function, _MARK, ())
+        setattr(function, _MARK, (*marks, Handler(type, function, timeout_s)))
+        return function
+
+    return declare
+
+
+class Registry:
+    """The handlers of one worker, looked up by type."""
+
+    def __init__(self) -> None:
+        self._by_type: dict[str, Handler] = {}
+        self._default: Handler | None = None
+
+    def add(self, entry: Handler) -> None:
+        """Add a handler; raises UsageError when another one has its type."""
+        other = self._by_type.get(entry.type)
+        if other is not None and other.function is not entry.function:
+            raise UsageError(
+                f"two handlers for type {entry.type!r}: {other.module} and {entry.module}; "
+                "rename one of them"
+            )
+        self._by_type[entry.type] = entry
+        if entry.type == DEFAULT:
+            self._default = entry
+
+    def find(self, type: str) -> Handler | None:
+        """The handler of `type`, else the default one, else None."""
+        return self._by_type.get(type) or self._default
+
+    def entries(self) -> list[Handler]:
+        """All handlers, by type."""
+        return sorted(self._by_type.values(), key=lambda entry: entry.type)
+
+
+def load_handlers(names: Sequence[str]) -> Registry:
+    """Import what the config names and collect the handlers.
+
+    A name is a module, a package (its modules too), or `package.module:function`, which takes
+    every task. When user modules define no default handler, the built-in one stays.
+
+    Raises:
+        UsageError: a name does not import, holds no handler, or a type is taken twice.
+    """
+    registry = Registry()
+    for name in names:
+        found = _function(name) if ":" in name else _declared(name)
+        if not found:
+            raise UsageError(
+                f"handlers: {name!r} has no handler; decorate a function with "
+                '@handler("type") or name one as "package.module:function"'
+            )
+        for entry in found:
+            registry.add(entry)
+    return registry
+
+
+def _function(name: str) -> list[Handler]:
+    module_name, _, attribute = name.partition(":")
+    module = _import(module_name, name)
+    function = getattr(module, attribute, None) if attribute.isidentifier() else None
+    if not callable(function):
+        known = ", ".join(sorted(n for n, v in vars(module).items() if inspect.isfunction(v))[:8])
+        raise UsageError(
+            f"handlers: {name!r}: module {module_name!r} has no function {attribute!r}"
+            + (f" (it has {known})" if known else "")
+        )
+    return [Handler(DEFAULT, function, None)]
+
+
+def _declared(name: str) -> list[Handler]:
+    modules = [_import(name, name)]
+    for found in pkgutil.iter_modules(getattr(modules[0], "__path__", ())):
+        if not found.name.startswith("_"):
+            modules.append(_import(f"{name}.{found.name}", name))
+    handlers: list[Handler] = []
+    seen: set[int] = set()
+    for module in modules:
+        for value in vars(module).values():
+            if getattr(value, _MARK, ()) and id(value) not in seen:
+                seen.add(id(value))
+                handlers.extend(getattr(value, _MARK))
+    return handlers
+
+
+def _import(module: str, name: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        if absent and (module == absent or module.startswith(f"{absent}.")):
+            hint = "no such module beside the config file or on the import path"
+        else:
+            hint = f"it does not import: {type(error).__name__}: {error}"
+        raise UsageError(f"handlers: {name!r}: {hint}") from error

@@ -1,0 +1,72 @@
+"""Signals, and the thread that sees to it that the process ends when it was told to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+log = logging.getLogger("worker")
+
+FORCE_S = 1.5  # a second signal is obeyed within this, whatever the event loop does
+LATE_S = 3.0  # how much later than its drain timeout a worker may end
+
+
+class Signals:
+    """First SIGINT or SIGTERM: drain. Second: give back at once.
+
+    The signal handler only writes to a pipe; a thread reads it, so that a handler that blocks
+    the event loop cannot keep the process from ending.
+    """
+
+    def __init__(
+        self,
+        drain: Callable[[str], None],
+        release: Callable[[], None],
+        give_up: Callable[[str], None],
+        drain_timeout_s: float,
+    ) -> None:
+        """`drain` and `release` must be safe to call from a thread; `give_up` ends the process."""
+        self._drain, self._release, self._give_up = drain, release, give_up
+        self._timeout_s = drain_timeout_s
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._ended = threading.Event()
+        self.received = 0
+
+    def install(self) -> None:
+        """Take SIGINT and SIGTERM; the main thread only."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._received)
+        threading.Thread(target=self._watch, daemon=True, name="signals").start()
+
+    def close(self) -> None:
+        """The worker has ended by itself."""
+        self._ended.set()
+
+    def _received(self, number: int, _frame: object) -> None:
+        self.received += 1
+        try:
+            os.write(self._write, bytes([number]))
+        except OSError:
+            pass  # the pipe is full of signals: enough were said
+
+    def _watch(self) -> None:
+        name = signal.Signals(os.read(self._read, 1)[0]).name
+        log.info("%s: draining, up to %g s; signal again to give running tasks back at once",
+                 name, self._timeout_s)  # fmt: skip
+        self._drain(name)
+        threading.Thread(target=self._await_end, daemon=True, name="deadline").start()
+        name = signal.Signals(os.read(self._read, 1)[0]).name
+        log.warning("%s again: giving back what runs", name)
+        self._release()
+        if not self._ended.wait(FORCE_S):
+            self._give_up("a handler blocks the event loop")
+
+    def _await_end(self) -> None:
+        began = time.monotonic()
+        if not self._ended.wait(self._timeout_s + LATE_S):
+            self._give_up(f"not drained {time.monotonic() - began:.0f} s after the signal")

@@ -1,0 +1,154 @@
+"""Every interval: look at the queue, set the gauges, bring back what dead workers held."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from worker.broker import SLICE_BYTES, Broker, Depths
+from worker.config import Config
+from worker.errors import BrokerUnavailable
+from worker.journal import log
+from worker.metrics import Metrics
+from worker.task import Invalid, decode
+
+HEARTBEAT_S = 0.25
+
+
+class ConsumerView(Protocol):
+    """What upkeep needs of the consumer."""
+
+    suspicious_until: float
+    away_since: float | None
+
+    def look_again(self) -> None: ...
+    def known_tags(self) -> tuple[int, list[str]]: ...
+
+
+class Upkeep:
+    """The worker's housekeeping, in the event loop."""
+
+    def __init__(
+        self,
+        config: Config,
+        broker: Broker,
+        consumer: ConsumerView,
+        metrics: Metrics,
+        may_reclaim: Callable[[], bool],
+    ) -> None:
+        worker = config.worker
+        self._broker = broker
+        self._consumer = consumer
+        self._metrics = metrics
+        self._may_reclaim = may_reclaim
+        self._lease_s = worker.lease_s
+        self._every_s = max(0.05, min(worker.interval_s, 1.0, worker.lease_s / 4))
+        self._hold_ms = round(min(5.0, worker.lease_s / 2) * 1000)
+        self._full_scan_at = time.monotonic() + worker.lease_s
+        self._own_scan_at = 0.0
+        self._moved_at, self._claimed = time.monotonic(), -1
+        self._ended = asyncio.Event()
+        self.depths: Depths | None = None
+        self.beat_at = time.monotonic()  # shows that the event loop turns
+
+    def stop(self) -> None:
+        """Ask `run` to end."""
+        self._ended.set()
+
+    async def run(self) -> None:
+        """Keep up until `stop`. Redis being away is the consumer's to tell; here it only waits."""
+        loop = asyncio.get_running_loop()
+        self._beat(loop, loop.time())
+        while not self._ended.is_set():
+            self._consumer.look_again()
+            if self._consumer.away_since is None:
+                try:
+                    await self._look()
+                    await self._reclaim()
+                except BrokerUnavailable as error:
+                    self._metrics.count_error(error.kind)
+            try:
+                async with asyncio.timeout(self._every_s):
+                    await self._ended.wait()
+            except TimeoutError:
+                pass
+
+    def _beat(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        lag_s = max(0.0, loop.time() - due)
+        self._metrics.loop_lag_s = max(lag_s, self._metrics.loop_lag_s * 0.9)
+        self.beat_at = time.monotonic()
+        if not self._ended.is_set():
+            due = loop.time() + HEARTBEAT_S
+            loop.call_at(due, self._beat, loop, due)
+
+    async def _look(self) -> None:
+        seen = self.depths = await self._broker.look()
+        depth = self._metrics.depth
+        depth["waiting"], depth["in_flight"] = seen.waiting, seen.in_flight
+        depth["delayed"], depth["dead"] = seen.delayed, seen.dead
+        self._metrics.paused = int(seen.paused)
+        self._metrics.trimmed = seen.trimmed
+        self._metrics.redis_up = 1
+        now = time.monotonic()
+        if seen.claimed != self._claimed or seen.waiting == 0:
+            self._moved_at, self._claimed = now, seen.claimed
+        self._metrics.oldest_age_s = self._age(seen, now - self._moved_at)
+
+    @staticmethod
+    def _age(seen: Depths, still_s: float) -> float:
+        """Age of the next task, in seconds; a lower bound where it carries no time."""
+        if seen.waiting == 0:
+            return 0.0
+        try:
+            at = decode(seen.front).enqueued_at if seen.front else None
+        except Invalid:
+            at = None
+        return max(0.0, seen.now_s - at) if at is not None else still_s
+
+    async def _reclaim(self) -> None:
+        """Bring back what no live worker holds.
+
+        A full scan runs when a lease has run out, and once a lease length in any case (by one
+        worker); a scan of this worker's own tags after replies were lost, since a command sent
+        then may land late.
+        """
+        seen, now = self.depths, time.monotonic()
+        if seen is None or not self._may_reclaim():
+            return
+        if seen.expired or now >= self._full_scan_at:
+            self._full_scan_at = now + self._lease_s
+            if seen.in_flight or seen.expired:
+                await self._scan(self._hold_ms)
+        elif now < self._consumer.suspicious_until and now >= self._own_scan_at:
+            self._own_scan_at = now + self._lease_s / 2
+            if seen.in_flight:
+                await self._scan(0)
+
+    async def _scan(self, hold_ms: int) -> None:
+        cursor, count, began = 0, 10, ""
+        moved = dead = 0
+        while True:
+            below, known = self._consumer.known_tags()
+            part = await self._broker.reclaim(cursor, count, hold_ms, below, known)
+            if part.state:
+                return
+            began = began or part.now_ms
+            moved, dead = moved + part.moved, dead + part.dead
+            self._metrics.reclaimed += part.moved
+            self._metrics.of("unknown").outcomes["dead"] += part.dead
+            each = part.bytes / max(1, part.seen) + 64
+            count = max(1, min(500, int(SLICE_BYTES / each)))
+            cursor = part.cursor
+            if cursor == 0:
+                break
+        if moved:
+            log.warning("reclaimed %d tasks that no live worker held", moved)
+            self._consumer.look_again()
+        if dead:
+            log.error("%d tasks are dead letters now: their workers died while they ran", dead)
+        if hold_ms:
+            gone = await self._broker.forget(began)
+            if gone:
+                log.info("forgot %d dead workers: %s", len(gone), ", ".join(gone[:5]))
