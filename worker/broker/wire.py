@@ -63,10 +63,9 @@ class Wire:
             return await connection.read_response(disable_decoding=True)
         except NoScriptError:
             raise
-        except FAULTS:
-            if self._timed_out:
-                fault = TimeoutError(f"no answer within {self._timeout_s + extra_s:g} s")
-            error = self._address.explain(fault)
+        except FAULTS as fault:
+            overdue = TimeoutError(f"no answer within {self._timeout_s + extra_s:g} s")
+            error = self._address.explain(overdue if self._timed_out else fault)
             if error.kind != "wrong_type" and error.kind != "script":
                 # READONLY, LOADING and the like: the address may lead elsewhere next time.
                 await connection.disconnect(nowait=True)
