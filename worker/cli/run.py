@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 
 from worker.cli.parser import Commands, command
 from worker.cli.settings import load_settings
 from worker.config.flags import add_setting_flag
+
+log = logging.getLogger("worker.cli")
 
 EXAMPLES = """\
 examples:
@@ -44,5 +47,11 @@ def execute(args: argparse.Namespace) -> int:
     """Run the worker; returns its exit code."""
     config = load_settings(args)
     from worker.app import run_worker
+    from worker.logs import set_up
 
+    set_up(config.log.level, config.log.format)
+    if config.source is None:
+        log.info("no config.yaml here: the defaults serve (worker config show lists them)")
+    else:
+        log.info("configured by %s", config.source)
     return run_worker(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ def load_settings(args: argparse.Namespace) -> Config:
         UsageError: with every problem of the configuration.
     """
     config = config_from_args(args)
-    folder = str(config.folder)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    with contextlib.suppress(OSError):  # the current folder may be gone
+        folder = str(config.folder)
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
     return config

@@ -19,13 +19,6 @@ def redis_url(text: str) -> str:
         raise wrong(str(error)) from None
 
 
-def queue_key(text: str) -> str:
-    """The key of a list: any text that can be sent to Redis."""
-    if any(0xD800 <= ord(c) <= 0xDFFF for c in text):
-        raise wrong("must be text that UTF-8 can hold")
-    return text
-
-
 def host(text: str) -> str:
     """A host name or an address to listen on, without port."""
     if any(c.isspace() or not c.isprintable() for c in text) or "/" in text:
@@ -57,11 +50,7 @@ def handler(text: str) -> str:
 
 def task_type(text: str) -> str:
     """The type of a task: at most 256 bytes."""
-    try:
-        length = len(text.encode())
-    except UnicodeEncodeError:
-        raise wrong("must be text that UTF-8 can hold") from None
-    if length > 256:
+    if len(text.encode()) > 256:
         raise wrong("a task type has at most 256 bytes")
     return text
 

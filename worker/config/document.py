@@ -132,9 +132,8 @@ class Reader:
             if key is None:
                 continue
             if key in lines:
-                self._problem(
-                    key_node, (*path, key), f"appears twice (first on line {lines[key]}); keep one"
-                )
+                text = f"appears twice (first on line {lines[key]}); keep one"
+                self._problem(key_node, (*path, key), text, key=True)
                 continue
             lines[key] = key_node.start_mark.line + 1
             self._record(key_node, (*path, key), value_node)
@@ -158,7 +157,9 @@ class Reader:
         kind = node.tag.removeprefix(_STANDARD)
         text = str(node.value)
         if kind == "merge":
-            self._problem(node, path, "merge keys (<<) are not supported; write the keys out")
+            self._problem(
+                node, path, "merge keys (<<) are not supported; write the keys out", key=True
+            )
             return None
         if kind not in ("str", "value"):
             reading = _readings(kind)
@@ -198,13 +199,11 @@ class Reader:
             written = str(node.value) if node.style is None else f'"{node.value}"'
         self.layer.places[path] = self._place_of(mark.line + 1, mark.column + 1, path, written)
 
-    def _problem(self, node: Node, path: Path, text: str) -> None:
+    def _problem(self, node: Node, path: Path, text: str, *, key: bool = False) -> None:
+        """Note a problem at the setting `path`, or at this very key."""
         mark = node.start_mark
-        place = self.layer.places.get(path) or self._place_of(
-            mark.line + 1, mark.column + 1, path, None
-        )
-        if text.startswith("appears twice"):
-            place = self._place_of(mark.line + 1, mark.column + 1, path, None)
+        here = self._place_of(mark.line + 1, mark.column + 1, path, None)
+        place = here if key else self.layer.places.get(path, here)
         shown_path = None if place.names == path else path
         self.problems.append(Problem(place.where, text, shown_path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 
@@ -24,8 +25,9 @@ def http_address(
         UsageError: the file cannot be read, or there is no port to ask.
     """
     layer, problems = Layer(), list[Problem]()
-    path = path or FilePath("config.yaml")
-    if path != FilePath("config.yaml") or path.exists():
+    if path is None and os.path.lexists("config.yaml"):
+        path = FilePath("config.yaml")
+    if path is not None:
         from worker.config.document import read_file  # needs PyYAML
 
         layer, problems = read_file(path, env)

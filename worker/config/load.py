@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path as FilePath
 from types import MappingProxyType
 from typing import Any
@@ -12,13 +14,20 @@ from pydantic import ValidationError
 from worker.config.document import read_file
 from worker.config.layers import env_layer, flag_layer, set_layer
 from worker.config.model import Config, yaml_key
-from worker.config.raw import Layer, Path, Problem, dotted, merged, value_at
-from worker.config.secret_files import drop_rivals, read_secret_files
-from worker.config.wording import known_settings, problems_of, stray_variables
+from worker.config.named_files import drop_rivals, read_named_files
+from worker.config.raw import Layer, Path, Problem, merged, value_at
+from worker.config.wording import (
+    known_settings,
+    misplaced,
+    problems_of,
+    stray_variables,
+    without_wrong_sections,
+)
 from worker.errors import UsageError
 
 DEFAULT_FILE = FilePath("config.yaml")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_POSITION = re.compile(r":(\d+):(\d+)$")
 
 
 def load_config(
@@ -39,22 +48,25 @@ def load_config(
     Raises:
         UsageError: with every problem, a line each.
     """
-    if path is None and DEFAULT_FILE.exists():
+    if path is None and os.path.lexists(DEFAULT_FILE):
         path = DEFAULT_FILE
     layer, problems = read_file(path, env) if path is not None else (Layer(), [])
-    names = {_yaml_name(name): value for name, value in overrides.items()}
+    problems += [*stray_variables(env), *without_wrong_sections(layer)]
     set_values, set_problems = set_layer(sets)
-    problems += [*set_problems, *stray_variables(env)]
-    for upper in (env_layer(env), flag_layer(names), set_values):
+    problems += set_problems
+    flags = flag_layer({_yaml_name(name): value for name, value in overrides.items()})
+    for upper in (env_layer(env), flags, set_values):
+        problems += [*misplaced(upper), *without_wrong_sections(upper)]
         layer = merged(drop_rivals(layer, upper), upper)
-    problems += read_secret_files(layer, path.parent if path else FilePath())
+    problems += read_named_files(layer, path.parent if path else FilePath())
     config = None
     try:
         config = Config.model_validate(layer.values, by_alias=True, by_name=False)
     except ValidationError as error:
-        problems += problems_of(error, layer)
+        said = {problem.where for problem in problems}  # what could not be read cannot be right
+        problems += [found for found in problems_of(error, layer) if found.where not in said]
     if problems or config is None:
-        raise UsageError(_lines(problems))
+        raise UsageError("\n".join(_lines(problems)))
     return config.with_origins(_origins(config, layer), path)
 
 
@@ -63,27 +75,23 @@ def _yaml_name(name: str) -> str:
     return f"{section}{dot}{yaml_key(key)}"
 
 
-def _lines(problems: Sequence[Problem]) -> str:
-    seen: dict[str, None] = {}
-    for problem in problems:
-        seen.setdefault(problem.line())
-    return "\n".join(seen)
+def _lines(problems: Iterable[Problem]) -> list[str]:
+    """Each problem once: those of the file from top to bottom, then the others."""
+
+    def position(problem: Problem) -> tuple[int, int]:
+        match = _POSITION.search(problem.where)
+        return (int(match[1]), int(match[2])) if match else (10**9, 0)
+
+    return list(dict.fromkeys(p.line() for p in sorted(problems, key=position)))
 
 
 def _origins(config: Config, layer: Layer) -> dict[str, str]:
     paths: list[Path] = [path for path in known_settings() if path != ("tasks",)]
     for task, settings in config.tasks.items():
         paths += [("tasks", task, yaml_key(name)) for name in type(settings).model_fields]
-    return {
-        ".".join(map(str, path)): place.origin
-        if (place := layer.places.get(path)) and not _is_section(layer, path)
-        else "default"
-        for path in paths
-    }
-
-
-def _is_section(layer: Layer, path: Path) -> bool:
-    return isinstance(value_at(layer.values, path), dict)
-
-
-__all__ = ["dotted", "load_config"]
+    origins = {}
+    for path in paths:
+        place = layer.places.get(path)
+        written = place is not None and not isinstance(value_at(layer.values, path), dict)
+        origins[".".join(map(str, path))] = place.origin if place and written else "default"
+    return origins

@@ -114,7 +114,7 @@ class RedisConfig(Section):
 class QueueConfig(Section):
     """The list that producers push to."""
 
-    key: Annotated[str, Words(checks.queue_key)] = "async_tasks"
+    key: Annotated[str, Words()] = "async_tasks"
     pop: Annotated[Literal["right", "left"], Choice("right", "left")] = "right"
     max_item_bytes: Annotated[int, Size(least=1, most=512 * 2**20)] = 2**20
 

@@ -77,7 +77,7 @@ class Layer:
 def merged(lower: Layer, upper: Layer) -> Layer:
     """`lower` overlaid by `upper`, key by key; a list is replaced as a whole."""
     values = _merged(lower.values, upper.values)
-    replaced = {path for path in upper.places if path not in _sections(upper)}
+    replaced = {path for path in upper.places if not isinstance(value_at(values, path), dict)}
     kept = {
         path: place
         for path, place in lower.places.items()
@@ -86,18 +86,13 @@ def merged(lower: Layer, upper: Layer) -> Layer:
     return Layer(values, kept | upper.places)
 
 
-def _sections(layer: Layer) -> set[Path]:
-    return {path for path in layer.places if isinstance(value_at(layer.values, path), dict)}
-
-
 def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(lower)
     for key, value in upper.items():
         below = result.get(key)
-        if isinstance(value, dict):
-            if below is None or isinstance(below, dict):
-                result[key] = _merged(below or {}, value)
-        elif not (value is None and isinstance(below, dict)):
+        if isinstance(value, dict) and isinstance(below, dict):
+            result[key] = _merged(below, value)
+        elif not (value is None and isinstance(below, dict)):  # an empty section changes nothing
             result[key] = value
     return result
 

@@ -16,9 +16,11 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from worker.config.raw import Odd, Text
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|m|h|d)?")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(B|KiB|MiB|GiB|kB|KB|MB|GB)?")
+MASK = "********"  # what stands for a secret in a printed configuration
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BYTES = {
     "B": 1,
     "KiB": 2**10,
@@ -229,7 +231,12 @@ class Secret(Reading):
 
     def read(self, raw: Any) -> SecretStr:
         """The secret, wrapped so that it cannot be printed by accident."""
-        return raw if isinstance(raw, SecretStr) else SecretStr(str(as_text(raw)))
+        if isinstance(raw, SecretStr):
+            return raw
+        text = str(as_text(raw))
+        if text == MASK:
+            raise wrong("is the mask of a printed configuration; fill in the secret itself")
+        return SecretStr(text)
 
     def schema(self) -> dict[str, Any]:
         """A string."""
@@ -261,15 +268,28 @@ class Several(Reading):
     check: Callable[[str], str]
     least: int = 0
 
-    def read(self, raw: Any) -> tuple[str, ...]:
-        """The texts, in order, each once."""
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Item by item, so that each wrong one is reported, with its place."""
+        item = core_schema.no_info_plain_validator_function(self._item)
+        items = core_schema.no_info_before_validator_function(
+            self._items, core_schema.list_schema(item)
+        )
+        as_list = core_schema.plain_serializer_function_ser_schema(list)
+        return core_schema.no_info_after_validator_function(self.read, items, serialization=as_list)
+
+    def _items(self, raw: Any) -> list[Any]:
         if isinstance(raw, Text):
-            items: Sequence[Any] = [Text(item.strip()) for item in raw.split(",") if item.strip()]
-        elif isinstance(raw, list | tuple):
-            items = raw
-        else:
-            items = [raw]
-        texts = tuple(self.check(str(as_text(item))) for item in items)
+            return [Text(item.strip()) for item in raw.split(",") if item.strip()]
+        return list(raw) if isinstance(raw, list | tuple) else [raw]
+
+    def _item(self, raw: Any) -> str:
+        return self.check(str(as_text(raw)))
+
+    def read(self, raw: Any) -> tuple[str, ...]:
+        """The checked texts, in order; each may be there once."""
+        texts = tuple(raw)
         if len(texts) < self.least:
             raise wrong("must name at least one")
         for index, text in enumerate(texts):
@@ -286,6 +306,8 @@ class Several(Reading):
 def as_text(raw: Any) -> str:
     """`raw` where text is expected; raises `wrong` for what YAML 1.1 takes for something else."""
     if isinstance(raw, str):
+        if _SURROGATE.search(raw):
+            raise wrong("must be text that UTF-8 can hold")
         return raw
     if isinstance(raw, Odd):
         raise wrong(f"must be text; YAML reads this as {raw.reading}: quote it")

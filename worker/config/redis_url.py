@@ -42,15 +42,17 @@ def checked(url: str) -> str:
         raise BadUrl(f"names no host; expected {scheme}://host:6379/0")
     elif port == 0:
         raise BadUrl("has port 0; Redis usually listens on 6379")
+    if _MASK in (parts.password, dict(parse_qsl(parts.query)).get("password")):
+        raise BadUrl("holds the mask of a printed configuration; fill in the password itself")
     _check_database(scheme, parts.path, parts.query)
     return url
 
 
 def _scheme(url: str) -> str:
     match = _SCHEME.match(url)
-    scheme = match[1].lower() if match else ""
-    if scheme not in SCHEMES or not url.lower().startswith(f"{scheme}://"):
-        near = difflib.get_close_matches(scheme, SCHEMES, 1, 0.5)
+    scheme = match[1] if match else ""
+    if scheme not in SCHEMES or not url.startswith(f"{scheme}://"):
+        near = difflib.get_close_matches(scheme.lower(), SCHEMES, 1, 0.5)
         if scheme == "valkey":
             near = ["redis"]
         hint = f"; did you mean {near[0]}://?" if near else ""

@@ -9,9 +9,7 @@ import yaml
 from pydantic import SecretStr
 
 from worker.config.model import Config, Section, yaml_key
-from worker.config.readings import OrNone, Seconds, Size, duration, size_text
-
-MASK = "********"
+from worker.config.readings import MASK, OrNone, Seconds, Size, duration, size_text
 
 
 def as_yaml(config: Config, *, origins: bool = False) -> str:
@@ -63,7 +61,7 @@ def _section(
             text = _scalar(config.redis.masked_url())
         elif isinstance(value, SecretStr):
             # What came from a file is shown as the file's name: both would be refused together.
-            text = "null" if getattr(section, f"{name}_file", None) else MASK
+            text = "null" if getattr(section, f"{name}_file", None) else f'"{MASK}"'
         else:
             text = _value(value, _reading(info.metadata))
         yield indent, key, text, from_file if text == "null" and value is not None else dotted

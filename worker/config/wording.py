@@ -10,10 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from worker.config.layers import ENV_PREFIX, env_name
 from worker.config.model import Config, Section, yaml_key
-from worker.config.raw import Layer, Path, Place, Problem, dotted, shown, shown_key
+from worker.config.raw import Layer, Path, Place, Problem, dotted, shown, shown_key, value_at
 
 SECRETS = frozenset({("redis", "url"), ("redis", "password"), ("redis", "sentinel_password")})
-FILES = {"password": "password_file", "sentinel_password": "sentinel_password_file"}
+NOT_A_SECTION = "must hold keys of its own, each on a line below it (key: value)"
 
 
 def problems_of(error: ValidationError, layer: Layer) -> Iterator[Problem]:
@@ -41,7 +41,7 @@ def _text(found: Any, path: Path, place: Place) -> str:
     if kind == "extra_forbidden":
         return _unknown(path, place)
     if kind in ("model_type", "dict_type", "mapping_type", "model_attributes_type"):
-        text = "must hold keys of its own, each on a line below it (key: value)"
+        text = NOT_A_SECTION
     else:
         text = str(found["msg"])
     return text + _got(path, place)
@@ -57,17 +57,16 @@ def _unknown(path: Path, place: Place) -> str:
     key, known = str(path[-1]), sorted(keys_of(path[:-1]))
     if shown_key(key) != key:
         return "unknown key; is a space missing after a colon?"
-    near = difflib.get_close_matches(key.replace("-", "_"), known, 1, 0.6)
+    near = [(*path[:-1], k) for k in difflib.get_close_matches(key.replace("-", "_"), known, 1)]
     elsewhere = [leaf for leaf in known_settings() if leaf[-1] == key]
-    if near:
-        target: Path | None = (*path[:-1], near[0])
-    else:
-        target = elsewhere[0] if elsewhere else None
+    target: Path | None = next(iter([*elsewhere, *near]), None)
     if target is None:
         return f"unknown key; known are {', '.join(known)}" if known else "unknown key"
     if place.where.startswith(ENV_PREFIX):
+        target += (place.names or ())[len(path) :]
         return f"unknown setting; did you mean {env_name(target)}?"
-    return f"unknown key; did you mean {near[0] if near else dotted(target)}?"
+    same_section = target[:-1] == path[:-1]
+    return f"unknown key; did you mean {target[-1] if same_section else dotted(target)}?"
 
 
 def keys_of(path: Path) -> list[str]:
@@ -107,6 +106,32 @@ def known_settings() -> list[Path]:
         else:
             settings += [(yaml_key(name), yaml_key(inner)) for inner in model.model_fields]
     return settings
+
+
+def without_wrong_sections(layer: Layer) -> Iterator[Problem]:
+    """Take out what stands where a section should be, so that no other layer can hide it."""
+    for key, value in list(layer.values.items()):
+        if value is None or isinstance(value, dict) or (model_at((key,)) is None):
+            continue
+        place = _place((key,), layer)
+        del layer.values[key]
+        path = None if place.names == (key,) else (key,)
+        yield Problem(place.where, NOT_A_SECTION + _got((key,), place), path)
+
+
+def misplaced(layer: Layer) -> Iterator[Problem]:
+    """Settings of the environment or of flags that go deeper than any section."""
+    for path, place in list(layer.places.items()):
+        inner = [depth for depth in range(1, len(path)) if model_at(path[:depth]) is None]
+        if not inner or not isinstance(path[-1], str):
+            continue
+        parent = path[: inner[0]]
+        if model_at(parent[:-1]) is not None and str(parent[-1]) not in keys_of(parent[:-1]):
+            continue  # the unknown key itself is reported
+        section = value_at(layer.values, parent[:-1])
+        if isinstance(section, dict):
+            section.pop(parent[-1], None)
+        yield Problem(place.where, f"{dotted(parent)} holds no keys of its own")
 
 
 def stray_variables(env: Mapping[str, str]) -> Iterator[Problem]:
