@@ -128,7 +128,7 @@ class Consumer:
                 want = self._want()
             reply = await self._exchange(batch, want)
         except BrokerUnavailable as error:
-            self._went_away(error)
+            self._went_away(await self._diagnosed(error))
             return
         if self.away_since is not None:
             self._came_back()
@@ -361,9 +361,23 @@ class Consumer:
         if self.away_since is None:
             self.away_since = now
             self._pause_s = 0.05
-            self._journal.redis_away(error.kind, str(error))
+            self._journal.redis_away(str(error))
         self._check_outage(error, now - self.away_since)
         self._woken.set()
+
+    async def _diagnosed(self, error: BrokerUnavailable) -> BrokerUnavailable:
+        """A wrong type is named by its key: the server's own message does not."""
+        if error.kind != "wrong_type":
+            return error
+        try:
+            wrong = await self._broker.wrong_key()
+        except BrokerUnavailable:
+            return error
+        if not wrong:
+            return error
+        named = BrokerBroken(f"{wrong}: delete or rename it")
+        named.kind = error.kind
+        return named
 
     def _check_outage(self, error: BrokerUnavailable, away_s: float) -> None:
         for_good = isinstance(error, (BrokerRefused, BrokerBroken))

@@ -33,6 +33,8 @@ class Journal:
         self._redis_time = redis_time
         self._started = 0
         self._invalid = _Limit(burst=20, per_s=1.0)
+        self._outages = _Limit(burst=5, per_s=0.1)
+        self._say_back = True
 
     def started(self, execution: Execution, running: int) -> None:
         """A handler is about to be called."""
@@ -86,15 +88,20 @@ class Journal:
         log.warning("claim lost: task %s (%s) was given to another worker; its result is dropped",
                     execution.delivery.tag, _type_of(execution))  # fmt: skip
 
-    def redis_away(self, kind: str, why: str) -> None:
+    def redis_away(self, why: str) -> None:
         """A call to Redis failed while it was there until now."""
         self.metrics.redis_up = 0
-        log.error("Redis is away: %s; running tasks go on, their results are kept", why)
+        hidden = self._outages.hidden()
+        self._say_back = hidden is not None
+        if hidden is not None:
+            more = f" ({hidden} times more before)" if hidden else ""
+            log.error("Redis is away: %s; running tasks go on, their results are kept%s", why, more)
 
     def redis_back(self, after_s: float) -> None:
         """Redis answers again."""
         self.metrics.redis_up = 1
-        log.warning("Redis is back after %.1f s", after_s)
+        if self._say_back:
+            log.warning("Redis is back after %.1f s", after_s)
 
 
 class _Limit:

@@ -8,6 +8,7 @@ from typing import Any
 
 from worker.broker.address import Address
 from worker.broker.scripts import EXCHANGE, FORGET, LEAVE, LOOK, PASS_ON, RECLAIM, Script
+from worker.broker.start import find_wrong_key
 from worker.broker.wire import Wire
 from worker.config import Config
 from worker.keys import Keys
@@ -156,6 +157,10 @@ class Broker:
                     deliveries, attempts = (meta or b"0:0").split(b":")
                     found.append(Delivery(tag, raw, int(deliveries), int(attempts)))
         return found
+
+    async def wrong_key(self) -> str:
+        """Which of our keys holds another type than it must, in words; raises BrokerUnavailable."""
+        return await find_wrong_key(self._side_call, self.keys)
 
     async def wait_for_arrival(self) -> bool:
         """Hold the blocking move; True when something arrived. It only wakes.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from worker.broker.address import Address
 from worker.broker.wire import Wire
@@ -52,17 +53,24 @@ async def check_start(
 
 async def _check(config: Config, wire: Wire, say: Callable[[str], None]) -> None:
     keys = Keys.of(config.queue.key)
-    for name, expected in EXPECTED_TYPES.items():
-        key = getattr(keys, name)
-        kind = (await wire.call("TYPE", key)).decode()
-        if kind not in ("none", expected):
-            what = "the queue's key" if name == "queue" else "a key of ours"
-            raise UsageError(
-                f"{what}, {key!r}, holds a {kind} and must be a {expected}: "
-                "delete or rename it, or choose another with queue.key (--redis-key)"
-            )
+    wrong = await find_wrong_key(wire.call, keys)
+    if wrong:
+        raise UsageError(
+            f"{wrong}: delete or rename it, or choose another queue with queue.key (--redis-key)"
+        )
     await _check_version(wire, keys)
     await _check_server(wire, say)
+
+
+async def find_wrong_key(call: Callable[..., Awaitable[Any]], keys: Keys) -> str:
+    """The first of our keys that holds another type than it must, in words, else ""."""
+    for name, expected in EXPECTED_TYPES.items():
+        key = getattr(keys, name)
+        kind = (await call("TYPE", key)).decode()
+        if kind not in ("none", expected):
+            what = "the queue's key" if name == "queue" else "a key of ours"
+            return f"{what}, {key!r}, holds a {kind} and must be a {expected}"
+    return ""
 
 
 async def _check_version(wire: Wire, keys: Keys) -> None:
