@@ -111,11 +111,11 @@ def _environment(settings: Settings) -> dict[str, str]:
         "REDIS_PORT": str(settings.redis_port),
         "PORT": str(settings.port),
         "LAST_PORT": str(settings.port + 99),
-        "CA_BUNDLE": _ca_bundle(),
+        "CA_BUNDLE": ca_bundle(),
     }
 
 
-def _ca_bundle() -> str:
+def ca_bundle() -> str:
     """The certificates that pip trusts here, where they were set: the build needs the same."""
     named = (os.environ.get(name) for name in ("CA_BUNDLE", "PIP_CERT", "SSL_CERT_FILE"))
     return next((path for path in named if path and os.path.isfile(path)), os.devnull)

@@ -1,0 +1,119 @@
+"""The real Compose file, on a real engine, under a project name of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local import compose, ports
+from tests.support.waiting import until
+
+ROOT = Path(__file__).resolve().parents[2]
+HANDLERS = Path(__file__).parent / "container_handlers.py"
+
+# What the tests change: a short lease, so that a killed replica's tasks are soon back, and a
+# handler of 3 s from a file beside config.yaml, as a user adds one.
+OVERRIDE = f"""
+services:
+  worker:
+    command: [run, --set, "handlers=[worker.handlers, container_handlers]"]
+    environment:
+      TASKRIG_WORKER__LEASE: 2s
+    volumes: ["{HANDLERS}:/app/container_handlers.py:ro"]
+"""
+
+
+def require_compose() -> None:
+    """Skip where there is no engine with Compose; in CI fail."""
+    why = compose.unusable()
+    if why:
+        assert not os.environ.get("CI"), f"CI needs Docker Compose: {why}"
+        pytest.skip(why)
+
+
+class Stack:
+    """One Compose project: `up`, `scale`, containers, their exit codes, `close`."""
+
+    def __init__(self, folder: Path, project: str) -> None:
+        override = folder / "override.yaml"
+        override.write_text(OVERRIDE)
+        self.redis_port = ports.next_free(26379)
+        self.redis_url = f"redis://127.0.0.1:{self.redis_port}/0"
+        first = ports.next_free(29464)
+        self._env: Mapping[str, str] = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("TASKRIG_")},
+            "COMPOSE_PROJECT_NAME": project,
+            "REDIS_PORT": str(self.redis_port),
+            "PORT": str(first),
+            "LAST_PORT": str(first + 20),
+            "CA_BUNDLE": compose.ca_bundle(),
+        }
+        self._command = ["docker", "compose", "-f", str(compose.FILE), "-f", str(override)]
+
+    def compose(self, *words: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run one Compose command to its end."""
+        return subprocess.run(
+            [*self._command, *words],
+            cwd=ROOT,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def build(self) -> None:
+        """Build the image; skip where that cannot be done (no registry), in CI fail."""
+        done = self.compose("build", timeout_s=600)
+        if done.returncode != 0:
+            assert not os.environ.get("CI"), done.stdout + done.stderr
+            pytest.skip(f"the image cannot be built here: {(done.stderr or done.stdout)[-300:]}")
+
+    def up(self, *, workers: int = 1) -> None:
+        """Start, or scale, and wait until everything is healthy."""
+        done = self.compose("up", "--wait", "--no-build", "--scale", f"worker={workers}")
+        assert done.returncode == 0, done.stdout + done.stderr + self.logs()
+
+    def workers(self) -> list[str]:
+        """The ids of the worker containers, running or not."""
+        return self.compose("ps", "--all", "--quiet", "worker").stdout.split()
+
+    def logs(self) -> str:
+        """All that the workers have logged."""
+        return self.compose("logs", "--no-log-prefix", "worker").stdout
+
+    def close(self) -> None:
+        """Remove everything, data too."""
+        self.compose("down", "--volumes", "--timeout", "5")
+
+
+def docker(*words: str) -> str:
+    """Run one docker command; its output, stripped. Fails the test when the command fails."""
+    done = subprocess.run(
+        ["docker", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def inspect(container: str) -> dict[str, Any]:
+    """What the engine knows of a container."""
+    found: dict[str, Any] = json.loads(docker("inspect", container))[0]
+    return found
+
+
+def until_exited(container: str, *, timeout_s: float) -> int:
+    """Wait until the container has ended; its exit code."""
+    until(
+        lambda: not inspect(container)["State"]["Running"],
+        timeout_s=timeout_s,
+        what="the container to end",
+    )
+    return int(inspect(container)["State"]["ExitCode"])
