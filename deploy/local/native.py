@@ -82,7 +82,7 @@ def _server(settings: Settings, state: State, say: Callable[[str], None]) -> Non
     state.how, state.redis_port, state.server = "native", settings.redis_port, str(chosen)
     state.keep(process)
     _until(lambda: _answers(settings.redis_port), process, "answer a PING")
-    say(f"started {chosen} on 127.0.0.1:{settings.redis_port}, data in {data.relative_to(ROOT)}/")
+    say(f"started {chosen} on 127.0.0.1:{settings.redis_port}, data in {os.path.relpath(data)}/")
 
 
 def _worker(
@@ -129,7 +129,7 @@ def _until(condition: Callable[[], bool], process: Process, what: str) -> None:
             log = _log(process.name)
             end = "\n  ".join(log.read_text(errors="replace").splitlines()[-5:])
             why = "ended at once" if ended else f"did not {what} within {READY_S:g} s"
-            raise CannotStart(f"{process.name} {why}; the end of {log.relative_to(ROOT)}:\n  {end}")
+            raise CannotStart(f"{process.name} {why}; the end of {os.path.relpath(log)}:\n  {end}")
         time.sleep(0.05)
 
 

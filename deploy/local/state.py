@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy.local.processes import CannotStart, Process
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN = ROOT / ".run"
+RUN = Path(os.environ.get("RUN_DIR") or ROOT / ".run")  # elsewhere for tests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
