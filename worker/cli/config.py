@@ -16,7 +16,7 @@ examples:
 SHOW_EXAMPLES = """\
 examples:
   worker config show
-  worker config show --origin --max-concurrent 10
+  worker config show --origin --config config.yaml
   worker config show --set worker.lease=30s > effective.yaml"""
 
 SCHEMA_EXAMPLES = """\
