@@ -60,7 +60,7 @@ class App:
         labels = {handler.label for handler in handlers} | set(config.tasks)
         self.metrics = Metrics(labels, config.worker.max_concurrent, __version__, config.hash())
         self.metrics.longest_running_s = self._longest_running_s
-        self.address = Address(config.redis, f"taskrig-{self.id}")
+        self.address = Address(config.redis, config.queue.key, f"taskrig-{self.id}")
         self.http: HttpServer | None = None
         self.consumer: Consumer | None = None
         self.upkeep: Upkeep | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from typing import Any
 
@@ -30,8 +31,10 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from worker.broker.locate import ClusterLocator, SentinelLocator, Server
 from worker.config import RedisConfig
-from worker.errors import BrokerBroken, BrokerRefused, BrokerUnavailable
+from worker.errors import BrokerBroken, BrokerRefused, BrokerUnavailable, UsageError
+from worker.keys import same_slot
 
 FAULTS = (RedisError, OSError, TimeoutError, EOFError)  # all that a call may end with
 
@@ -39,22 +42,52 @@ FAULTS = (RedisError, OSError, TimeoutError, EOFError)  # all that a call may en
 class Address:
     """Makes connections to the server that the config names; async ones and sync ones alike."""
 
-    def __init__(self, config: RedisConfig, client_name: str) -> None:
+    def __init__(self, config: RedisConfig, queue: str, client_name: str) -> None:
+        """Raises UsageError when this queue's keys cannot share a Cluster slot."""
         self.config = config
         self.where = config.masked_url()
         self._name = client_name
+        self._locator: SentinelLocator | ClusterLocator | None = None
+        if config.sentinels:
+            self._locator = SentinelLocator(config, config.socket_timeout_s)
+            self.where = f"{config.sentinel_master} of Sentinels {', '.join(config.sentinels)}"
+        elif config.cluster:
+            if not same_slot(queue):
+                raise UsageError(
+                    f"queue.key {queue!r} has a brace without a hash tag: its keys would not share "
+                    "a Cluster slot; name it like {async_tasks} or without braces"
+                )
+            parsed = dict(parse_sync_url(config.url))  # type: ignore[no-untyped-call]
+            first = (parsed.get("host", "localhost"), parsed.get("port", 6379))
+            self._locator = ClusterLocator(queue, first, self._node)
 
-    def open(self) -> Any:
+    async def open(self) -> Any:
         """An unconnected redis.asyncio connection without retries and without a timeout of its own
-        (Wire watches the time: a timer for every command would cost a third of the throughput)."""
+        (Wire watches the time: a timer for every command would cost a third of the throughput).
+
+        Raises what `FAULTS` lists when Sentinels or Cluster do not know the server.
+        """
         options = self._options(parse_async_url(self.config.url))
         cls = options.pop("connection_class", redis.asyncio.Connection)
+        if self._locator is not None:
+            find = self._locator.find
+            server = await asyncio.get_running_loop().run_in_executor(None, find)
+            options["host"], options["port"] = server
         return cls(**options, socket_timeout=None)
 
     def open_sync(self, timeout_s: float) -> Any:
         """An unconnected blocking connection, for threads."""
+        server = self._locator.find() if self._locator is not None else None
+        return self._connection(timeout_s, server)
+
+    def _node(self, server: Server) -> Any:
+        return self._connection(self.config.socket_timeout_s, server)
+
+    def _connection(self, timeout_s: float, server: Server | None) -> Any:
         options = self._options(parse_sync_url(self.config.url))  # type: ignore[no-untyped-call]
         cls = options.pop("connection_class", redis.Connection)
+        if server is not None:
+            options["host"], options["port"] = server
         return cls(**options, socket_timeout=timeout_s)
 
     def _options(self, parsed: Any) -> dict[str, Any]:

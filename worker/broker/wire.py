@@ -35,12 +35,14 @@ class Wire:
             return
         self.sent = False
         await self.close()
-        connection = self._address.open()
+        connection = None
         try:
             async with asyncio.timeout(self._timeout_s):
+                connection = await self._address.open()
                 await connection.connect()
         except FAULTS as fault:
-            await connection.disconnect(nowait=True)
+            if connection is not None:
+                await connection.disconnect(nowait=True)
             raise self._address.explain(fault) from fault
         self._connection = connection
 
