@@ -56,6 +56,13 @@ test-all: ## Run the unit tests on each Python 3.11, 3.12, 3.13 there is (ARGS=t
 check: $(READY) ## Check style, types, layers, configuration, Dockerfile, Compose file and scripts
 	@deploy/checks/all $(PY)
 
+.PHONY: bench
+bench: $(READY) ## Time N no-op tasks through a worker and a server of the bench's own (N=100000 MAX_CONCURRENT=100)
+	@export RUN_DIR=.run/bench TASKRIG_LOG__TASKS=none; \
+	$(LOCAL) up --how native --redis-port $(or $(REDIS_PORT),26380) --port $(or $(PORT),29564) \
+	  --max-concurrent $(or $(MAX_CONCURRENT),100) && $(LOCAL) load --mix noop=$(or $(N),100000); result=$$?; \
+	$(LOCAL) down; rm -rf $$RUN_DIR; exit $$result
+
 .PHONY: lock
 lock: $(READY) ## Remake requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
 	@deploy/checks/lock $(VENV)/bin/uv $(if $(UPGRADE),--upgrade)
