@@ -9,8 +9,8 @@ import yaml
 
 from worker.config import TaskConfig, load_config
 from worker.config.layers import FLAGS, env_name
-from worker.config.model import yaml_key
 from worker.config.raw import setting_path
+from worker.config.sections import yaml_key
 from worker.config.show import as_yaml, schema
 from worker.config.wording import known_settings
 
@@ -28,9 +28,25 @@ def keys_in(values, path=()):
 
 
 def documented():
-    """The default of each key, from the tables of docs/configuration.md."""
+    """Default and meaning of each key, from the tables of docs/configuration.md."""
     text = (PROJECT / "docs/configuration.md").read_text()
-    return dict(re.findall(r"^\| `([\w.<>]+)` \| [^|]+ \| `([^|]+)` \| [^|]+ \|$", text, re.M))
+    rows = re.findall(r"^\| `([\w.<>]+)` \| [^|]+ \| `([^|]+)` \| ([^|]+) \|$", text, re.M)
+    return {key: (default, meaning) for key, default, meaning in rows}
+
+
+def described():
+    """Each setting of the JSON Schema, by key."""
+    settings = {}
+    for name, part in schema()["properties"].items():
+        reference = part.get("$ref") or part.get("additionalProperties", {}).get("$ref")
+        if reference is None:
+            settings[name] = part
+            continue
+        section = schema()["$defs"][reference.rpartition("/")[2]]
+        assert section["additionalProperties"] is False
+        prefix = f"{name}.<type>" if name == "tasks" else name
+        settings |= {f"{prefix}.{key}": value for key, value in section["properties"].items()}
+    return settings
 
 
 def test_every_key_of_config_yaml_is_in_the_model_and_the_other_way_round():
@@ -54,24 +70,20 @@ def test_every_key_is_documented_with_its_default(settings):
             value = value[part]
         defaults[key] = value
 
-    assert {key: yaml.safe_load(text) for key, text in documented().items()} == defaults
+    assert {key: yaml.safe_load(row[0]) for key, row in documented().items()} == defaults
+
+
+def test_the_documentation_and_the_schema_say_the_same_of_every_key():
+    def plain(text):
+        return text[0].upper() + text[1:].rstrip(".")
+
+    documentation = {key: plain(meaning) for key, (_, meaning) in documented().items()}
+
+    assert {key: plain(part["description"]) for key, part in described().items()} == documentation
 
 
 def test_the_schema_knows_every_key_and_no_other():
-    definitions = schema()["$defs"]
-
-    found = set()
-    for name, part in schema()["properties"].items():
-        reference = part.get("$ref") or part.get("additionalProperties", {}).get("$ref")
-        if reference is None:
-            found.add(name)
-            continue
-        section = definitions[reference.rpartition("/")[2]]
-        assert section["additionalProperties"] is False
-        prefix = f"{name}.<type>" if name == "tasks" else name
-        found |= {f"{prefix}.{key}" for key in section["properties"]}
-
-    assert found == MODEL | TASK_KEYS
+    assert set(described()) == MODEL | TASK_KEYS
 
 
 def test_every_flag_belongs_to_a_setting():

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from worker.config.load import load_config
-    from worker.config.model import (
-        Config,
+    from worker.config.model import Config
+    from worker.config.sections import (
         DeadLettersConfig,
         HttpConfig,
         LogConfig,
@@ -40,7 +40,7 @@ def __getattr__(name: str) -> Any:
 
         return load_config
     if name in __all__:
-        from worker.config import model
+        from worker.config import model, sections
 
-        return getattr(model, name)
+        return getattr(model if name == "Config" else sections, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from worker.config.document import read_file
 from worker.config.layers import env_layer, flag_layer, set_layer
-from worker.config.model import Config, yaml_key
+from worker.config.model import Config
 from worker.config.named_files import drop_rivals, read_named_files
 from worker.config.raw import Layer, Path, Problem, merged, value_at
+from worker.config.sections import yaml_key
 from worker.config.wording import (
     known_settings,
     misplaced,

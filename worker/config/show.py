@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 from pydantic import SecretStr
 
-from worker.config.model import Config, Section, yaml_key
+from worker.config.model import Config
 from worker.config.readings import MASK, OrNone, Seconds, Size, duration, size_text
+from worker.config.sections import Section, yaml_key
 
 
 def as_yaml(config: Config, *, origins: bool = False) -> str:

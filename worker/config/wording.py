@@ -9,8 +9,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from worker.config.layers import ENV_PREFIX, env_name
-from worker.config.model import Config, Section, yaml_key
+from worker.config.model import Config
 from worker.config.raw import Layer, Path, Place, Problem, dotted, shown, shown_key, value_at
+from worker.config.sections import Section, yaml_key
 
 SECRETS = frozenset({("redis", "url"), ("redis", "password"), ("redis", "sentinel_password")})
 NOT_A_SECTION = "must hold keys of its own, each on a line below it (key: value)"
