@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.config import Config, HttpConfig, WorkerConfig
-from worker.config.readings import Seconds, Size, duration, size_text
+from worker.config.quantities import Seconds, Size, duration, size_text
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Print what would serve which task types; returns 0."""
     config = load_settings(args)
-    from worker.config.readings import duration
+    from worker.config.quantities import duration
     from worker.registry import load_handlers
 
     entries = load_handlers(config.handlers).entries()

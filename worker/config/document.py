@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
@@ -13,15 +12,13 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from worker.config.interpolate import substituted
 from worker.config.raw import Layer, Odd, Path, Place, Problem
+from worker.config.yaml11 import number, reading_of, syntax_text
 
 MAX_BYTES = 256 * 1024  # a pure Python parser reads this much in about a second
 MAX_VALUES = 10_000  # aliases may multiply values: this bounds what they can make
 MAX_DEPTH = 20
 
 _STANDARD = "tag:yaml.org,2002:"
-_DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
-_FRACTION = re.compile(r"[-+]?([0-9][0-9_]*)?\.?[0-9_]*([eE][-+]?[0-9]+)?")
-_SPECIAL = re.compile(r"[-+]?\.(inf|nan)", re.IGNORECASE)
 
 PlaceOf = Callable[[int, int, Path, str | None], Place]  # line and column count from 1
 
@@ -92,7 +89,7 @@ class Reader:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             where = self._place_of(line, column, (), None).where
-            self.problems.append(Problem(where, _syntax_text(error)))
+            self.problems.append(Problem(where, syntax_text(error)))
         except YAMLError:
             where = self._place_of(1, 1, (), None).where
             self.problems.append(Problem(where, "holds characters that YAML does not allow"))
@@ -162,7 +159,7 @@ class Reader:
             )
             return None
         if kind not in ("str", "value"):
-            reading = _readings(kind)
+            reading = reading_of(kind)
             self._problem(
                 node, (*path, text), f'YAML reads this key as {reading}: quote it ("{text}")'
             )
@@ -183,7 +180,7 @@ class Reader:
         if kind == "bool":
             return text.lower() in ("yes", "true", "on")
         if kind in ("int", "float"):
-            return _number(text)
+            return number(text)
         if kind == "timestamp":
             return Odd(text, "a date")
         self._check_tag(node, path, "str")
@@ -206,54 +203,3 @@ class Reader:
         place = here if key else self.layer.places.get(path, here)
         shown_path = None if place.names == path else path
         self.problems.append(Problem(place.where, text, shown_path))
-
-
-def _number(text: str) -> int | float | Odd:
-    """A decimal number as people write it; anything else that YAML 1.1 calls a number is odd."""
-    if len(text) > 40:
-        return Odd(text, "a number of more than 40 digits")
-    if _DECIMAL.fullmatch(text):
-        return int(text.replace("_", ""))
-    if ":" in text:
-        return Odd(text, "a number to base 60")
-    if _SPECIAL.fullmatch(text):
-        return float(text.replace(".", ""))
-    if re.fullmatch(r"[-+]?0[0-7_]+", text):
-        return Odd(text, "an octal number")
-    if re.fullmatch(r"[-+]?0[xb].*", text):
-        return Odd(text, "a hexadecimal or binary number")
-    try:
-        return float(text.replace("_", "")) if _FRACTION.fullmatch(text) else Odd(text, "a number")
-    except ValueError:
-        return Odd(text, "a number")
-
-
-def _readings(kind: str) -> str:
-    names = {
-        "bool": "true or false",
-        "int": "a number",
-        "float": "a number",
-        "null": "nothing",
-        "timestamp": "a date",
-    }
-    return names.get(kind, "something with a tag")
-
-
-def _syntax_text(error: MarkedYAMLError) -> str:
-    """What is wrong, without the text at fault: it may be a password that should be quoted."""
-    problem = error.problem or "is not YAML"
-    if "\\t" in problem or "'\t'" in problem:
-        return "a tab cannot indent YAML; use spaces"
-    if "undefined alias" in problem:
-        return "an unquoted * begins an alias that is nowhere defined; quote text that begins so"
-    if "single document" in (error.context or ""):
-        return "a second document (---) begins here; keep one"
-    if "duplicate anchor" in (error.context or "") or "found duplicate anchor" in problem:
-        return "an anchor (&name) is defined twice; quote text that begins with &"
-    if "cannot start any token" in problem:
-        return "quote text that begins with @, ` or %"
-    if "mapping values are not allowed" in problem:
-        return "unexpected colon; indent with equal spaces, quote text that holds ': '"
-    if "could not find expected ':'" in problem:
-        return "expected 'key: value'; is a colon, or the space after it, missing?"
-    return "is not YAML here; check indentation, quotes and brackets"

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from worker.config import checks
-from worker.config.readings import Several, Words
 from worker.config.sections import (
     DeadLettersConfig,
     HttpConfig,
@@ -22,6 +21,7 @@ from worker.config.sections import (
     TaskConfig,
     WorkerConfig,
 )
+from worker.config.texts import Several, Words
 
 
 def _or_empty(raw: Any) -> Any:

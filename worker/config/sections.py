@@ -12,19 +12,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from worker.config import checks
-from worker.config.readings import (
-    Choice,
-    OrNone,
-    Seconds,
-    Secret,
-    Several,
-    Size,
-    Whole,
-    Words,
-    YesNo,
-    wrong,
-)
+from worker.config.quantities import Seconds, Size, Whole
+from worker.config.readings import OrNone, YesNo, wrong
 from worker.config.redis_url import database, masked
+from worker.config.texts import Choice, Secret, Several, Words
 
 Level = Literal["debug", "info", "warning", "error"]
 Flag = Annotated[bool, YesNo()]

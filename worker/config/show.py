@@ -9,8 +9,10 @@ import yaml
 from pydantic import SecretStr
 
 from worker.config.model import Config
-from worker.config.readings import MASK, OrNone, Seconds, Size, duration, size_text
+from worker.config.quantities import Seconds, Size, duration, size_text
+from worker.config.readings import OrNone
 from worker.config.sections import Section, yaml_key
+from worker.config.texts import MASK
 
 
 def as_yaml(config: Config, *, origins: bool = False) -> str:
