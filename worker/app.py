@@ -109,7 +109,10 @@ class App:
             return
         broker = Broker(config, self.id, self.address)
         lease = self.lease = Lease(
-            LeaseWire(config, self.id, self.address), config.worker.lease_s, self._describe
+            LeaseWire(config, self.id, self.address),
+            config.worker.lease_s,
+            self._describe,
+            lambda fault: self._from_thread(self._lease_died, fault),
         )
         journal = Journal(
             self.metrics,
@@ -151,6 +154,10 @@ class App:
                 await broker.leave()
             except BrokerUnavailable as error:
                 log.warning("could not sign off, the lease will run out: %s", error)
+
+    def _lease_died(self, fault: BaseException) -> None:
+        if self.consumer is not None:
+            self.consumer.fail(fault)
 
     def _part_ended(self, task: asyncio.Task[None], consumer: Consumer) -> None:
         if not task.cancelled() and task.exception() is not None:

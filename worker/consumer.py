@@ -35,6 +35,8 @@ COUNTED = (Outcome.SUCCEEDED, Outcome.FAILED)  # what max_tasks counts
 class LeaseView(Protocol):
     """What the consumer needs of the lease."""
 
+    gap_at: float
+
     def observe(self, gap: bool) -> None: ...
     def lost(self) -> None: ...
     def redis_time(self, monotonic: float) -> float: ...
@@ -70,7 +72,6 @@ class Consumer:
         self._look_due = True
         self._alone: Execution | None = None
         self._make_room = False  # an entry on its last delivery waits for this worker to be idle
-        self._one_by_one_until = 0.0
         self._sweeping = False
         self._give_up_at: float | None = None
         # Outage
@@ -141,7 +142,9 @@ class Consumer:
         self._look_due = False
         before = time.monotonic()
         self._open_from = first
-        one_by_one = self._resend or before < self._one_by_one_until
+        # After a gap another worker may have taken what we hold: then each tag is looked at.
+        gap_at = self._lease.gap_at
+        one_by_one = self._resend or (gap_at > 0 and any(e.started <= gap_at for e in batch))
         try:
             reply = await self._broker.exchange(
                 [self._settlement(e) for e in batch], want, first, len(self.running), one_by_one
@@ -191,15 +194,14 @@ class Consumer:
     def _hand_in(self, batch: list[Execution], reply: Exchanged) -> None:
         """The batch reached Redis: forget it, and see which claims had been lost."""
         del self._finished[: len(batch)]
-        if reply.gap:
-            # Another worker may have taken what we hold: look at each tag from now on.
-            self._one_by_one_until = float("inf") if self.running else 0.0
-        elif not self.running:
-            self._one_by_one_until = 0.0
         self._lease.observe(reply.gap)
         missing = set(reply.missing)
+        unnamed = reply.missing.count(b"") if missing else 0
         for execution in batch:
-            if missing and (execution.delivery.tag.encode() in missing or b"" in missing):
+            if unnamed and execution.outcome is Outcome.SUCCEEDED:
+                unnamed -= 1  # only their number is known
+                self._not_found(execution)
+            elif missing and execution.delivery.tag.encode() in missing:
                 self._not_found(execution)
             else:
                 self._journal.settled(execution)
@@ -238,8 +240,9 @@ class Consumer:
         execution = Execution(delivery)
         execution.started = time.monotonic()
         self.running[delivery.tag] = execution
-        if alone:
-            self._alone = execution
+        times = delivery.deliveries
+        if alone or (times and times + 1 >= self._config.max_deliveries):
+            self._alone = execution  # nothing beside it: it may take its neighbours along
         if not self._executor.prepare(execution):
             self._end_early(execution)
             return

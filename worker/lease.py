@@ -21,11 +21,20 @@ class Lease:
     an outage would rob those that are about to renew.
     """
 
-    def __init__(self, wire: LeaseWire, lease_s: float, describe: Callable[[], str]) -> None:
-        """`describe` gives the JSON that others see of this worker; called in the thread."""
+    def __init__(
+        self,
+        wire: LeaseWire,
+        lease_s: float,
+        describe: Callable[[], str],
+        died: Callable[[BaseException], None],
+    ) -> None:
+        """`describe` gives the JSON that others see of this worker; `died` is told if the thread
+        ends by an error. Both are called in the thread."""
         self._wire = wire
         self._lease_s = lease_s
         self._describe = describe
+        self._died = died
+        self.gap_at = 0.0  # monotonic: a lease held before had lapsed when it was renewed here
         self._stop = threading.Event()
         self._now = threading.Event()
         self._held_since = float("inf")
@@ -41,7 +50,13 @@ class Lease:
     def observe(self, gap: bool) -> None:
         """An exchange renewed the lease; `gap`: it had lapsed."""
         if gap:
-            self._held_since = time.monotonic()
+            self._lapsed()
+
+    def _lapsed(self) -> None:
+        now = time.monotonic()
+        if self._offset_s is not None:  # joining is no gap: there was nothing to lose
+            self.gap_at = now
+        self._held_since = now
 
     def lost(self) -> None:
         """A call failed: the clock starts again at the next renewal."""
@@ -77,7 +92,7 @@ class Lease:
                 self._now.clear()
         except BaseException as fault:
             self.failed = fault
-            log.exception("the lease thread died")
+            self._died(fault)
         finally:
             self._wire.close()
 
@@ -88,7 +103,9 @@ class Lease:
         except BrokerUnavailable:
             self.lost()
             return min(1.0, self._lease_s / 10)
-        if gap or self._held_since == float("inf"):
+        if gap:
+            self._lapsed()
+        elif self._held_since == float("inf"):
             self._held_since = time.monotonic()
         # The best of many probes; an old one is worth less, since clocks drift.
         self._round_trip_s *= 1.5
