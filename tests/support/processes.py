@@ -114,6 +114,11 @@ class WorkerProcess:
                 + self.log()[-2000:]
             ) from None
 
+    def ends_well(self, timeout_s: float = 10) -> None:
+        """Wait for the end; it must be exit code 0."""
+        code = self.exit_code(timeout_s)
+        assert code == 0, f"{self.name} ended with {code}; its log ends:\n{self.log()[-2500:]}"
+
     def drain(self, timeout_s: float = 15) -> int:
         """SIGTERM, then wait for the end; the exit code."""
         self.terminate()
@@ -155,6 +160,10 @@ class WorkerProcess:
         if not self.alive:
             raise AssertionError(f"{self.name} ended at its start; its log:\n{self.log()[-2000:]}")
         return self.get("/readyz")[0] == 200
+
+    def threads(self) -> int:
+        """How many threads the process has (Linux)."""
+        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
 
     def close(self) -> None:
         """End it whatever its state."""
