@@ -149,7 +149,7 @@ class App:
 
     async def _leave(self, broker: Broker, lease: Lease) -> None:
         await asyncio.get_running_loop().run_in_executor(None, lease.join, 2.0)
-        if self.consumer is not None and self.consumer.away_since is None:
+        if self.consumer is not None and self.consumer.outage.since is None:
             try:
                 await broker.leave()
             except BrokerUnavailable as error:
@@ -184,9 +184,9 @@ class App:
     def _leave_process(self, code: int) -> None:
         """End even if a thread or a handler that swallowed its cancellation would not."""
         consumer = self.consumer
-        if consumer is not None and (consumer.left_behind or consumer.stuck_threads):
-            log.warning("%d handlers would not stop; leaving without them",
-                        consumer.left_behind + consumer.stuck_threads)  # fmt: skip
+        if consumer is not None and consumer.slots.unstoppable:
+            stuck = consumer.slots.unstoppable
+            log.warning("%d handlers would not stop; leaving without them", stuck)
             _exit_now(code)
 
     # -- stopping --------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ class App:
         if self.consumer is not None:
             if self.consumer.claiming and not why.startswith("SIG"):
                 log.info("draining: %s", why)
-            self.consumer.drain(why, self.config.worker.drain_timeout_s)
+            self.consumer.drain(self.config.worker.drain_timeout_s)
 
     def _release(self) -> None:
         if self.consumer is not None:
@@ -251,7 +251,9 @@ class App:
         if now - upkeep.beat_at > 2.0:
             return True, f"a handler has blocked the event loop for {now - upkeep.beat_at:.1f} s"
         silent_s = now - consumer.exchanged_at
-        if consumer.away_since is None and silent_s > max(STALL_S, 3 * self.config.worker.lease_s):
+        if consumer.outage.since is None and silent_s > max(
+            STALL_S, 3 * self.config.worker.lease_s
+        ):
             return False, f"no exchange with Redis for {silent_s:.0f} s"
         return True, "ok"
 
@@ -262,7 +264,7 @@ class App:
             return False, "draining"
         if consumer is None:
             return False, "starting"
-        if consumer.away_since is not None or not self.metrics.redis_up:
+        if consumer.outage.since is not None or not self.metrics.redis_up:
             return False, "Redis is away"
         return True, "ok"
 

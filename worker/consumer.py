@@ -3,32 +3,27 @@
 Duties: keep every slot busy while there is work, never more; hand in every outcome, again after
 a lost reply; survive Redis going away; stop claiming when asked and give back what cannot end.
 
-Two rules. Only handler tasks are ever cancelled: whatever talks to Redis is asked to end by a
-flag. No error of an exchange ends a running handler.
+Two rules. Whatever talks to Redis is asked to end by a flag, never cancelled. No error of an
+exchange ends a running handler.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 import time
 from collections.abc import Callable
 from typing import Protocol
 
 from worker.broker import CLAIM_ITEMS, Broker, Exchanged
 from worker.config import Config
-from worker.errors import BrokerBroken, BrokerRefused, BrokerUnavailable, UsageError
+from worker.errors import BrokerBroken, BrokerUnavailable
 from worker.executor import Execution, Executor
 from worker.journal import Journal
+from worker.outage import Outage
+from worker.slots import STUBBORN_S, Slots
 from worker.task import Delivery, Outcome, Settlement
 
-log = logging.getLogger("worker")
-
 SETTLE_MAX = 1000  # outcomes per exchange
-SWEEP_S = 0.05  # how late a timeout may be noticed; one sweep for all, no timer per task
-STUBBORN_S = 1.0  # how long a cancelled handler may take to end before it is left behind
-BROKEN_S = 20.0  # how long a refusal that waiting does not mend is borne
 COUNTED = (Outcome.SUCCEEDED, Outcome.FAILED)  # what max_tasks counts
 
 
@@ -49,42 +44,33 @@ class Consumer:
         self, config: Config, broker: Broker, executor: Executor, lease: LeaseView, journal: Journal
     ) -> None:
         self._config = config.worker
-        self._max_outage_s = config.redis.max_outage_s
         self._broker = broker
-        self._executor = executor
         self._lease = lease
         self._journal = journal
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
-        self._hurry = asyncio.Event()  # ends a pause between attempts
         self._may_wait = asyncio.Event()
-        self._spawn = _spawner(self._loop)
+        self.slots = Slots(
+            config.worker.max_concurrent, executor, journal,
+            ended=self._ended, freed=self._woken.set, broke=self.fail,
+        )  # fmt: skip
+        self.running = self.slots.running
+        self.outage = Outage(config.redis.max_outage_s, journal)
         self.claiming = True
-        self.running: dict[str, Execution] = {}
         self._finished: list[Execution] = []
-        self._overdue: set[Execution] = set()  # plain functions that outlived their timeout
         self._next = 1  # the number of the next tag; never reused
         self._open_from = 1  # the first number that the latest exchange could have used
         self._asked: list[tuple[int, int]] = []  # (first, count) of claims whose reply was lost
+        self._resend = False
         self._counted = 0
         self._idle = False  # the last exchange got less than it asked for
         self._paused = False
         self._look_due = True
-        self._alone: Execution | None = None
         self._make_room = False  # an entry on its last delivery waits for this worker to be idle
-        self._sweeping = False
-        self._give_up_at: float | None = None
-        # Outage
-        self.away_since: float | None = None
-        self._away_error: BrokerUnavailable | None = None
-        self._resend = False
-        self._pause_s = 0.0
+        self._failure: BaseException | None = None
         # For those who watch
         self.exchanged_at = time.monotonic()
         self.suspicious_until = 0.0  # a lost command may still land until then
-        self.failure: BaseException | None = None
-        self.drain_reason = ""
-        self.left_behind = 0  # handlers that swallowed their cancellation, and threads
         self.asked_to_drain: Callable[[str], None] = lambda why: None
 
     # -- the loop ------------------------------------------------------------------------------
@@ -103,8 +89,10 @@ class Consumer:
             while self.claiming or self.running or self._finished:
                 await self._woken.wait()
                 self._woken.clear()
-                if self.failure is not None:
-                    raise self.failure
+                if self.outage.since is not None:
+                    await self.outage.pause()
+                if self._failure is not None:
+                    raise self._failure
                 await self._turn()
                 self._decide_to_wait()
         finally:
@@ -115,8 +103,6 @@ class Consumer:
 
     async def _turn(self) -> None:
         """One exchange, if there is anything to exchange."""
-        if self.away_since is not None:
-            await self._pause()
         if not self.claiming:
             self._finished.sort(key=_newest_first)  # each goes to the front: the oldest is last
         batch = self._finished[:SETTLE_MAX]
@@ -129,26 +115,25 @@ class Consumer:
                 want = self._want()
             reply = await self._exchange(batch, want)
         except BrokerUnavailable as error:
-            self._went_away(await self._diagnosed(error))
+            await self._went_away(error)
             return
-        if self.away_since is not None:
-            self._came_back()
+        if self.outage.since is not None:
+            self.outage.over()
+            self.suspicious_until = time.monotonic() + 2 * self._config.lease_s
         self._hand_in(batch, reply)
         self._take(reply, want)
 
     async def _exchange(self, batch: list[Execution], want: int) -> Exchanged:
-        first = self._next
+        first = self._open_from = self._next
         self._next += want
         self._look_due = False
-        before = time.monotonic()
-        self._open_from = first
         # After a gap another worker may have taken what we hold: then each tag is looked at.
         gap_at = self._lease.gap_at
         one_by_one = self._resend or (gap_at > 0 and any(e.started <= gap_at for e in batch))
+        settled = [self._settlement(execution) for execution in batch]
+        before = time.monotonic()
         try:
-            reply = await self._broker.exchange(
-                [self._settlement(e) for e in batch], want, first, len(self.running), one_by_one
-            )
+            reply = await self._broker.exchange(settled, want, first, len(self.running), one_by_one)
         except BrokerUnavailable:
             if self._broker.exchange_sent and want:
                 self._asked.append((first, want))
@@ -160,12 +145,9 @@ class Consumer:
 
     def _want(self) -> int:
         """How many tasks to ask for now."""
-        if not self.claiming or self._alone is not None:
-            return 0
-        free = self._config.max_concurrent - len(self.running) - len(self._overdue)
+        free = self.slots.free if self.claiming else 0
         if self._config.max_tasks is not None:
-            reserved = self._counted + len(self.running)
-            free = min(free, self._config.max_tasks - reserved)
+            free = min(free, self._config.max_tasks - self._counted - len(self.running))
         if self._make_room and self.running:
             return 1 if self._look_due and free > 0 else 0
         return max(0, min(free, CLAIM_ITEMS))
@@ -224,7 +206,6 @@ class Consumer:
             self._journal.invalid("too_large", size, start)
         self._make_room = reply.why == "alone"
         self._paused = reply.why == "paused"
-        self._journal.metrics.paused = int(self._paused)
         if reply.why == "drain" and self.claiming:
             self.asked_to_drain("an operator asked for it")
         got = len(reply.deliveries)
@@ -234,56 +215,15 @@ class Consumer:
         if got:
             self._journal.metrics.last_claim_at = time.time()
         for delivery in reply.deliveries:
-            self._start(delivery, reply.alone)
+            self._start(delivery)
 
-    def _start(self, delivery: Delivery, alone: bool = False) -> None:
-        execution = Execution(delivery)
-        execution.started = time.monotonic()
-        self.running[delivery.tag] = execution
+    def _start(self, delivery: Delivery) -> None:
         times = delivery.deliveries
-        if alone or (times and times + 1 >= self._config.max_deliveries):
-            self._alone = execution  # nothing beside it: it may take its neighbours along
-        if not self._executor.prepare(execution):
-            self._end_early(execution)
-            return
-        self._journal.started(execution, len(self.running))
-        if execution.deadline is not None and not self._sweeping:
-            self._sweeping = True
-            self._loop.call_later(SWEEP_S, self._sweep)
-        execution.work = self._spawn(self._execute(execution))
-
-    def _end_early(self, execution: Execution) -> None:
-        """It never ran: an invalid item, or no handler takes it."""
-        raw = execution.delivery.raw
-        if execution.outcome is Outcome.INVALID:
-            self._journal.invalid(execution.reason, len(raw), raw[:64])
-        elif execution.outcome is Outcome.FAILED:
-            log.warning("task failed: %s", execution.error)
-        self._put_by(execution)
-
-    async def _execute(self, execution: Execution) -> None:
-        try:
-            await self._executor.run(execution)
-            self._ended(execution)
-        except GeneratorExit:
-            raise
-        except BaseException as fault:
-            self.fail(fault)
+        # On its last delivery nothing runs beside it: it may take its neighbours along.
+        self.slots.start(delivery, times > 0 and times + 1 >= self._config.max_deliveries)
 
     def _ended(self, execution: Execution) -> None:
-        """A handler is done; its outcome waits here for the next exchange."""
-        if execution.delivery.tag not in self.running:
-            return  # left behind earlier, and settled as released
-        execution.ended = time.monotonic()
-        if execution.thread is not None and execution.thread.is_alive():
-            self._watch_thread(execution)
-        self._journal.ended(execution)
-        self._put_by(execution)
-
-    def _put_by(self, execution: Execution) -> None:
-        del self.running[execution.delivery.tag]
-        if execution is self._alone:
-            self._alone = None
+        """An outcome waits here for the next exchange."""
         if execution.outcome in COUNTED:
             self._counted += 1
         self._finished.append(execution)
@@ -291,10 +231,9 @@ class Consumer:
 
     def fail(self, fault: BaseException) -> None:
         """Something of the worker's own broke: end the loop with it."""
-        if self.failure is None:
-            self.failure = fault
+        self._failure = self._failure or fault
+        self.outage.hurry()
         self._woken.set()
-        self._hurry.set()
 
     # -- waiting for work ------------------------------------------------------------------------
 
@@ -316,7 +255,7 @@ class Consumer:
             and self.claiming
             and not self._paused
             and not self._make_room
-            and self.away_since is None
+            and self.outage.since is None
             and self._want() > 0
         )
 
@@ -336,9 +275,8 @@ class Consumer:
                 if self.claiming:
                     self._journal.metrics.count_error(error.kind)
                     self.look_again()
-                    await asyncio.sleep(
-                        self._config.interval_s if error.kind != "connection" else 0.1
-                    )
+                    refused = error.kind != "connection"
+                    await asyncio.sleep(min(self._config.interval_s, 1.0) if refused else 0.1)
                 continue
             self._idle = False
             self._may_wait.clear()
@@ -354,24 +292,17 @@ class Consumer:
 
     # -- outage ----------------------------------------------------------------------------------
 
-    def _went_away(self, error: BrokerUnavailable) -> None:
-        now = time.monotonic()
-        self._journal.metrics.count_error(error.kind)
+    async def _went_away(self, error: BrokerUnavailable) -> None:
         self._lease.lost()
         self._resend = True
         self._look_due = True
-        self._away_error = error
-        if self.away_since is None:
-            self.away_since = now
-            self._pause_s = 0.05
-            self._journal.redis_away(str(error))
-        self._check_outage(error, now - self.away_since)
         self._woken.set()
+        if error.kind == "wrong_type":
+            error = await self._named(error)
+        self.outage.began(error, len(self.running) + len(self._finished))
 
-    async def _diagnosed(self, error: BrokerUnavailable) -> BrokerUnavailable:
+    async def _named(self, error: BrokerUnavailable) -> BrokerUnavailable:
         """A wrong type is named by its key: the server's own message does not."""
-        if error.kind != "wrong_type":
-            return error
         try:
             wrong = await self._broker.wrong_key()
         except BrokerUnavailable:
@@ -382,41 +313,6 @@ class Consumer:
         named.kind = error.kind
         return named
 
-    def _check_outage(self, error: BrokerUnavailable, away_s: float) -> None:
-        for_good = isinstance(error, (BrokerRefused, BrokerBroken))
-        limit_s = min(self._max_outage_s, BROKEN_S) if for_good else self._max_outage_s
-        if self._give_up_at is not None and time.monotonic() >= self._give_up_at:
-            limit_s = 0.0
-        if away_s < limit_s:
-            return
-        held = len(self.running) + len(self._finished)
-        text = (
-            f"{error}; away for {away_s:.1f} s, {held} tasks stay in flight and will be reclaimed"
-        )
-        if isinstance(error, BrokerBroken):
-            raise UsageError(text) from error
-        raise BrokerUnavailable(text) from error
-
-    async def _pause(self) -> None:
-        """Wait a little longer each time, up to a second; not at all when in a hurry."""
-        wait_s = self._pause_s * random.uniform(0.8, 1.2)
-        self._pause_s = min(self._pause_s * 2, 1.0)
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._hurry.wait()
-        except TimeoutError:
-            pass
-        self._hurry.clear()
-        if self.failure is not None:
-            raise self.failure
-
-    def _came_back(self) -> None:
-        now = time.monotonic()
-        assert self.away_since is not None
-        self._journal.redis_back(now - self.away_since)
-        self.away_since = self._away_error = None
-        self.suspicious_until = now + 2 * self._config.lease_s
-
     async def _adopt(self) -> None:
         """Take what a claim whose reply was lost had put in flight under our tags."""
         while self._asked:
@@ -424,8 +320,6 @@ class Consumer:
             found = await self._broker.find(first, count)
             del self._asked[0]
             for delivery in found:
-                if delivery.tag in self.running:
-                    continue
                 if self.claiming:
                     self._start(delivery)
                 else:
@@ -440,11 +334,10 @@ class Consumer:
 
     # -- stopping --------------------------------------------------------------------------------
 
-    def drain(self, reason: str, timeout_s: float) -> None:
+    def drain(self, timeout_s: float) -> None:
         """Stop claiming; after `timeout_s` give back what still runs. Callable again."""
         if self.claiming:
             self.claiming = False
-            self.drain_reason = reason
             self._broker.stop_waiting()
             self._loop.call_later(timeout_s, self.release)
         self._woken.set()
@@ -452,78 +345,10 @@ class Consumer:
     def release(self) -> None:
         """Cancel what runs and give it back; what does not stop is left behind."""
         self.claiming = False
-        for execution in list(self.running.values()):
-            self._stop(execution, "released")
-        self._give_up_at = self._give_up_at or time.monotonic() + 2 * STUBBORN_S
-        self._loop.call_later(STUBBORN_S, self._leave_behind)
-        self._hurry.set()
+        self.slots.release()
+        self.outage.give_up_in(2 * STUBBORN_S)
         self._woken.set()
-
-    def _leave_behind(self) -> None:
-        for execution in list(self.running.values()):
-            self.left_behind += 1
-            execution.end(Outcome.RELEASED)
-            self._ended(execution)
-        self._hurry.set()
-
-    def _stop(self, execution: Execution, reason: str) -> None:
-        work = execution.work
-        if execution.stop_reason or work is None:
-            return
-        execution.stop_reason = reason
-        # A task cancelled before its first step runs none of its code: hence the callback.
-        work.add_done_callback(lambda _: self._stopped_unstarted(execution))
-        work.cancel()
-
-    def _stopped_unstarted(self, execution: Execution) -> None:
-        if execution.outcome is None:
-            if execution.stop_reason == "released":
-                execution.end(Outcome.RELEASED)
-            else:
-                execution.end(Outcome.FAILED, "timeout", "it ran into its timeout")
-            self._ended(execution)
-
-    def _sweep(self) -> None:
-        """Stop what ran into its timeout; one sweep for all running tasks."""
-        now = time.monotonic()
-        self._sweeping = False
-        for execution in list(self.running.values()):
-            if execution.deadline is None:
-                continue
-            if execution.deadline <= now:
-                self._stop(execution, "timeout")
-            else:
-                self._sweeping = True
-        if self._sweeping:
-            self._loop.call_later(SWEEP_S, self._sweep)
-
-    def _watch_thread(self, execution: Execution) -> None:
-        """A thread cannot be stopped: it keeps its slot until it ends."""
-        if not self._overdue:
-            self._loop.call_later(SWEEP_S, self._check_threads)
-        self._overdue.add(execution)
-        self._journal.metrics.overdue_threads = len(self._overdue)
-
-    def _check_threads(self) -> None:
-        for execution in [e for e in self._overdue if e.thread is None or not e.thread.is_alive()]:
-            self._overdue.discard(execution)
-            self._woken.set()
-        self._journal.metrics.overdue_threads = len(self._overdue)
-        if self._overdue:
-            self._loop.call_later(SWEEP_S, self._check_threads)
-
-    @property
-    def stuck_threads(self) -> int:
-        """Threads that still run although their tasks have ended here."""
-        return len(self._overdue)
 
 
 def _newest_first(execution: Execution) -> int:
     return -int(execution.delivery.tag.rpartition(":")[2])
-
-
-def _spawner(
-    loop: asyncio.AbstractEventLoop,
-) -> Callable[..., asyncio.Task[None]]:
-    """How a handler is started: at once where the interpreter can (3.12), else in the next turn."""
-    return loop.create_task

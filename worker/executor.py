@@ -30,13 +30,12 @@ class Execution:
     """
 
     __slots__ = (
-        *("alone", "deadline", "delivery", "ended", "error", "handler", "label", "number"),
+        *("deadline", "delivery", "ended", "error", "handler", "label", "number"),
         *("outcome", "reason", "started", "stop_reason", "task", "thread", "work"),
     )
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
-        self.alone = False
         self.task: Task | None = None
         self.handler: Handler | None = None
         self.label = UNKNOWN
@@ -49,6 +48,13 @@ class Execution:
         self.stop_reason = ""
         self.work: asyncio.Task[None] | None = None
         self.thread: threading.Thread | None = None
+
+    def end_stopped(self) -> None:
+        """Say that the worker itself stopped it, and why."""
+        if self.stop_reason == "released":
+            self.end(Outcome.RELEASED)
+        else:
+            self.end(Outcome.FAILED, "timeout", "it ran into its timeout")
 
     def end(self, outcome: Outcome, reason: str = "", error: str = "") -> None:
         """Say what became of it."""
@@ -63,7 +69,6 @@ class Executor:
         self._find = registry.find
         self._timeouts = timeouts
         self._configured = frozenset(timeouts)
-        self.overdue_threads = 0
 
     def prepare(self, execution: Execution) -> bool:
         """Decode and find the handler; False when it has ended already (invalid, no handler)."""
@@ -100,15 +105,13 @@ class Executor:
         except GeneratorExit:
             raise
         except asyncio.CancelledError as fault:
-            if execution.stop_reason == "released":
-                execution.end(Outcome.RELEASED)
-            elif execution.stop_reason == "timeout":
-                execution.end(Outcome.FAILED, "timeout", "it ran into its timeout")
+            if execution.stop_reason:
+                execution.end_stopped()
             else:
                 self._failed(execution, fault)
         except BaseException as fault:  # also SystemExit and KeyboardInterrupt: a task's own doing
             if execution.stop_reason == "timeout":
-                execution.end(Outcome.FAILED, "timeout", "it ran into its timeout")
+                execution.end_stopped()
             elif isinstance(fault, Reject):
                 execution.end(Outcome.FAILED, "rejected", describe(fault))
             else:
@@ -125,8 +128,8 @@ class Executor:
     ) -> None:
         """Run a plain function in a daemon thread of its own.
 
-        A thread cannot be stopped: after a timeout it keeps its slot (see `overdue_threads`), so
-        there are never more threads than slots. Being a daemon, it cannot hold the exit.
+        A thread cannot be stopped: after a timeout it keeps its slot, so there are never more
+        threads than slots. Being a daemon, it cannot hold the exit.
         """
         loop = asyncio.get_running_loop()
         done: asyncio.Future[BaseException | None] = loop.create_future()

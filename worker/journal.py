@@ -82,6 +82,14 @@ class Journal:
             log.warning("skipped an invalid item: %s, %d bytes, starts %s%s",
                         reason, size, ascii(start[:60])[1:], more)  # fmt: skip
 
+    def unrun(self, execution: Execution) -> None:
+        """It ended before a handler was called: an invalid item, or no handler takes it."""
+        raw = execution.delivery.raw
+        if execution.outcome is Outcome.INVALID:
+            self.invalid(execution.reason, len(raw), raw[:64])
+        elif self._failures:
+            log.warning("task failed (%s): %s", _type_of(execution), execution.error)
+
     def claim_lost(self, execution: Execution) -> None:
         """The task was no longer this worker's when it was settled: its result is dropped."""
         self.metrics.claims_lost += 1

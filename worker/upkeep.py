@@ -17,11 +17,19 @@ from worker.task import Invalid, decode
 HEARTBEAT_S = 0.25
 
 
+class OutageView(Protocol):
+    """Whether Redis is away."""
+
+    since: float | None
+
+
 class ConsumerView(Protocol):
     """What upkeep needs of the consumer."""
 
     suspicious_until: float
-    away_since: float | None
+
+    @property
+    def outage(self) -> OutageView: ...
 
     def look_again(self) -> None: ...
     def known_tags(self) -> tuple[int, list[str]]: ...
@@ -63,7 +71,7 @@ class Upkeep:
         self._beat(loop, loop.time())
         while not self._ended.is_set():
             self._consumer.look_again()
-            if self._consumer.away_since is None:
+            if self._consumer.outage.since is None:
                 try:
                     await self._look()
                     await self._reclaim()

@@ -1,0 +1,157 @@
+"""The tasks in this worker's hands: start them, stop them, know when one will not stop.
+
+Only handler tasks are ever cancelled, and only here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from worker.executor import Execution, Executor
+from worker.journal import Journal
+from worker.task import Delivery, Outcome
+
+SWEEP_S = 0.05  # how late a timeout may be noticed; one sweep for all, no timer per task
+STUBBORN_S = 1.0  # how long a cancelled handler may take to end before it is left behind
+
+
+class Slots:
+    """At most `limit` executions at once; each ends up, with its outcome, at `ended`."""
+
+    def __init__(
+        self,
+        limit: int,
+        executor: Executor,
+        journal: Journal,
+        ended: Callable[[Execution], None],
+        freed: Callable[[], None],
+        broke: Callable[[BaseException], None],
+    ) -> None:
+        """`freed` is called when a slot gets free without a task ending; `broke` with an error
+        that is the worker's own."""
+        self._limit = limit
+        self._executor = executor
+        self._journal = journal
+        self._say_ended, self._say_freed, self._say_broke = ended, freed, broke
+        self._loop = asyncio.get_running_loop()
+        self._spawn = _spawner(self._loop)
+        self._overdue: set[Execution] = set()  # plain functions that outlived their timeout
+        self._sweeping = False
+        self.running: dict[str, Execution] = {}
+        self.alone: Execution | None = None  # runs with nothing beside it
+        self.left_behind = 0  # handlers that swallowed their cancellation
+
+    @property
+    def free(self) -> int:
+        """Slots that can take a task now."""
+        return 0 if self.alone else self._limit - len(self.running) - len(self._overdue)
+
+    @property
+    def unstoppable(self) -> int:
+        """Handlers and threads that still run although their tasks have ended here."""
+        return self.left_behind + len(self._overdue)
+
+    def start(self, delivery: Delivery, alone: bool) -> None:
+        """Decode a delivery and start its handler."""
+        execution = Execution(delivery)
+        execution.started = time.monotonic()
+        self.running[delivery.tag] = execution
+        if alone:
+            self.alone = execution
+        if not self._executor.prepare(execution):
+            self._journal.unrun(execution)
+            self._put_by(execution)
+            return
+        self._journal.started(execution, len(self.running))
+        if execution.deadline is not None and not self._sweeping:
+            self._sweeping = True
+            self._loop.call_later(SWEEP_S, self._sweep)
+        execution.work = self._spawn(self._run(execution))
+
+    async def _run(self, execution: Execution) -> None:
+        try:
+            await self._executor.run(execution)
+            self._ended(execution)
+        except GeneratorExit:
+            raise
+        except BaseException as fault:
+            self._say_broke(fault)
+
+    def _ended(self, execution: Execution) -> None:
+        if execution.delivery.tag not in self.running:
+            return  # left behind earlier, and settled as released
+        execution.ended = time.monotonic()
+        if execution.thread is not None and execution.thread.is_alive():
+            self._watch_thread(execution)
+        self._journal.ended(execution)
+        self._put_by(execution)
+
+    def _put_by(self, execution: Execution) -> None:
+        del self.running[execution.delivery.tag]
+        if execution is self.alone:
+            self.alone = None
+        self._say_ended(execution)
+
+    # -- stopping --------------------------------------------------------------------------------
+
+    def release(self) -> None:
+        """Cancel all that runs; what has not stopped after STUBBORN_S is left behind."""
+        for execution in list(self.running.values()):
+            self._stop(execution, "released")
+        self._loop.call_later(STUBBORN_S, self._leave_behind)
+
+    def _leave_behind(self) -> None:
+        for execution in list(self.running.values()):
+            self.left_behind += 1
+            execution.end(Outcome.RELEASED)
+            self._ended(execution)
+
+    def _stop(self, execution: Execution, reason: str) -> None:
+        work = execution.work
+        if execution.stop_reason or work is None:
+            return
+        execution.stop_reason = reason
+        # A task cancelled before its first step runs none of its code: hence the callback.
+        work.add_done_callback(lambda _: self._stopped_unstarted(execution))
+        work.cancel()
+
+    def _stopped_unstarted(self, execution: Execution) -> None:
+        if execution.outcome is None:
+            execution.end_stopped()
+            self._ended(execution)
+
+    def _sweep(self) -> None:
+        """Stop what ran into its timeout; one sweep for all running tasks."""
+        now = time.monotonic()
+        self._sweeping = False
+        for execution in list(self.running.values()):
+            if execution.deadline is None:
+                continue
+            if execution.deadline <= now:
+                self._stop(execution, "timeout")
+            else:
+                self._sweeping = True
+        if self._sweeping:
+            self._loop.call_later(SWEEP_S, self._sweep)
+
+    def _watch_thread(self, execution: Execution) -> None:
+        """A thread cannot be stopped: it keeps its slot until it ends."""
+        if not self._overdue:
+            self._loop.call_later(SWEEP_S, self._check_threads)
+        self._overdue.add(execution)
+        self._journal.metrics.overdue_threads = len(self._overdue)
+
+    def _check_threads(self) -> None:
+        for execution in [e for e in self._overdue if e.thread is None or not e.thread.is_alive()]:
+            self._overdue.discard(execution)
+            self._say_freed()
+        self._journal.metrics.overdue_threads = len(self._overdue)
+        if self._overdue:
+            self._loop.call_later(SWEEP_S, self._check_threads)
+
+
+def _spawner(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[None]]:
+    """How a handler's task is made."""
+    return loop.create_task
