@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loadgen.connection import REDIS_ERRORS
+from worker.config.raw import without_password
 
 if TYPE_CHECKING:
     from worker.config import Config
@@ -19,6 +20,16 @@ _SERVER_FIELDS = (
     "redis_version", "valkey_version", "server_name", "os", "arch_bits", "maxmemory_policy",
     "aof_enabled", "io_threads_active", "redis_mode",
 )  # fmt: skip
+
+
+def safe_command(arguments: list[str]) -> list[str]:
+    """A command line without passwords: of URLs, and of settings whose name holds one."""
+    safe = []
+    for text in arguments:
+        name, equals, value = text.partition("=")
+        secret = equals and value and "password" in name and not name.endswith("_file")
+        safe.append(f"{name}=***" if secret else without_password(text))
+    return safe
 
 
 async def describe_environment(client: Any, config: Config) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from loadgen.clock import Offset, drift_s, measure_offset
 from loadgen.connection import REDIS_ERRORS, connected
-from loadgen.environment import describe_environment
+from loadgen.environment import describe_environment, safe_command
 from loadgen.ledger import Ledger
 from loadgen.observer import POLL_S, Observer, Whereabouts
 from loadgen.queueview import QueueView, look
@@ -100,8 +100,9 @@ class Experiment:
             self.stage.phase = "accounting"
             where, end = await self._account(observer, client)
             facts = Facts(
-                kind=self._kind, run_id=run_id, command=sys.argv[:], started=sender.started,
-                queue=self._keys.queue, workload=self._workload, ledger=ledger,
+                kind=self._kind, run_id=run_id, command=safe_command(sys.argv),
+                started=sender.started, queue=self._keys.queue,
+                workload=self._workload, ledger=ledger,
                 where=where, views=observer.views, send=sender.report, outages=observer.outages,
                 interrupted=self.interrupted, followed=follow,
                 clock={"offset_error_s": offset.error_s, "drift_s": drift_s(offset, end)},

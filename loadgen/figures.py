@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable
 from typing import Any
 
 from loadgen.ledger import OPEN, REFUSED, Ledger
@@ -86,21 +85,23 @@ def series(samples: dict[str, Samples]) -> dict[str, Any]:
     return figures
 
 
-def timeline(ledger: Ledger, views: list[Any], offered: Callable[[float], float]) -> list[Any]:
-    """One row for each second from the first intended time.
+def timeline(ledger: Ledger, views: list[Any], start: float, unsent: int = 0) -> list[Any]:
+    """One row for each second from `start`, the beginning of the schedule.
 
     Args:
         views: looks at the queue (`QueueView`), in order.
-        offered: tasks that were due by so many seconds after the start.
+        unsent: tasks that were due in the end and never booked.
     """
     if not len(ledger):
         return []
-    start = ledger.intended[0]
     ends = [t for t in (max(ledger.sent), _latest(ledger.settled)) if t == t]
-    rows = [_row(second, offered) for second in range(int(max(ends) - start) + 1)]
-    for sent, outcome in zip(ledger.sent, ledger.outcome, strict=True):
+    rows = [_row(second) for second in range(int(max(ends) - start) + 1)]
+    last = len(rows) - 1
+    for intended, sent, outcome in zip(ledger.intended, ledger.sent, ledger.outcome, strict=True):
+        rows[min(max(int(intended - start), 0), last)]["offered"] += 1
         if outcome != REFUSED:
-            rows[min(max(int(sent - start), 0), len(rows) - 1)]["sent"] += 1
+            rows[min(max(int(sent - start), 0), last)]["sent"] += 1
+    rows[last]["offered"] += unsent
     e2e: list[list[float]] = [[] for _ in rows]
     wait: list[list[float]] = [[] for _ in rows]
     busy = [0.0] * len(rows)
@@ -109,7 +110,7 @@ def timeline(ledger: Ledger, views: list[Any], offered: Callable[[float], float]
     ):
         if settled != settled:
             continue
-        second = min(max(int(settled - start), 0), len(rows) - 1)
+        second = min(max(int(settled - start), 0), last)
         rows[second]["done"] += 1
         e2e[second].append(settled - intended)
         wait[second].append(begun - intended)
@@ -126,9 +127,8 @@ def _latest(times: array[float]) -> float:
     return max((t for t in times if t == t), default=math.nan)
 
 
-def _row(second: int, offered: Callable[[float], float]) -> dict[str, Any]:
-    due = max(0.0, offered(second + 1) - offered(second))
-    return {"second": second, "offered": round(due, 1), "sent": 0, "done": 0}
+def _row(second: int) -> dict[str, Any]:
+    return {"second": second, "offered": 0, "sent": 0, "done": 0}
 
 
 def _spread(busy: list[float], begun: float, end: float) -> None:

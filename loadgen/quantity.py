@@ -86,6 +86,16 @@ def show_s(seconds: float) -> str:
     return f"{whole // 60}m{whole % 60:02d}s"
 
 
+def axis_s(seconds: float) -> str:
+    """A duration as a mark on an axis: `0`, `10 ms`, `2.5 s`."""
+    if seconds == 0:
+        return "0"
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if abs(seconds) >= size * 0.9999:
+            return f"{seconds / size:.4g} {unit}"
+    return f"{seconds * 1e6:.4g} us"
+
+
 def _three(value: float) -> str:
     """Three significant digits, trailing zeros kept: `2.50`, `12.3`, `504`."""
     size = abs(value)

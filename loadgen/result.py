@@ -51,7 +51,7 @@ def make_result(facts: Facts) -> Result:
     ledger, workload = facts.ledger, facts.workload
     since = facts.started + workload.warmup_s if workload.warmup_s else -math.inf
     samples = collect(ledger, since=since)
-    rows = timeline(ledger, facts.views, workload.offered_by)
+    rows = timeline(ledger, facts.views, facts.started, _unsent(facts))
     result: Result = {
         "format": FORMAT,
         "version": VERSION,
@@ -104,12 +104,9 @@ def accounting(facts: Facts) -> dict[str, int]:
 
 def _unsent(facts: Facts) -> int:
     """Tasks that were due and never pushed: the sender was too slow (not: it was interrupted)."""
-    if facts.interrupted or facts.workload.profile is None:
+    if not facts.send.gave_up:
         return 0
-    missing = round(facts.workload.total) - len(facts.ledger)
-    if facts.workload.arrivals.kind == "poisson":  # their number is random: allow 4 sigma
-        missing = missing if missing > 4 * math.sqrt(facts.workload.total) else 0
-    return max(0, missing)
+    return max(1, round(facts.workload.total) - len(facts.ledger))
 
 
 def totals(facts: Facts) -> dict[str, Any]:
@@ -135,6 +132,7 @@ def totals(facts: Facts) -> dict[str, Any]:
         "achieved_per_s": achieved,
         "done_per_s": ledger.done / makespan if makespan and makespan > 0 else None,
         "send_s": _span(ledger),
+        "slot_overhead_s": _slot_overhead(ledger),
     }
 
 
@@ -146,8 +144,11 @@ def _rates(facts: Facts) -> tuple[float | None, float | None]:
     elapsed = max(length, span)
     if not elapsed:
         return None, None
-    offered = facts.workload.offered_by(length) / length if profile else None
-    return offered, ledger.sent_count / elapsed
+    if profile is None:
+        return None, ledger.sent_count / elapsed
+    # What was due is known by count: a Poisson schedule holds more or less than its mean.
+    due = len(ledger) + _unsent(facts)
+    return due / length, ledger.sent_count / elapsed
 
 
 def _services(ledger: Ledger) -> tuple[list[float], str]:
@@ -164,6 +165,12 @@ def _span(ledger: Ledger) -> float:
     """Seconds from the first push to the last answer to a push."""
     acked = max((t for t in ledger.acked if t == t), default=math.nan)
     return max(0.0, acked - ledger.sent[0]) if len(ledger) and acked == acked else 0.0
+
+
+def _slot_overhead(ledger: Ledger) -> float | None:
+    """Mean seconds from the end of a handler to the settling of its task."""
+    gaps = [b - a for a, b in zip(ledger.end, ledger.settled, strict=True) if b == b]
+    return math.fsum(gaps) / len(gaps) if gaps else None
 
 
 def _number(value: float) -> float | None:
@@ -270,6 +277,11 @@ def write_file(path: Path, text: str) -> None:
         beside.replace(path)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def schema_text() -> str:
+    """The JSON Schema of the document."""
+    return (Path(__file__).parent / "result.schema.json").read_text(encoding="utf-8").rstrip()
 
 
 def load(path: Path) -> Result:

@@ -47,6 +47,7 @@ class SendReport:
     """What became of the pushes, beyond what the ledger holds."""
 
     refused: int = 0  # Redis answered with an error: never tasks
+    gave_up: bool = False  # the schedule was over and not all that was due had been sent
     errors: dict[str, int] = field(default_factory=dict)  # text -> batches
 
     def note(self, error: BaseException) -> None:
@@ -115,6 +116,7 @@ class Sender:
         while following is not None and not self._stop.is_set():
             now = time.perf_counter() - origin
             if now > until_s:
+                self.report.gave_up = True
                 return
             if following > now:
                 await self._until_due(following - now)

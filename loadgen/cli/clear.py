@@ -20,7 +20,6 @@ SLICE = 10_000  # entries dropped at a time, so that Redis is never held long
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen clear`."""
-    options.add_common(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 

@@ -21,9 +21,9 @@ def live_console() -> Console:
 
 
 def complain(text: str) -> None:
-    """One line on stderr, whatever the text holds."""
-    line = " ".join(text.split())
-    print(f"loadgen: {line}", file=sys.stderr, flush=True)
+    """What is wrong, on stderr: a line for each problem, whatever the text holds."""
+    for line in text.splitlines() or [text]:
+        print(f"loadgen: {' '.join(line.split())}", file=sys.stderr, flush=True)
 
 
 def remark(text: str) -> None:

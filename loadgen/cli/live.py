@@ -109,6 +109,9 @@ class _View:
         self._queue = queue
         self._warned = False
         self._recent: dict[int, deque[float]] = {}
+        self._due = workload.due()  # a copy of the schedule, to count what is due by now
+        self._next_due = next(self._due, None)
+        self._offered = 0
 
     def warn_without_worker(self, say: Callable[[str], None]) -> None:
         """Say once, and at once, that nobody works on this queue."""
@@ -129,7 +132,7 @@ class _View:
         elapsed = stage.elapsed_s()
         facts = [("t", f"{elapsed:.0f}s")]
         if self._workload.profile:
-            facts.append(("offered", f"{self._workload.offered_by(elapsed):,.0f}"))
+            facts.append(("offered", f"{self._offered_by(elapsed):,}"))
         facts += [
             ("sent", f"{ledger.sent_count:,}"),
             ("done", f"{ledger.done:,}"),
@@ -146,6 +149,12 @@ class _View:
         if left is not None:
             facts.append(("left", show_s(left)))
         return facts
+
+    def _offered_by(self, elapsed: float) -> int:
+        while self._next_due is not None and self._next_due <= elapsed:
+            self._offered += 1
+            self._next_due = next(self._due, None)
+        return self._offered
 
     def _take(self, ledger: Ledger) -> None:
         fresh, ledger.fresh = ledger.fresh, []

@@ -9,14 +9,17 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-from loadgen.cli import add, clear, mix, monitor
+from loadgen.cli import add, clear, mix, monitor, options, report, run, schema
 from loadgen.cli.console import complain
 from worker.errors import TaskrigError
 
 COMMANDS: dict[str, ModuleType] = {
+    "run": run,
     "add": add,
     "clear": clear,
     "monitor": monitor,
+    "report": report,
+    "schema": schema,
 }
 
 EXITS = """exit codes:
@@ -61,6 +64,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     if not wants_command and arguments[:1] not in (["-h"], ["--help"], ["--version"], []):
         parser = Parser(prog="loadgen", allow_abbrev=False)
         mix.configure(parser)
+        options.add_common(parser)
         parser.set_defaults(run=mix.run)
         return parser
     parser = Parser(
@@ -72,6 +76,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"loadgen {_version()}")
     mix.configure(parser, required=False)
+    options.add_common(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, module in COMMANDS.items():
         summary = (module.__doc__ or "").strip().splitlines()[0]
@@ -81,6 +86,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
             epilog=f"example:\n  {module.EXAMPLE}\n",
         )  # fmt: skip
         module.configure(one)
+        options.add_common(one)
         one.set_defaults(run=module.run)
     return parser
 

@@ -20,7 +20,6 @@ EPILOG = f"""example:
 def configure(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """The options of the bare command."""
     options.add_mix(parser, required=required)
-    options.add_common(parser)
     options.add_follow(parser)
     output.add_output(parser)
     parser.add_argument(
@@ -31,6 +30,7 @@ def configure(parser: argparse.ArgumentParser, *, required: bool = True) -> None
 def run(args: argparse.Namespace) -> int:
     """`loadgen --mix ...`"""
     config = options.read_config(args)
+    expectations = output.read_expectations(args)
     mix = options.read_mix(args, config)
     workload = Workload(mix=mix, seed=args.seed, drain_timeout_s=options.drain_timeout_s(args))
     experiment = Experiment(config, workload, kind="mix")
@@ -46,4 +46,4 @@ def run(args: argparse.Namespace) -> int:
         books = result["accounting"]
         print(f"pushed {books['sent']:,} tasks to {queue!r}")
         return 1 if books["refused"] or books["never_arrived"] else 0
-    return output.finish(result, args)
+    return output.finish(result, args, expectations)

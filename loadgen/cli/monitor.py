@@ -25,7 +25,6 @@ EXAMPLE = "loadgen monitor --for 10s"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen monitor`."""
-    options.add_common(parser)
     parser.add_argument("--every", default="1s", metavar="TIME", help="between looks (default 1s)")
     parser.add_argument("--for", dest="length", metavar="TIME", help="stop by itself after so long")
     parser.add_argument("--once", action="store_true", help="print one line and end")

@@ -4,30 +4,92 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from loadgen.cli.console import remark, report_console
+from loadgen.expectations import Expectation, judge_all, parse_expectation
+from loadgen.report import csv, html, junit, markdown
 from loadgen.report.terminal import render
-from loadgen.result import Result, exit_code, save
+from loadgen.result import Result, exit_code, save, write_file
+from worker.errors import UsageError
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
-    """--out and --json."""
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the result as JSON")
-    parser.add_argument(
+    """--out, --html, --csv, --junit, --markdown, --expect and --json."""
+    group = parser.add_argument_group("what it leaves")
+    group.add_argument("--out", type=Path, metavar="FILE", help="the result as JSON")
+    add_reports(group)
+    group.add_argument(
+        "--expect", action="extend", nargs="+", default=[], metavar="EXPR",
+        help="a condition, such as 'e2e.p99 < 50ms' or 'lost == 0'; not met: exit 99; repeatable",
+    )  # fmt: skip
+    group.add_argument(
         "--json", action="store_true", help="print the result as JSON instead of the report"
     )
 
 
-def finish(result: Result, args: argparse.Namespace) -> int:
-    """Print the report, write the files, return the exit code."""
+def add_reports(group: argparse._ArgumentGroup) -> None:
+    """The reports that are made from a result alone."""
+    group.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
+    group.add_argument("--csv", type=Path, metavar="DIR", help="tables as CSV files in a folder")
+    group.add_argument("--junit", type=Path, metavar="FILE", help="the expectations as JUnit XML")
+    group.add_argument("--markdown", type=Path, metavar="FILE", help="a summary for CI")
+
+
+def read_expectations(args: argparse.Namespace) -> list[Expectation]:
+    """Those of --expect; raises UsageError. Call it before the run: a typo must not cost one."""
+    for path in (args.out, args.html, args.csv, args.junit, args.markdown):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise UsageError(f"cannot write {path}: there is no folder {path.resolve().parent}")
+    return [parse_expectation(text) for text in args.expect]
+
+
+def finish(result: Result, args: argparse.Namespace, expectations: list[Expectation]) -> int:
+    """Judge, write the files, print the report, return the exit code.
+
+    The result is written before it is judged: a wrong type in --expect must not lose a run.
+    """
+    if args.out:
+        save(result, args.out)
+    judge_all(expectations, result)
     if args.out:
         save(result, args.out)
         remark(f"result: {args.out}")
-    if args.json:
-        print(json.dumps(result, indent=1, allow_nan=False))
-    else:
-        console = report_console()
-        for part in render(result):
-            console.print(part)
+    write_reports(result, args)
+    show(result, as_json=args.json)
     return exit_code(result)
+
+
+def show(result: Result, *, as_json: bool) -> None:
+    """The result on stdout, as JSON or as the report."""
+    if as_json:
+        print(json.dumps(result, indent=1, allow_nan=False))
+        return
+    console = report_console()
+    for part in render(result):
+        console.print(part)
+
+
+def write_reports(result: Result, args: argparse.Namespace) -> None:
+    """Every report that the flags name; raises UsageError when one cannot be written."""
+    for path, make in _FILES.items():
+        target: Path | None = getattr(args, path)
+        if target is not None:
+            write_file(target, make(result))
+            remark(f"{path}: {target}")
+    if args.csv is not None:
+        try:
+            args.csv.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the folder {args.csv}: {error.strerror}") from None
+        for name, text in csv.tables(result).items():
+            write_file(args.csv / name, text)
+        remark(f"csv: {args.csv}")
+
+
+_FILES: dict[str, Callable[[Result], str]] = {
+    "html": html.page,
+    "junit": junit.document,
+    "markdown": markdown.summary,
+}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import redis
 
 from loadgen.cli import main
 from tests.support.fake_worker import FakeWorker
+from tests.support.loadgen_command import Loadgen
 from tests.support.waiting import until_async
 from worker.keys import Keys
 
@@ -25,36 +23,6 @@ TENTH = {
     "medium_task": 0.1,
     "slow_task": 0.2,
 }  # the card's mix, ten times faster
-
-
-class Loadgen:
-    """Runs the real command in a process of its own."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self.url = url
-        self.folder = folder
-
-    async def start(self, *args: str) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "loadgen", *args, "--redis-url", self.url,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )  # fmt: skip
-
-    async def __call__(self, *args: str) -> tuple[int, str, str]:
-        """Exit code, stdout, stderr."""
-        process = await self.start(*args)
-        out, err = await process.communicate()
-        return process.returncode or 0, out.decode(), err.decode()
-
-    async def result(self, *args: str) -> tuple[int, dict[str, Any]]:
-        """Exit code and the result document."""
-        code, out, err = await self(*args, "--json")
-        assert out, err
-        return code, json.loads(out)
 
 
 @pytest.fixture

@@ -1,0 +1,137 @@
+"""Expectations: `e2e{type=fast_task}.p99 < 50ms`, `lost == 0`. Pure, judged on a result.
+
+A figure that the result does not have is a usage error when its name is wrong, and a failed
+expectation when its name is right and the run has too few samples to tell it.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from loadgen.figures import ALL, SERIES
+from loadgen.quantity import duration_s, show_s
+from loadgen.result import Result
+from loadgen.stats import PERCENTILES
+from worker.errors import UsageError
+
+EXAMPLE = "'e2e{type=fast_task}.p99 < 50ms' or 'lost == 0'"
+STATISTICS = ("mean", "stddev", "min", "max", *PERCENTILES)
+ACCOUNTS = (
+    "sent", "succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost",
+    "duplicates", "lost_claims", "interrupted", "retried", "unconfirmed", "never_arrived",
+    "refused", "unsent",
+)  # fmt: skip
+TOTALS = ("makespan", "offered", "achieved", "throughput", "efficiency", "clock_anomalies")
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
+    "<": operator.lt, ">": operator.gt,
+}  # fmt: skip
+_SHAPE = re.compile(
+    r"\s*(?P<name>[a-z_0-9]+)\s*(?:\{\s*(?P<label>\w+)\s*=\s*\"?(?P<value>[^}\"]*?)\"?\s*\})?"
+    r"\s*(?:\.\s*(?P<stat>[a-z]+[0-9.]*))?\s*(?P<op><=|>=|==|!=|<|>)\s*(?P<bound>\S.*?)\s*"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One comparison of a figure with a bound (seconds for durations)."""
+
+    text: str
+    name: str
+    type: str
+    statistic: str
+    op: str
+    bound: float
+
+    @property
+    def is_duration(self) -> bool:
+        """Whether the figure is in seconds."""
+        return self.name in SERIES or self.name == "makespan"
+
+    def judge(self, result: Result) -> dict[str, Any]:
+        """The figure, in words too, and whether it is as expected.
+
+        Raises:
+            UsageError: the run has no such type.
+        """
+        value = self._value(result)
+        known = value is not None and math.isfinite(value)
+        ok = known and _COMPARE[self.op](value or 0.0, self.bound)
+        shown = "too few samples to tell" if not known else self._show(value or 0.0)
+        return {"text": self.text, "value": value, "shown": shown, "ok": bool(ok)}
+
+    def _show(self, value: float) -> str:
+        return show_s(value) if self.is_duration else f"{value:,.6g}"
+
+    def _value(self, result: Result) -> float | None:
+        if self.name in SERIES:
+            if self.type not in result["series"]:
+                types = ", ".join(name for name in result["series"] if name != ALL)
+                raise UsageError(
+                    f"--expect {self.text!r}: this run has no type {self.type!r}; it has {types}"
+                )
+            figure = result["series"][self.type][self.name].get(self.statistic)
+            return None if figure is None else float(figure)
+        if self.name in ACCOUNTS:
+            return float(result["accounting"][self.name])
+        return _total(result, self.name)
+
+
+def _total(result: Result, name: str) -> float | None:
+    totals = result["totals"]
+    if name == "clock_anomalies":
+        return float(result["clock"]["anomalies"])
+    if name == "efficiency":  # ideal over measured makespan: 1 is perfect
+        ideal, real = totals["ideal_s"], totals["makespan_s"]
+        return ideal / real if ideal and real else None
+    keys = {"makespan": "makespan_s", "offered": "offered_per_s", "achieved": "achieved_per_s"}
+    value = totals[keys.get(name, "done_per_s")]
+    return None if value is None else float(value)
+
+
+def parse_expectation(text: str, where: str = "--expect") -> Expectation:
+    """Read one expectation.
+
+    Raises:
+        UsageError: it is none, or names a figure, label or statistic that does not exist.
+    """
+    match = _SHAPE.fullmatch(text)
+    if not match:
+        raise UsageError(f"{where} {text!r}: no expectation; write it like {EXAMPLE}")
+    name, label, statistic = match["name"], match["label"], match["stat"]
+    if name not in (*SERIES, *ACCOUNTS, *TOTALS):
+        known = ", ".join((*SERIES, *ACCOUNTS, *TOTALS))
+        raise UsageError(f"{where} {text!r}: no figure is called {name!r}; there are {known}")
+    if name in SERIES:
+        if label not in (None, "type"):
+            raise UsageError(f"{where} {text!r}: the only label is type, got {label!r}")
+        if statistic not in STATISTICS:
+            raise UsageError(
+                f"{where} {text!r}: {name} needs one of .{', .'.join(STATISTICS)} after it"
+            )
+    elif label or statistic:
+        raise UsageError(f"{where} {text!r}: {name} is one number; it takes no label and no .p99")
+    bound = _bound(name, match["bound"], f"{where} {text!r}")
+    return Expectation(" ".join(text.split()), name, match["value"] or ALL, statistic or "",
+                       match["op"], bound)  # fmt: skip
+
+
+def _bound(name: str, text: str, where: str) -> float:
+    if name in SERIES or name == "makespan":
+        if re.fullmatch(r"[0-9.]+", text) and float(text):
+            raise UsageError(f"{where}: a duration needs a unit: {text}s or {text}ms?")
+        return 0.0 if re.fullmatch(r"0[a-z]*", text) else duration_s(text, where)
+    number = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(k?)(?:/s)?(\s*%)?", text)
+    if not number:
+        raise UsageError(f"{where}: {text!r} is no number")
+    return float(number[1]) * (1000 if number[2] else 1) / (100 if number[3] else 1)
+
+
+def judge_all(expectations: Iterable[Expectation], result: Result) -> None:
+    """Write the judgement of each into the result."""
+    result["expectations"] = [one.judge(result) for one in expectations]

@@ -1,0 +1,296 @@
+"""A result as one self-contained HTML page. Pure: made from the document alone."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from html import escape
+from typing import Any
+
+from loadgen.forecast import predicted
+from loadgen.histogram import curve
+from loadgen.quantity import axis_s, show_rate, show_s
+from loadgen.report.page import definitions, facts, frame, notice, section, table
+from loadgen.report.svg import Bar, Line, bar_chart, legend, line_chart
+from loadgen.result import Result
+
+_COLUMNS = ("mean", "p50", "p90", "p99", "p99.9", "max")
+_KINDS = {
+    "mix": "a mix pushed at once",
+    "run": "a load at its own rate",
+    "drain": "a backlog drained",
+}
+
+
+def page(result: Result) -> str:
+    """The whole page as text."""
+    workload = result["workload"]
+    mix = ", ".join(f"{name}={count}" for name, count in workload["mix"].items())
+    title = f"loadgen {result['kind']}: {mix}"
+    how = f"{workload['profile']} ({workload['arrivals']})" if workload["profile"] else "at once"
+    body = [
+        f"<h1>{_safe(title)}</h1>",
+        f'<p class="dim">{_safe(_KINDS.get(result["kind"], result["kind"]))}, {_safe(how)}; '
+        f"{_safe(result['started_text'])}, queue {_safe(result['queue'])}</p>",
+        *_notices(result),
+        facts(_facts(result)),
+        '<div class="grid2">',
+        *_charts(result),
+        section("Latency", _latency(result), wide=True, note=_LATENCY_NOTE),
+        section("Accounting", _accounting(result)),
+        *_judged(result),
+        *_forecast(result),
+        section("Environment", _environment(result), wide=True),
+        "</div>",
+    ]
+    return frame(title, "\n".join(body))
+
+
+_LATENCY_NOTE = (
+    "Latencies count from the intended time of each task; e2e_raw, from the actual send, is what "
+    "a generator that waits for the server would report. A dash: too few samples to tell."
+)
+
+
+def _safe(text: str | None) -> str:
+    return escape(text or "")
+
+
+def _notices(result: Result) -> list[str]:
+    verdict, books = result["verdict"], result["accounting"]
+    said = [notice(reason) for reason in verdict["reasons"]]
+    if verdict["no_worker"]:
+        said.append(notice("No live worker was seen on this queue."))
+    if books["lost"]:
+        said.append(notice(f"{books['lost']:,} tasks were lost."))
+    if books["duplicates"]:
+        said.append(notice(f"{books['duplicates']:,} tasks ran more than once.", "warn"))
+    if result["interrupted"]:
+        said.append(notice("Interrupted: the figures cover what was sent until then.", "warn"))
+    failed = [one for one in result["expectations"] if not one["ok"]]
+    if failed:
+        said.append(notice(f"{len(failed)} of {len(result['expectations'])} expectations failed."))
+    if not said:
+        said.append(notice("Every task is accounted for; nothing lost, nothing run twice.", "good"))
+    return said
+
+
+def _facts(result: Result) -> list[tuple[str, str]]:
+    totals, series = result["totals"], result["series"]["all"]
+    pairs = [("sent", f"{result['accounting']['sent']:,}")]
+    if totals["offered_per_s"]:
+        pairs.append(("offered", show_rate(totals["offered_per_s"])))
+    if totals["done_per_s"]:
+        pairs.append(("done", show_rate(totals["done_per_s"])))
+    if totals["makespan_s"] is not None and not totals["offered_per_s"]:
+        pairs.append(("makespan", show_s(totals["makespan_s"])))
+    if totals["ideal_s"]:
+        pairs.append((f"ideal on {totals['concurrency']} slots", show_s(totals["ideal_s"])))
+        pairs.append(("one after another", show_s(totals["serial_s"])))
+    tail = "p99" if "p99" in series["e2e"] else "p50"
+    for name in ("wait", "e2e"):
+        if tail in series[name]:
+            pairs.append((f"{name} {tail}", show_s(series[name][tail])))
+    if totals["concurrency"]:
+        pairs.append((f"slots of {totals['workers']} workers", f"{totals['concurrency']}"))
+    return pairs
+
+
+def _charts(result: Result) -> list[str]:
+    rows = result["timeline"]
+    charts = []
+    if len(rows) >= 2:
+        charts += [
+            section("Offered, sent and done", _rates(rows)),
+            section("Backlog", _backlog(rows)),
+            section("End to end over time", _bands(rows)),
+            section("Slots in use", _slots(rows)),
+        ]
+    charts += [
+        section("Percentiles", _curves(result["series"]["all"])),
+        section("Wait and service per type", _types(result["series"]), note=_TYPES_NOTE),
+    ]
+    return charts
+
+
+_TYPES_NOTE = "Bars are means; the mark is the end-to-end p99, or the longest of fewer than 1,000."
+
+
+def _seconds(rows: list[dict[str, Any]]) -> list[float]:
+    return [float(row["second"]) for row in rows]
+
+
+def _clock(value: float) -> str:
+    return f"{value:.0f} s" if value < 120 else f"{value / 60:.3g} min"
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def _over_time(name: str, rows: list[dict[str, Any]], lines: list[Line], **more: Any) -> str:
+    more = {"y_format": _plain, **more}
+    return line_chart(name, _seconds(rows), lines, x_format=_clock, **more)
+
+
+def _column(rows: list[dict[str, Any]], name: str) -> list[float | None]:
+    return [row[name] for row in rows]
+
+
+def _rates(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        Line("offered /s", "s6", _column(rows, "offered")),
+        Line("sent /s", "s1", _column(rows, "sent")),
+        Line("done /s", "s3", _column(rows, "done")),
+    ]
+    return _over_time("tasks a second, offered, sent and done, over time", rows, lines)
+
+
+def _backlog(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        Line("waiting", "s2", _column(rows, "waiting"), fill=True),
+        Line("in flight", "s1", _column(rows, "in_flight")),
+    ]
+    return _over_time("tasks waiting and in flight over time", rows, lines)
+
+
+def _bands(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        Line("max", "s6", _column(rows, "e2e_max")),
+        Line("p99", "s2", _column(rows, "e2e_p99"), fill=True),
+        Line("p90", "s5", _column(rows, "e2e_p90")),
+        Line("p50", "s1", _column(rows, "e2e_p50")),
+    ]
+    name = "end-to-end latency of the tasks done in each second"
+    return _over_time(name, rows, lines, y_format=show_s, y_axis=axis_s, log_y=True)
+
+
+def _slots(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        Line("busy", "s4", _column(rows, "busy_slots"), fill=True),
+        Line("slots", "s6", _column(rows, "concurrency")),
+    ]
+    return _over_time("slots busy over time, of all slots", rows, lines)
+
+
+_STOPS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
+
+
+def _curves(series: dict[str, Any]) -> str:
+    """Percentile curves; x is the number of nines, so that the tail has room."""
+    most = max((block["count"] for block in series.values()), default=0)
+    reach = math.log10(max(most, 10) / 10) if most >= 100 else 1.0  # ten samples beyond
+    steps = [reach * n / 60 for n in range(61)]
+    lines = []
+    for name, style in (("e2e", "s1"), ("wait", "s2"), ("service", "s3"), ("e2e_raw", "s6")):
+        if "hdr" in series[name]:
+            points = curve(series[name]["hdr"])
+            lines.append(Line(name, style, [_at(points, 1 - 10**-nines) for nines in steps]))
+    ticks = [(-math.log10(1 - p), f"p{p * 100:g}") for p in _STOPS if -math.log10(1 - p) <= reach]
+    return line_chart(
+        "latency by percentile", steps, lines,
+        x_format=lambda nines: f"p{100 * (1 - 10**-nines):.4g}",
+        y_format=show_s, y_axis=axis_s, log_y=True,
+        x_ticks=ticks,
+    )  # fmt: skip
+
+
+def _at(points: list[tuple[float, float]], share: float) -> float:
+    for level, value in points:
+        if level / 100 >= share:
+            return value
+    return points[-1][1]
+
+
+def _types(series: dict[str, Any]) -> str:
+    bars = []
+    for name, block in list(series.items())[:30]:
+        if name == "all" or "mean" not in block["wait"]:
+            continue
+        wait, service, e2e = (block[n] for n in ("wait", "service", "e2e"))
+        text = f"wait {show_s(wait['mean'])}, service {show_s(service['mean'])}"
+        parts = [("s2", max(wait["mean"], 0.0)), ("s3", service["mean"])]
+        bars.append(Bar(name, parts, e2e.get("p99", e2e["max"]), text))
+    keys = [Line("wait", "s2", []), Line("service", "s3", [])]
+    return bar_chart("mean wait and service per type", bars, x_format=axis_s) + legend(keys)
+
+
+def _latency(result: Result) -> str:
+    rows = []
+    for kind, block in result["series"].items():
+        if kind == "all" and len(result["series"]) == 2:
+            continue  # one type: the same figures again
+        for name, figures in block.items():
+            cells = [show_s(figures[c]) if c in figures else "-" for c in _COLUMNS]
+            rows.append([kind, name, f"{figures['count']:,}", *cells])
+    return table(["type", "series", "count", *_COLUMNS], rows, texts=2)
+
+
+_EQUATION = ("succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost")
+
+
+def _accounting(result: Result) -> str:
+    books = result["accounting"]
+    rows = [["sent", f"{books['sent']:,}"]]
+    for name in _EQUATION:
+        mark = "+no " if name == "lost" and books[name] else ""
+        rows.append([f"= {name.replace('_', ' ')}", f"{mark}{books[name]:,}"])
+    for name, value in books.items():
+        if name not in _EQUATION and name != "sent" and value:
+            rows.append([name.replace("_", " "), f"{value:,}"])
+    return table(["this run's tasks", "count"], rows)
+
+
+def _judged(result: Result) -> list[str]:
+    if not result["expectations"]:
+        return []
+    rows = [
+        [one["text"], one["shown"], "+ok met" if one["ok"] else "+no failed"]
+        for one in result["expectations"]
+    ]
+    return [section("Expectations", table(["expected", "was", ""], rows))]
+
+
+def _forecast(result: Result) -> list[str]:
+    forecast = predicted(result)
+    if forecast is None:
+        return []
+    rows = [
+        [row["figure"], _known(row["predicted_s"]), _known(row["measured_s"])]
+        for row in forecast["rows"]
+    ]
+    note = (
+        f"M/G/c with {forecast['slots']} slots {forecast['utilization'] * 100:.0f} % busy, service "
+        f"{show_s(forecast['service_s'])} (cv² {forecast['service_cv2']:.2f}). The closer the two "
+        "columns, the more a plan made from this run may be trusted."
+    )
+    return [
+        section("Predicted beside measured", table(["", "predicted", "measured"], rows), note=note)
+    ]
+
+
+def _known(value: float | None) -> str:
+    return "grows without end" if value is None else show_s(value)
+
+
+def _environment(result: Result) -> str:
+    env, clock = result["environment"], result["clock"]
+    server = ", ".join(f"{k} {v}" for k, v in env.get("server", {}).items())
+    libraries = ", ".join(f"{k} {v}" for k, v in env.get("libraries", {}).items())
+    pairs = [
+        ("command", shlex.join(result["command"])),
+        ("cpu", f"{env.get('cpu', '')}, {env.get('cores', '?')} cores"),
+        ("load before", " ".join(map(str, env.get("load_average", [])))),
+        ("system", env.get("os", "")),
+        ("python", env.get("python", "")),
+        ("libraries", libraries),
+        ("server", server),
+        ("redis", env.get("redis_url", "")),
+        ("config", env.get("config_hash", "")),
+        ("git commit", env.get("git_commit", "")),
+        ("seed", str(result["workload"]["seed"])),
+        ("run", result["run_id"]),
+        ("clock", f"known to {show_s(clock['offset_error_s'])}, drift {show_s(clock['drift_s'])}, "
+                  f"{clock['anomalies']} anomalies"),
+    ]  # fmt: skip
+    return definitions(pairs)

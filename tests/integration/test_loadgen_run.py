@@ -1,0 +1,178 @@
+"""loadgen run: open loop, omission, saturation, expectations, files, Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_worker import FakeWorker
+from tests.support.loadgen_command import Loadgen
+from tests.support.waiting import until_async
+
+KEY = "async_tasks"
+
+
+@pytest.fixture
+def loadgen(redis_url: str, tmp_path: Path) -> Loadgen:
+    return Loadgen(redis_url, tmp_path)
+
+
+async def test_the_load_comes_at_its_own_rate_however_slow_the_worker_is(loadgen):
+    async with FakeWorker(loadgen.url, KEY, slots=1, service_s=lambda _: 0.01):
+        code, result = await loadgen.result(
+            "run", "--mix", "a=3,b=1", "--rate", "200", "--duration", "2s"
+        )
+    assert code == 0, result["verdict"]
+    assert [row["offered"] for row in result["timeline"][:2]] == [200] * 2
+    assert result["accounting"]["sent"] == result["accounting"]["succeeded"] == 400
+    assert result["series"]["a"]["e2e"]["count"] == 300
+    assert result["series"]["all"]["wait"]["max"] > 1.5  # 4 s of work came in 2 s
+
+
+async def test_a_stalled_server_does_not_hide_behind_the_tasks_it_delayed(server, tmp_path):
+    """Omission: the server stands still for a second of a 500/s run."""
+    redis = server(appendonly=False)
+    loadgen = Loadgen(redis.url, tmp_path)
+    async with FakeWorker(redis.url, KEY, slots=100):
+        process = await loadgen.start(
+            "run", "--mix", "a=1", "--rate", "500", "--duration", "5s", "--json"
+        )
+        with redis.client() as client:
+            sent = client.llen
+            await until_async(
+                lambda: int(client.hget("{async_tasks}:stats", "succeeded") or 0) > 500,
+                what="a second's tasks done",
+            )
+            assert sent(KEY) < 100
+            redis.pause()
+            await asyncio.sleep(1)  # the length of the stall, not a wait for something
+            redis.resume()
+        out, err = await process.communicate()
+    result = json.loads(out)
+    series = result["series"]["all"]
+    assert result["accounting"]["succeeded"] == result["accounting"]["sent"] == 2500
+    assert sum(row["offered"] for row in result["timeline"]) == 2500
+    assert series["e2e"]["p99"] > 0.8, err
+    assert series["e2e_raw"]["p99"] < 0.5 * series["e2e"]["p99"]
+    assert series["send_lag"]["p99"] > 0.8
+    assert process.returncode == 4
+    assert "send_lag" in result["verdict"]["reasons"][0]
+
+
+async def test_asked_for_more_than_it_can_send_it_says_saturated_and_ends_with_4(loadgen):
+    code, result = await loadgen.result(
+        "run", "--mix", "a=1", "--rate", "5M", "--duration", "500ms", "--drain-timeout", "100ms"
+    )
+    assert code == 4
+    assert result["verdict"]["saturated"]
+    assert result["accounting"]["unsent"] > 1_000_000
+    assert result["accounting"]["sent"] + result["accounting"]["unsent"] == 2_500_000
+
+
+async def test_a_queue_that_grows_through_the_run_is_called_overloaded(loadgen):
+    async with FakeWorker(loadgen.url, KEY, slots=1, service_s=lambda _: 0.01):
+        process = await loadgen.start(
+            "run", "--mix", "a=1", "--rate", "140", "--duration", "8s", "--json"
+        )
+        out, _ = await process.communicate()
+    verdict = json.loads(out)["verdict"]
+    assert verdict["overloaded"]
+    assert "percentiles depend on how long it runs" in verdict["reasons"][-1]
+
+
+async def test_a_failed_expectation_is_99_and_every_file_is_written(loadgen, tmp_path):
+    (tmp_path / "load.yaml").write_text(
+        "mix: {a: 1}\nrate: 100\nduration: 1s\narrivals: poisson\nexpect: [lost == 0]\n"
+    )
+    files = ["--out", "r.json", "--html", "r.html", "--csv", "csv", "--junit", "j.xml"]
+    async with FakeWorker(loadgen.url, KEY, slots=5):
+        code, out, _ = await loadgen(
+            "run", "load.yaml", *files, "--markdown", "m.md", "--expect", "e2e.p50 < 1us"
+        )
+    assert code == 99
+    assert "ok   lost == 0" in out
+    assert "FAIL e2e.p50 < 1us" in out
+    for name in ("r.json", "r.html", "csv/series.csv", "csv/timeline.csv", "j.xml", "m.md"):
+        assert (tmp_path / name).stat().st_size > 50
+    code, out, _ = await loadgen("report", "r.json", "--expect", "e2e.p50 < 1h")
+    assert code == 0
+    assert "ok   e2e.p50 < 1h" in out
+
+
+async def test_a_misspelt_expectation_costs_no_run(loadgen, redis_client):
+    code, _, err = await loadgen(
+        "run", "--mix", "a=1", "--rate", "9", "--duration", "1s", "--expect", "e2ee.p99 < 1s"
+    )
+    assert code == 2
+    assert "no figure is called 'e2ee'" in err
+    assert redis_client.llen(KEY) == 0
+
+
+async def test_ctrl_c_in_the_middle_of_sending_accounts_for_all_that_was_sent(
+    loadgen, redis_client
+):
+    async with FakeWorker(loadgen.url, KEY, slots=2, service_s=lambda _: 0.02):
+        process = await loadgen.start(
+            "run", "--mix", "a=1", "--rate", "20k", "--duration", "60s", "--json"
+        )
+        await until_async(lambda: redis_client.llen(KEY) > 5000, what="thousands of tasks sent")
+        process.send_signal(signal.SIGINT)
+        out, _ = await process.communicate()
+    books = json.loads(out)["accounting"]
+    parts = ("succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost")
+    assert process.returncode == 130
+    assert books["sent"] == sum(books[part] for part in parts)
+    assert (books["lost"], books["never_arrived"], books["refused"]) == (0, 0, 0)
+    assert books["sent"] - books["succeeded"] == pytest.approx(redis_client.llen(KEY), abs=110)
+
+
+async def test_ctrl_c_may_first_wait_for_what_was_sent(loadgen, redis_client):
+    async with FakeWorker(loadgen.url, KEY, slots=50, service_s=lambda _: 0.1):
+        process = await loadgen.start(
+            "run", "--mix", "a=1", "--rate", "300", "--duration", "60s",
+            "--on-interrupt", "wait", "--json",
+        )  # fmt: skip
+        await until_async(
+            lambda: redis_client.hget("{async_tasks}:stats", "succeeded"), what="a task done"
+        )
+        process.send_signal(signal.SIGINT)
+        out, _ = await process.communicate()
+    books = json.loads(out)["accounting"]
+    assert process.returncode == 130
+    assert books["sent"] == books["succeeded"] > 0
+
+
+async def test_a_password_on_the_command_line_is_not_in_the_result(server, tmp_path):
+    locked = server(appendonly=False, password="sesame")
+    code, out, err = await Loadgen(locked.url, tmp_path)(
+        "--mix", "fast=1", "--no-follow", "--json", "--set", "redis.password=sesame"
+    )
+    assert code == 0, err
+    assert "sesame" not in out + err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--mix", "a=1"],
+        ["--rate", "5", "--duration", "1s"],
+        ["--mix", "a=1", "--rate", "5"],
+        ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--profile", "1s@5"],
+        ["--mix", "a=1", "--rate", "-5", "--duration", "1s"],
+        ["--mix", "a=1", "--rate", "0.1", "--duration", "1s"],
+        ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--warmup", "2s"],
+        ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--size", "big"],
+        ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--out", "/nowhere/x/y.json"],
+        ["nowhere.yaml"],
+    ],
+)
+async def test_bad_arguments_are_one_line_and_2(arguments, capsys):
+    from loadgen.cli import main
+
+    assert main(["run", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1, err

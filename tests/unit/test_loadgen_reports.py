@@ -1,0 +1,143 @@
+"""Reports are pure functions of a result; hostile text stays text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from loadgen.ledger import Ledger
+from loadgen.mix import parse_mix
+from loadgen.observer import Whereabouts
+from loadgen.pacer import constant
+from loadgen.report import csv as csv_report
+from loadgen.report import html, junit, markdown, terminal
+from loadgen.result import Facts, load, make_result, save, schema_text
+from loadgen.sender import SendReport
+from loadgen.workload import Workload
+from worker.errors import UsageError
+
+HOSTILE = "<script>alert(1)</script>|[bold]x\"'&"
+
+
+def a_result(mix: str = "a=3,b=1", *, rate: float = 0, count: int = 400) -> dict[str, Any]:
+    """A result of a run in which every task waits 10 ms and takes 20 ms."""
+    profile = constant(rate, count / rate) if rate else None
+    workload = Workload(mix=parse_mix(mix), profile=profile, repeat=count // 4)
+    ledger = Ledger(workload.mix.types)
+    gap = 1 / rate if rate else 0.0
+    for number, kind in zip(range(count), workload.kinds(), strict=False):
+        at = 1000.0 + number * gap
+        ledger.confirm(ledger.add([kind], [at], at + 0.001), at + 0.002)
+        ledger.record(f"{number} succeeded {at + 0.01} {at + 0.03} w 0 0 {at + 0.031}".encode())
+    view = SimpleNamespace(at=1000.5, waiting=3, in_flight=2, concurrency=5, workers=("w",))
+    facts = Facts(
+        kind="run" if rate else "mix", run_id="r", command=["loadgen", HOSTILE], started=1000.0,
+        queue=HOSTILE, workload=workload, ledger=ledger, where=Whereabouts(0, 0, 0, 0, 0),
+        views=[view], send=SendReport(), outages=0, interrupted=False, followed=True,
+        clock={"offset_error_s": 1e-5, "drift_s": 1e-6},
+        environment={"cpu": HOSTILE, "server": {"v": HOSTILE}},
+    )  # fmt: skip
+    result = make_result(facts)
+    result["expectations"] = [{"text": HOSTILE, "value": 1.0, "shown": "1", "ok": False}]
+    return result
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [v or "" for k, v in attrs if k in ("src", "href", "action")]
+
+
+@pytest.mark.parametrize("rate", [0, 100])
+def test_the_page_needs_no_network_and_shows_hostile_text_as_text(rate):
+    text = html.page(a_result(f"{HOSTILE}=3,b=1", rate=rate))
+    page = Page(text)
+    assert page.links == []
+    assert "http:" not in text
+    assert "https:" not in text
+    assert page.tags.count("script") == 1
+    assert "&lt;script&gt;alert(1)" in text
+    assert page.tags.count("svg") >= (2 if not rate else 6)
+
+
+def test_the_page_of_a_steady_run_shows_theory_beside_measurement():
+    assert "Predicted beside measured" in html.page(a_result(rate=100))
+    assert "Predicted beside measured" not in html.page(a_result())
+
+
+def test_the_result_fits_its_schema():
+    schema, result = json.loads(schema_text()), a_result(rate=100)
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.validate(result, schema)
+    jsonschema.validate(a_result(), schema)
+    del result["accounting"]["lost"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(result, schema)
+
+
+def test_a_saved_result_is_read_back_as_it_was(tmp_path):
+    result = a_result()
+    save(result, tmp_path / "r.json")
+    assert load(tmp_path / "r.json") == result
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("", "not JSON"), ("[]", "no result"), ("{}", "no result"),
+     ('{"format":"taskrig-loadgen-result","version":2}', "version 2")],
+)  # fmt: skip
+def test_another_file_is_refused_by_name(text, why, tmp_path):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(UsageError, match=why):
+        load(tmp_path / "x.json")
+
+
+def test_the_csv_tables_can_be_read_by_a_machine():
+    tables = csv_report.tables(a_result(rate=100))
+    rows = list(csv.DictReader(io.StringIO(tables["timeline.csv"])))
+    assert [int(row["offered"]) for row in rows[:4]] == [100] * 4
+    series = list(csv.DictReader(io.StringIO(tables["series.csv"])))
+    wait = next(r for r in series if r["type"] == "a" and r["series"] == "wait")
+    assert float(wait["p50"]) == pytest.approx(0.01, abs=1e-6)
+
+
+def test_junit_has_a_failure_for_each_expectation_that_failed():
+    tree = ElementTree.fromstring(junit.document(a_result()))
+    assert tree.attrib["failures"] == "1"
+    assert tree[1].attrib["name"] == HOSTILE
+    assert tree[1][0].attrib["message"] == "was 1"
+
+
+def test_markdown_keeps_its_table_whatever_a_type_is_called():
+    text = markdown.summary(a_result(f"{HOSTILE}=3,b=1"))
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+    assert "<script>" not in text.replace("`" + HOSTILE, "")
+
+
+def test_the_terminal_report_shows_types_as_they_are():
+    console = Console(width=120, record=True, file=io.StringIO())
+    for part in terminal.render(a_result("x[bold]y=3,b=1")):
+        console.print(part)
+    text = console.export_text()
+    assert "x[bold]y" in text
+    assert "400 sent = 400 succeeded + 0 failed + 0 lost" in text
+    assert "FAIL" in text
