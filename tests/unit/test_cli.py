@@ -15,6 +15,7 @@ import threading
 import pytest
 
 from worker import cli
+from worker.config.http_address import http_address
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_an_unforeseen_error_is_one_line_without_secrets(served, monkeypatch, ca
 
     assert cli.main([]) == 1
     err = capsys.readouterr().err
-    assert "\nworker: a bug in the worker: RuntimeError: redis://***@h is odd" in err
+    assert "\nworker: unforeseen RuntimeError: redis://***@h is odd" in err
     assert "hunter2" not in err
     assert "--debug" in err
 
@@ -274,6 +275,7 @@ def test_healthcheck_asks_the_configured_port(settings, capsys, monkeypatch, por
         ("http: {port: x}", "must be a whole number"),
         ("http: {enabled: false}", "there is nothing to ask"),
         ("http: [", "config.yaml:1:8: "),
+        ("http: {host: 'a..b'}", "no answer from a..b:9464/livez"),
         ("http: {port: 1}", "no answer from 127.0.0.1:1/livez"),
     ],
 )
@@ -327,3 +329,15 @@ def test_healthcheck_imports_neither_pydantic_nor_redis(tmp_path):
     )
 
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("listens_on", "asked"),
+    [("0.0.0.0", "127.0.0.1"), ("'::'", "::1"), ("10.0.0.7", "10.0.0.7"), ("null", "127.0.0.1")],
+)
+def test_healthcheck_asks_this_machine_where_the_worker_listens_everywhere(
+    settings, listens_on, asked
+):
+    file = settings.write(f"http: {{host: {listens_on}, port: 9465}}")
+
+    assert http_address(file, {}, []) == (asked, 9465)

@@ -35,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = parse(build_parser(), arguments, default="run")
         code: int = args.execute(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None when it was closed before the start
+            sys.stdout.flush()
         return code
     except SystemExit as end:  # --help and --version
         return end.code if isinstance(end.code, int) else 0
@@ -52,9 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        complain(
-            f"a bug in the worker: {type(error).__name__}: {error}; --debug shows the traceback"
-        )
+        complain(f"unforeseen {type(error).__name__}: {error}; --debug shows the traceback")
         return TaskrigError.exit_code
 
 

@@ -47,12 +47,12 @@ def execute(args: argparse.Namespace) -> int:
     path = "/readyz" if args.ready else "/livez"
     try:
         host, port = http_address(config_file(args), os.environ, args.config_sets)
-        status, body = _get(host, port, path, max(0.1, args.timeout))
+        status, body = _get(host, port, path, min(max(0.1, args.timeout), 3600.0))
     except UsageError as error:
         print(f"worker: {error}", file=sys.stderr)
         return 1
-    except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
+    except (OSError, ValueError) as error:  # ValueError: a host name that cannot be
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         print(f"worker: no answer from {host}:{port}{path}: {reason}", file=sys.stderr)
         return 1
     print(f"{path} {status}: {body}" if body else f"{path} {status}")
