@@ -25,7 +25,11 @@ SECRET = "hunter2"
     ],
 )
 def test_a_url_that_can_work_is_taken(settings, url):
-    assert settings.load(flags={"redis.url": url}).redis.url == url
+    redis = settings.load(flags={"redis.url": url}).redis
+
+    assert redis.url == url
+    if "p@" not in url and "p%40" not in url:
+        assert redis.masked_url() == url
 
 
 @pytest.mark.parametrize(
@@ -182,6 +186,9 @@ def test_a_secret_given_one_way_replaces_the_other_way_of_a_lower_layer(settings
     config = settings.load(text, env={"TASKRIG_REDIS__PASSWORD": "from outside"})
     back = settings.load("redis: {password: x}", env={"TASKRIG_REDIS__PASSWORD_FILE": "secret"})
 
+    empty = settings.load(text, env={"TASKRIG_REDIS__PASSWORD": ""})
+
+    assert empty.redis.password.get_secret_value() == "from a file"
     assert config.redis.password.get_secret_value() == "from outside"
     assert back.redis.password.get_secret_value() == "from a file"
 

@@ -23,7 +23,7 @@ def drop_rivals(lower: Layer, upper: Layer) -> Layer:
     """`lower` without a secret that `upper` gives in the other way, as text or as a file."""
     pairs = [*SECRET_FILES.items(), *((b, a) for a, b in SECRET_FILES.items())]
     for given, rival in pairs:
-        if value_at(upper.values, given) is not None and rival in lower.places:
+        if value_at(upper.values, given) not in (None, "") and rival in lower.places:
             section = value_at(lower.values, rival[:-1])
             if isinstance(section, dict):
                 section.pop(rival[-1], None)

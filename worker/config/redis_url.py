@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from urllib.parse import parse_qsl, quote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 SCHEMES = ("redis", "rediss", "unix")
 _OPTIONS = ("db", "username", "password")  # any other would silently win over our own settings
@@ -99,4 +99,5 @@ def masked(url: str) -> str:
         f"{name}={_MASK if name == 'password' else quote(value)}"
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
     ]
-    return urlunsplit((parts.scheme, netloc, parts.path, "&".join(options), ""))
+    query = "?" + "&".join(options) if options else ""
+    return f"{parts.scheme}://{netloc}{parts.path}{query}"
