@@ -25,7 +25,7 @@ demo: $(READY) ## Start Redis and a worker, push seven tasks, report (MAX_CONCUR
 	@$(LOCAL) demo $(WHERE) $(call flag,mix,MIX)
 
 .PHONY: up
-up: $(READY) ## Start Redis and workers (WORKERS=3 MAX_CONCURRENT=5 PORT=9464 REDIS_PORT=6379 HOW=compose|native)
+up: $(READY) ## Start Redis and workers (WORKERS=3 MAX_CONCURRENT=5 PORT=9464 REDIS_PORT=6379 HOW=compose|native PROFILES=plain|monitoring)
 	@$(LOCAL) up $(WHERE)
 
 .PHONY: down

@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def up(options: argparse.Namespace) -> int:
     """Start Redis and the workers, by Compose where an engine answers, else natively."""
+    if options.profiles is None:
+        options.profiles = ("monitoring",)
     with alone():
         _start(_settings(options), State.load())
     print("next: make load, make ps, make logs, make down")
@@ -93,7 +95,7 @@ def demo(options: argparse.Namespace) -> int:
     print(f"\npushing {options.mix}")
     code = _loadgen(state, options.mix)
     by_compose = state.how == "compose"
-    where = compose.addresses(settings.profiles) if by_compose else native.addresses(state)
+    where = compose.addresses() if by_compose else native.addresses(state)
     print("", *where, sep="\n")
     print("it is all still running. Again: make load. Watch: make logs. Stop: make down")
     return code
@@ -171,7 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-concurrent", type=_count_up_to(100_000), help="default: as in config.yaml"
     )
-    parser.add_argument("--profiles", type=_profiles, help="Compose profiles: plain, monitoring")
+    parser.add_argument(
+        "--profiles", type=_profiles, help="with Compose: plain, prometheus, monitoring"
+    )
     parser.add_argument("--mix", default=CARD_MIX, help=f"default: {CARD_MIX}")
     return parser
 
@@ -194,7 +198,7 @@ def _count_up_to(most: int) -> Callable[[str], int]:
 
 
 def _profiles(text: str) -> tuple[str, ...]:
-    known = ("plain",)
+    known = ("plain", "monitoring", "prometheus")
     chosen = tuple(text.replace(",", " ").split())
     if unknown := [name for name in chosen if name not in known]:
         raise argparse.ArgumentTypeError(f"unknown {unknown[0]!r}; there are: {', '.join(known)}")

@@ -42,35 +42,37 @@ def up(settings: Settings, state: State, say: Callable[[str], None]) -> None:
         CannotStart: Redis's port is taken, or a container does not become healthy.
     """
     env = _environment(settings)
-    if not _containers(settings.profiles):
+    if not _containers():
         ports.require_free(settings.redis_port, purpose="Redis", variable="REDIS_PORT")
+        for port in range(settings.port, settings.port + settings.workers):
+            ports.require_free(port, purpose="a worker's metrics", variable="PORT")
     say("Docker engine: building the worker's image (the first time takes a minute)")
-    for step in (["pull", "--ignore-buildable", "--policy", "missing"], ["build"]):
-        done = _compose(settings.profiles, *step, env=env, timeout_s=BUILD_S)
-        if done.returncode != 0:
-            raise NoImages(_last_line(done))
+    profiles = _with_images(settings.profiles, env, say)
+    done = _compose((), "build", env=env, timeout_s=BUILD_S)
+    if done.returncode != 0:
+        raise NoImages(_last_line(done))
     state.how, state.redis_port, state.server = "compose", settings.redis_port, "Compose"
     state.save()
     scale = ["--scale", f"worker={settings.workers}"]
     waiting = ["up", "--detach", "--wait", "--wait-timeout", str(UP_WAIT_S), *scale]
-    done = _compose(settings.profiles, *waiting, env=env, timeout_s=UP_WAIT_S + 60.0)
+    done = _compose(profiles, *waiting, env=env, timeout_s=UP_WAIT_S + 60.0)
     if done.returncode != 0:
         raise CannotStart(
             f"Compose could not start everything: {_last_line(done)} "
             f"(make ps and make logs show more; all of it is in .run/compose.log)"
         )
     say(f"started with Compose: Redis on 127.0.0.1:{settings.redis_port}")
-    for line in addresses(settings.profiles):
+    for line in addresses():
         say(line)
 
 
-def addresses(profiles: tuple[str, ...]) -> list[str]:
+def addresses() -> list[str]:
     """A line for each HTTP address that is published on this machine."""
     paths = {"worker": "/metrics"}
     return [
         f"{container['Name']}: http://127.0.0.1:{published['PublishedPort']}"
         f"{paths.get(str(container['Service']), '/')}"
-        for container in _containers(profiles)
+        for container in _containers()
         if container["Service"] != "redis"
         for published in container.get("Publishers") or []
         if published.get("PublishedPort")
@@ -99,6 +101,27 @@ def follow_logs() -> int:
     return subprocess.run([*_command(("*",)), "logs", "--follow"], cwd=ROOT, check=False).returncode
 
 
+def _with_images(
+    profiles: tuple[str, ...], env: dict[str, str], say: Callable[[str], None]
+) -> tuple[str, ...]:
+    """The profiles whose images are here or can be pulled; what is left out is said.
+
+    Raises:
+        NoImages: not even Redis is to be had.
+    """
+    pull = ("pull", "--ignore-buildable", "--policy", "missing")
+    why = ""
+    for fewer in (profiles, ("prometheus",) if profiles == ("monitoring",) else (), ()):
+        done = _compose(fewer, *pull, env=env, timeout_s=BUILD_S)
+        if done.returncode == 0:
+            if why:
+                left = "Grafana" if fewer else "Prometheus and Grafana"
+                say(f"without {left}: an image cannot be had ({why})")
+            return fewer
+        why = _last_line(done)
+    raise NoImages(why)
+
+
 def _command(profiles: tuple[str, ...]) -> list[str]:
     chosen = [word for profile in profiles for word in ("--profile", profile)]
     return ["docker", "compose", "--file", str(FILE), *chosen]
@@ -110,7 +133,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         **settings.worker_settings(),
         "REDIS_PORT": str(settings.redis_port),
         "PORT": str(settings.port),
-        "LAST_PORT": str(settings.port + 99),
+        "LAST_PORT": str(settings.port + settings.workers - 1),
         "CA_BUNDLE": ca_bundle(),
     }
 
@@ -141,15 +164,15 @@ def _compose(
         )
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, f"no end within {timeout_s:g} s", "")
-    RUN.mkdir(exist_ok=True)
+    RUN.mkdir(parents=True, exist_ok=True)
     with (RUN / "compose.log").open("a") as log:
         log.write(f"$ {' '.join(command)}\n{done.stdout}\n")
     return done
 
 
-def _containers(profiles: tuple[str, ...]) -> list[dict[str, Any]]:
+def _containers() -> list[dict[str, Any]]:
     """The project's running containers, a JSON object each (one a line since Compose 2.21)."""
-    said = _quietly(*_command(profiles), "ps", "--format", "json").stdout
+    said = _quietly(*_command(("*",)), "ps", "--format", "json").stdout
     found = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     return sorted(found, key=lambda container: str(container["Name"]))
 

@@ -62,7 +62,7 @@ class State:
 
     def save(self) -> None:
         """Write the file whole or not at all."""
-        RUN.mkdir(exist_ok=True)
+        RUN.mkdir(parents=True, exist_ok=True)
         fresh = RUN / "state.json.new"
         fresh.write_text(json.dumps(asdict(self), indent=1) + "\n")
         os.replace(fresh, RUN / "state.json")
@@ -97,7 +97,7 @@ def alone() -> Iterator[None]:
     Raises:
         CannotStart: another one is at it.
     """
-    RUN.mkdir(exist_ok=True)
+    RUN.mkdir(parents=True, exist_ok=True)
     with (RUN / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -115,7 +115,10 @@ def test_a_server_that_is_too_old_is_passed_over(
         (["up", "--port", "70000"], "must be a port from 1 to 65535, got '70000'"),
         (["up", "--workers", "0"], "must be a whole number from 1 to 100, got '0'"),
         (["up", "--max-concurrent", "ten"], "must be a whole number from 1 to 100000, got 'ten'"),
-        (["up", "--profiles", "monitring"], "unknown 'monitring'; there are: plain"),
+        (
+            ["up", "--profiles", "monitring"],
+            "unknown 'monitring'; there are: plain, monitoring, prometheus",
+        ),
     ],
 )
 def test_a_bad_variable_gets_one_line_and_exit_2(

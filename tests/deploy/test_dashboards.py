@@ -1,0 +1,129 @@
+"""The dashboards: as their script makes them, by the rules of Grafana's dashboard-linter."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from worker.metrics import Metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+GRAFANA = ROOT / "deploy" / "grafana"
+BOARDS = {
+    path.stem: json.loads(path.read_text()) for path in (GRAFANA / "dashboards").glob("*.json")
+}
+PANELS = [(uid, panel) for uid, board in BOARDS.items() for panel in board["panels"]]
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+SCRAPED = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"}
+
+every_board = pytest.mark.parametrize("uid", BOARDS)
+every_panel = pytest.mark.parametrize(
+    ("uid", "panel"), PANELS, ids=[f"{uid}: {panel['title']}" for uid, panel in PANELS]
+)
+
+
+def expressions() -> list[str]:
+    """Every PromQL expression of every panel, as it stands."""
+    return [target["expr"] for _, panel in PANELS for target in panel["targets"]]
+
+
+def test_the_dashboards_are_what_their_script_makes() -> None:
+    done = subprocess.run(
+        [sys.executable, str(GRAFANA / "make_dashboards.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + "run python deploy/grafana/make_dashboards.py"
+
+
+@every_board
+def test_a_dashboard_can_be_provisioned(uid: str) -> None:
+    board = BOARDS[uid]
+    text = json.dumps(board)
+
+    assert board["uid"] == uid
+    assert "id" not in board
+    assert board["title"]
+    assert board["description"]
+    assert "__inputs" not in board, "placeholders of the import format break under provisioning"
+    assert "${DS_" not in text
+    first = board["templating"]["list"][0]
+    assert (first["name"], first["type"], first["query"]) == (
+        "datasource",
+        "datasource",
+        "prometheus",
+    )
+
+
+@every_board
+def test_no_two_panels_overlap_or_share_an_id(uid: str) -> None:
+    panels = BOARDS[uid]["panels"]
+    cells = [
+        (x, y)
+        for panel in panels
+        for spot in [panel["gridPos"]]
+        for x in range(spot["x"], spot["x"] + spot["w"])
+        for y in range(spot["y"], spot["y"] + spot["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+@every_panel
+def test_a_panel_has_title_description_unit_and_the_chosen_datasource(
+    uid: str, panel: dict[str, Any]
+) -> None:
+    assert panel["title"]
+    assert panel["description"].endswith(".")
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["datasource"] == SOURCE
+    assert panel["targets"]
+    for target in panel["targets"]:
+        assert target["datasource"] == SOURCE
+        assert target["legendFormat"]
+        assert "$job" in target["expr"], "the variable at the top must have an effect"
+
+
+@every_panel
+def test_rates_follow_the_scrape_interval_and_every_expression_parses(
+    uid: str, panel: dict[str, Any]
+) -> None:
+    for target in panel["targets"]:
+        expr = target["expr"]
+        windows = re.findall(r"rate\([^\[]*\[([^\]]+)\]", expr)
+        assert set(windows) <= {"$__rate_interval"}
+        promql_parser.parse(expr.replace("$__rate_interval", "1m"))
+
+
+def test_panels_only_ask_for_what_the_worker_exports_or_a_rule_records() -> None:
+    page, _ = Metrics(["email"], concurrency=1, version="1", config="0").expose("")
+    exported = set(re.findall(r"^(worker_\w+|process_\w+)", page.decode(), re.MULTILINE))
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/recording.yaml").read_text())["groups"]
+    recorded = {rule["record"] for group in rules for rule in group["rules"]}
+    asked = {
+        name
+        for expr in expressions()
+        for name in re.findall(r"(?<![\w:$])((?:job[\w]*:)?(?:worker|process)_[\w:]+)", expr)
+    }
+
+    assert asked - exported - recorded - SCRAPED == set()
+
+
+def test_every_exported_metric_is_on_a_dashboard_or_in_a_rule() -> None:
+    page, _ = Metrics(["email"], concurrency=1, version="1", config="0").expose("")
+    exported = set(re.findall(r"^# TYPE (worker_\w+)", page.decode(), re.MULTILINE))
+    shown = "\n".join(expressions()) + "".join(
+        (ROOT / "deploy" / "prometheus" / name).read_text()
+        for name in ("recording.yaml", "alerts.yaml")
+    )
+    assert {name for name in exported if name not in shown} == set()
