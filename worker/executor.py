@@ -102,8 +102,10 @@ class Executor:
             else:
                 await handler.function(*arguments)
             execution.end(Outcome.SUCCEEDED)
-        except GeneratorExit:
-            raise
+        except GeneratorExit as fault:
+            if not _in_a_task():
+                raise  # the loop has ended, and this coroutine is being closed
+            self._failed(execution, fault)
         except asyncio.CancelledError as fault:
             if execution.stop_reason:
                 execution.end_stopped()
@@ -157,6 +159,13 @@ class Executor:
 def _resolve(done: asyncio.Future[BaseException | None], fault: BaseException | None) -> None:
     if not done.done():
         done.set_result(fault)
+
+
+def _in_a_task() -> bool:
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
 
 
 def describe(fault: BaseException) -> str:
