@@ -42,7 +42,7 @@ call('ZADD', workers, string.format('%.0f', now + lease), id)
 
 -- Settle ---------------------------------------------------------------------------------------
 local has_meta = call('EXISTS', meta) == 1
-local missing, totals, buried_invalid = {}, {}, false
+local missing, totals, buried, buried_invalid = {}, {}, false, false
 local function count(name, n) totals[name] = (totals[name] or 0) + n end
 
 local function remove(tag)
@@ -58,6 +58,7 @@ local function counts_of(tag)
 end
 
 local function bury(raw, outcome, type, reason, error, deliveries)
+  if outcome == 'invalid' then call('LLEN', index) end  -- a wrong type shows before the copy
   local entry = call('XADD', dead, '*', 'raw', raw, 'outcome', outcome, 'reason', reason,
     'error', error, 'type', type, 'deliveries', deliveries, 'worker', id, 'time', stamp)
   if outcome == 'invalid' then
@@ -65,63 +66,65 @@ local function bury(raw, outcome, type, reason, error, deliveries)
     call('HINCRBY', stats, 'invalid_kept_bytes', #raw)
     buried_invalid = true
   end
-  count('buried', 1)
+  buried = true
 end
 
-local plain = tonumber(ARGV[15])
-local at, last = 16, 15 + plain
-while at <= last do
-  local to = math.min(at + 999, last)
-  if one_by_one or gap == 1 then
-    for i = at, to do
-      if remove(ARGV[i]) == 1 then count('succeeded', 1) else missing[#missing + 1] = ARGV[i] end
-    end
-  else
-    if has_meta then call('HDEL', meta, unpack(ARGV, at, to)) end
-    local removed = call('HDEL', inflight, unpack(ARGV, at, to))
-    count('succeeded', removed)
-    for _ = removed + 1, to - at + 1 do missing[#missing + 1] = '' end
-  end
-  at = to + 1
-end
-
-local records = {}
-for i = last + 1, #ARGV, 7 do
-  local outcome, tag, run = ARGV[i], ARGV[i + 1], ARGV[i + 5]
-  local found
-  if outcome == 'succeeded' then
-    found = remove(tag) == 1
-  else
-    local raw = call('HGET', inflight, tag)
-    found = raw and true or false
-    if raw then
-      local deliveries, attempts = counts_of(tag)
-      if outcome == 'released' then
-        if deliveries == 0 and attempts == 0 then
-          call(from_right and 'RPUSH' or 'LPUSH', queue, raw)
-        else
-          local alone = deliveries > 0 and deliveries + 1 >= max_deliveries
-          call(alone and 'LPUSH' or 'RPUSH', redeliver,
-            tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
-        end
-      else
-        bury(raw, outcome, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], deliveries + 1)
+local function settle()
+  local plain = tonumber(ARGV[15])
+  local at, last = 16, 15 + plain
+  while at <= last do
+    local to = math.min(at + 999, last)
+    if one_by_one or gap == 1 then
+      for i = at, to do
+        if remove(ARGV[i]) == 1 then count('succeeded', 1) else missing[#missing + 1] = ARGV[i] end
       end
-      remove(tag)
+    else
+      if has_meta then call('HDEL', meta, unpack(ARGV, at, to)) end
+      local removed = call('HDEL', inflight, unpack(ARGV, at, to))
+      count('succeeded', removed)
+      for _ = removed + 1, to - at + 1 do missing[#missing + 1] = '' end
+    end
+    at = to + 1
+  end
+
+  local records = {}
+  for i = last + 1, #ARGV, 7 do
+    local outcome, tag, run = ARGV[i], ARGV[i + 1], ARGV[i + 5]
+    local found
+    if outcome == 'succeeded' then
+      found = remove(tag) == 1
+    else
+      local raw = call('HGET', inflight, tag)
+      found = raw and true or false
+      if raw then
+        local deliveries, attempts = counts_of(tag)
+        if outcome == 'released' then
+          if deliveries == 0 and attempts == 0 then
+            call(from_right and 'RPUSH' or 'LPUSH', queue, raw)
+          else
+            local alone = deliveries > 0 and deliveries + 1 >= max_deliveries
+            call(alone and 'LPUSH' or 'RPUSH', redeliver,
+              tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
+          end
+        else
+          bury(raw, outcome, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], deliveries + 1)
+        end
+        remove(tag)
+      end
+    end
+    if found then count(outcome, 1) else missing[#missing + 1] = tag end
+    if run ~= '' then
+      records[run] = records[run] or {}
+      table.insert(records[run], ARGV[i + 6] .. (found and ' 0 ' or ' 1 ') .. stamp)
     end
   end
-  if found then count(outcome, 1) else missing[#missing + 1] = tag end
-  if run ~= '' then
-    records[run] = records[run] or {}
-    table.insert(records[run], ARGV[i + 6] .. (found and ' 0 ' or ' 1 ') .. stamp)
-  end
-end
 
-for run, lines in pairs(records) do
-  local key = ARGV[13] .. run
-  for i = 1, #lines, 1000 do call('RPUSH', key, unpack(lines, i, math.min(i + 999, #lines))) end
-  call('LTRIM', key, -1000000, -1)
-  call('EXPIRE', key, 3600)
+  for run, lines in pairs(records) do
+    local key = ARGV[13] .. run
+    for i = 1, #lines, 1000 do call('RPUSH', key, unpack(lines, i, math.min(i + 999, #lines))) end
+    call('LTRIM', key, -1000000, -1)
+    call('EXPIRE', key, 3600)
+  end
 end
 
 -- Claim ----------------------------------------------------------------------------------------
@@ -209,34 +212,49 @@ local function take_redelivered(n)
   end
 end
 
-if want > 0 then
-  local returned = call('LLEN', redeliver)
-  if returned > 0 then
-    local fresh = call('EXISTS', queue, KEYS[6]) > 0
-    take_redelivered(fresh and math.ceil(want / 2) or want)
+local function claim()
+  if want > 0 then
+    local returned = call('LLEN', redeliver)
+    if returned > 0 then
+      local fresh = call('EXISTS', queue, KEYS[6]) > 0
+      take_redelivered(fresh and math.ceil(want / 2) or want)
+    end
+    if want > #items then take(KEYS[6], true, want - #items) end
+    if want > #items then take(queue, from_right, want - #items) end
+    if #items > 0 then count('claimed', #items) end
   end
-  if want > #items then take(KEYS[6], true, want - #items) end
-  if want > #items then take(queue, from_right, want - #items) end
-  if #items > 0 then count('claimed', #items) end
 end
 
 -- Totals and bounds ----------------------------------------------------------------------------
-if buried_invalid then
-  local kept, size = call('LLEN', index), tonumber(call('HGET', stats, 'invalid_kept_bytes'))
-  while kept > 1 and (kept > tonumber(ARGV[11]) or size > tonumber(ARGV[12])) do
-    local entry, length = string.match(call('LINDEX', index, 0), '^(%S+) (%d+)$')
-    count('dead_trimmed', call('XDEL', dead, entry))
-    call('LPOP', index)
-    call('HINCRBY', stats, 'invalid_kept_bytes', -length)
-    kept, size = kept - 1, size - tonumber(length)
+local function bound()
+  if buried_invalid then
+    local kept, size = call('LLEN', index), tonumber(call('HGET', stats, 'invalid_kept_bytes'))
+    while kept > 1 and (kept > tonumber(ARGV[11]) or size > tonumber(ARGV[12])) do
+      local entry, length = string.match(call('LINDEX', index, 0), '^(%S+) (%d+)$')
+      count('dead_trimmed', call('XDEL', dead, entry))
+      call('LPOP', index)
+      call('HINCRBY', stats, 'invalid_kept_bytes', -length)
+      kept, size = kept - 1, size - tonumber(length)
+    end
+  end
+  if buried then
+    count('dead_trimmed', call('XTRIM', dead, 'MAXLEN', ARGV[10] + ARGV[11]))
   end
 end
-if totals.buried then
-  count('dead_trimmed', call('XTRIM', dead, 'MAXLEN', ARGV[10] + ARGV[11]))
-  totals.buried = nil
-end
+
+-- Whatever fails on the way (a key of a wrong type), what was removed is counted. That asks for
+-- totals that can be written: try them before anything is removed.
+call('HLEN', stats)
+local ok, fault = pcall(function()
+  settle()
+  claim()
+  bound()
+end)
 for name, n in pairs(totals) do
   if n > 0 then call('HINCRBY', stats, name, n) end
+end
+if not ok then
+  return type(fault) == 'table' and fault or redis.error_reply('ERR ' .. tostring(fault))
 end
 
 return { why, gap, more, alone, missing, too_large, counts, items }

@@ -57,6 +57,7 @@ end
 -- Newest first: each goes to the front, so the oldest ends there.
 table.sort(orphans, function(a, b) return a[3] > b[3] end)
 local moved, buried = 0, 0
+call('HLEN', KEYS[6])  -- totals that cannot be written show before anything is removed
 local max = tonumber(ARGV[4])
 for _, orphan in ipairs(orphans) do
   local tag, raw = orphan[1], orphan[2]
@@ -80,10 +81,10 @@ for _, orphan in ipairs(orphans) do
   end
   call('HDEL', KEYS[1], tag)
   call('HDEL', KEYS[2], tag)
+  if deliveries >= max then call('HINCRBY', KEYS[6], 'dead', 1) end  -- at once: the next may fail
 end
 if moved > 0 then call('HINCRBY', KEYS[6], 'reclaimed', moved) end
 if buried > 0 then
-  call('HINCRBY', KEYS[6], 'dead', buried)
   local trimmed = call('XTRIM', KEYS[5], 'MAXLEN', ARGV[5])
   if trimmed > 0 then call('HINCRBY', KEYS[6], 'dead_trimmed', trimmed) end
 end
