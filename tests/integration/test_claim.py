@@ -1,0 +1,119 @@
+"""Claiming: atomically, in order, bounded, from arrivals and redeliveries too."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.brokers import LEASE_S
+
+
+async def test_a_claim_moves_the_oldest_items_into_flight_under_tags_of_their_own(queue):
+    queue.push(b"a", b"b", b"c")
+    got = await queue.hand().claim(2)
+    assert [(one.tag, one.raw) for one in got] == [("w1:1", b"a"), ("w1:2", b"b")]
+    assert queue.in_flight() == {b"w1:1": b"a", b"w1:2": b"b"}
+    assert queue.waiting() == [b"c"]
+
+
+async def test_any_bytes_are_claimed_as_they_are(queue):
+    raw = [b"", b"\x00\xff|:1:2|", b"w1:1:0:0|x", "任务".encode(), b"\r\n" * 10]
+    queue.push(*raw)
+    got = await queue.hand().claim(10)
+    assert [one.raw for one in got] == raw
+
+
+async def test_a_thousand_identical_tasks_are_a_thousand_tasks(queue):
+    queue.push(*[b"same"] * 1000)
+    hand = queue.hand()
+    while await hand.claim(300):
+        pass
+    assert len(queue.in_flight()) == 1000
+    assert len({one.tag for one in hand.held}) == 1000
+
+
+async def test_a_claim_is_bounded_by_bytes_and_says_that_there_is_more(queue):
+    queue.push(*[b"x" * 60_000] * 30)
+    reply = await queue.hand().exchange(30)
+    assert reply.more
+    assert 4 <= len(reply.deliveries) < 10
+    queue.assert_conserved()
+
+
+async def test_arrivals_go_before_the_queue(queue):
+    queue.push(b"second")
+    queue.redis.lpush(queue.keys.arrivals, b"first")
+    got = await queue.hand().claim(2)
+    assert [one.raw for one in got] == [b"first", b"second"]
+
+
+async def test_redelivered_tasks_take_at_most_half_of_the_slots_while_others_wait(queue):
+    queue.push(*(b"new%d" % n for n in range(10)))
+    queue.redis.rpush(queue.keys.redeliver, *(b"dead:%d:1:0|old%d" % (n, n) for n in range(10)))
+    hand = queue.hand(**{"worker.max_deliveries": "5"})
+    got = await hand.claim(6)
+    assert sum(one.raw.startswith(b"old") for one in got) == 3
+    assert sum(one.raw.startswith(b"new") for one in got) == 3
+
+
+async def test_redelivered_tasks_take_every_slot_when_nothing_else_waits(queue):
+    queue.redis.rpush(queue.keys.redeliver, *(b"dead:%d:1:0|old%d" % (n, n) for n in range(6)))
+    hand = queue.hand(**{"worker.max_deliveries": "5"})
+    got = await hand.claim(6)
+    assert len(got) == 6
+    assert {one.deliveries for one in got} == {1}
+
+
+async def test_a_paused_queue_gives_nothing_and_says_why(queue):
+    queue.push(b"a")
+    queue.redis.set(queue.keys.paused, "1")
+    reply = await queue.hand().exchange(5)
+    assert (reply.why, reply.deliveries) == ("paused", [])
+    queue.redis.delete(queue.keys.paused)
+    assert len(await queue.hand("w2").claim(5)) == 1
+
+
+async def test_a_worker_that_was_told_to_drain_gets_nothing(queue):
+    queue.push(b"a")
+    queue.redis.hset(queue.keys.control, "w1", "drain")
+    reply = await queue.hand("w1").exchange(5)
+    assert (reply.why, reply.deliveries) == ("drain", [])
+    assert len(await queue.hand("w2").claim(5)) == 1
+
+
+async def test_every_exchange_renews_the_lease_and_says_when_it_had_lapsed(queue):
+    hand = queue.hand()
+    assert (await hand.exchange()).gap
+    assert not (await hand.exchange()).gap
+    queue.lapse("w1")
+    assert (await hand.exchange()).gap
+    seconds, _ = queue.redis.time()
+    assert queue.redis.zscore(queue.keys.workers, "w1") > seconds * 1000 - LEASE_S * 1000
+
+
+async def test_an_item_beyond_the_limit_is_a_dead_letter_and_its_neighbours_are_claimed(queue):
+    queue.push(b"small", b"L" * 2000, b"after")
+    reply = await queue.hand(**{"queue.max_item_bytes": "1000"}).exchange(5)
+    assert [one.raw for one in reply.deliveries] == [b"small", b"after"]
+    assert reply.too_large == [(2000, b"L" * 64)] or reply.too_large == [[2000, b"L" * 64]]
+    assert queue.dead()[0][b"raw"] == b"L" * 2000
+    assert queue.total("invalid") == 1
+    queue.assert_conserved()
+
+
+async def test_tags_of_a_lost_claim_are_found_again(queue):
+    queue.push(b"a", b"b", b"c")
+    hand = queue.hand()
+    await hand.claim(2)
+    found = await hand.broker.find(1, 50)
+    assert [(one.tag, one.raw) for one in found] == [("w1:1", b"a"), ("w1:2", b"b")]
+
+
+@pytest.mark.parametrize("pop", ["right", "left"])
+async def test_what_woke_a_worker_that_is_full_goes_back_to_the_front(queue, pop):
+    queue.redis.rpush(queue.keys.queue, b"later")
+    queue.redis.lpush(queue.keys.arrivals, b"first")
+    queue.redis.lpush(queue.keys.arrivals, b"second")
+    hand = queue.hand(**{"queue.pop": pop})
+    assert await hand.broker.pass_on() == 2
+    got = await hand.claim(3)
+    assert [one.raw for one in got] == [b"first", b"second", b"later"]
