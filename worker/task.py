@@ -73,7 +73,7 @@ class Task:
         self.run: tuple[str, str] | None = None
         self.enqueued_at: float | None = None
         self.id: str | None = None
-        if len(fields) > 2:
+        if len(fields) > 1 + ("data" in fields):
             self._read_options(fields)
 
     def _read_options(self, fields: dict[str, Any]) -> None:

@@ -85,3 +85,11 @@ def test_codecs_agree_on_damaged_tasks(data, draw):
     raw[at] = draw.draw(st.integers(0, 255))
     answers = {repr(verdict(decoder, bytes(raw))) for decoder in CODECS.values()}
     assert len(answers) == 1, answers
+
+
+def test_the_optional_keys_count_also_where_there_is_no_data():
+    task = decode(b'{"type": "note", "enqueued_at": 1795574691, "run": "r1:7"}')
+    alone = decode(b'{"type": "note", "enqueued_at": 1795574691}')
+
+    assert (task.enqueued_at, task.run) == (1795574691.0, ("r1", "7"))
+    assert alone.enqueued_at == 1795574691.0
