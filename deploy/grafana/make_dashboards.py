@@ -123,7 +123,7 @@ def _panel(panel: Panel, spot: dict[str, int]) -> dict[str, Any]:
         "datasource": SOURCE,
         "gridPos": spot,
         "fieldConfig": {
-            "defaults": {"unit": panel.unit, "min": 0, **({} if panel.stat else _lines())},
+            "defaults": _defaults(panel),
             "overrides": [],
         },
         "options": _stat_options() if panel.stat else _graph_options(),
@@ -132,6 +132,13 @@ def _panel(panel: Panel, spot: dict[str, int]) -> dict[str, Any]:
             for n, (legend, expr) in enumerate(panel.series.items())
         ],
     }
+
+
+def _defaults(panel: Panel) -> dict[str, Any]:
+    shown: dict[str, Any] = {"unit": panel.unit, "min": 0, "color": {"mode": "palette-classic"}}
+    if panel.unit == "percentunit":
+        shown["max"] = 1
+    return shown if panel.stat else {**shown, **_lines()}
 
 
 def _lines() -> dict[str, Any]:
