@@ -57,11 +57,12 @@ check: $(READY) ## Check style, types, layers, configuration, Dockerfile, Compos
 	@deploy/checks/all $(PY)
 
 .PHONY: bench
-bench: $(READY) ## Time N no-op tasks through a worker and a server of the bench's own (N=100000 MAX_CONCURRENT=100)
-	@export RUN_DIR=.run/bench TASKRIG_LOG__TASKS=none; \
-	$(LOCAL) up --how native --redis-port $(or $(REDIS_PORT),26380) --port $(or $(PORT),29564) \
-	  --max-concurrent $(or $(MAX_CONCURRENT),100) && $(LOCAL) load --mix noop=$(or $(N),100000); result=$$?; \
-	$(LOCAL) down; rm -rf $$RUN_DIR; exit $$result
+bench: $(READY) ## Measure our hot path against a bare probe into results/bench.json (ARGS='drain --rounds 3')
+	@$(PY) -m benchmarks run $(ARGS)
+
+.PHONY: profile
+profile: $(READY) ## Show where a drain of no-op tasks spends its time (ARGS='--slots 10')
+	@$(PY) -m benchmarks profile $(ARGS)
 
 .PHONY: lock
 lock: $(READY) ## Remake requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)

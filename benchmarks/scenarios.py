@@ -1,0 +1,214 @@
+"""Every row of the bench: what is measured, in which unit, and against which other row."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.bench import QUEUE, Bench, rate
+from benchmarks.parts import PARTS, measure_part, scrape_ms
+from loadgen.capacity import list_schedule_s
+from loadgen.peers.pickup import push_stamped
+from loadgen.peers.rounds import MeasureFailed
+
+Measure = Callable[[Bench], float]
+DRAIN_TASKS = {1: 10_000, 5: 30_000, 10: 60_000, 100: 150_000, 1000: 150_000}
+MIX_S = (0.5, 1.0, 2.0, 0.5, 1.0, 2.0, 0.5)  # the demo mix in its pushed order
+PICK_UPS, PICK_UP_RATE = 500, 50.0
+MANY, FEW = 1_000_000, 10_000
+SLEEPERS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the bench; `against` names the row that its ratio is taken to."""
+
+    group: str
+    name: str
+    unit: str
+    measure: Measure
+    against: str = ""
+
+
+def rows() -> list[Row]:
+    """All rows, in the order they are printed."""
+    return [*_drains(), *_features(), *_backlogs(), *_several(), *_parts(), *_others()]
+
+
+def _drains() -> list[Row]:
+    found = []
+    for slots, tasks in DRAIN_TASKS.items():
+        probe = f"probe, {slots} at once"
+        found.append(Row("drain", probe, "tasks/s", _probe(slots, tasks)))
+        found.append(
+            Row("drain", f"worker, {slots} at once", "tasks/s", _drain(slots, tasks), probe)
+        )
+    return found
+
+
+def _features() -> list[Row]:
+    plain, tasks = "worker, 100 at once", DRAIN_TASKS[100]
+    row = Row("with", "a log line per start and end", "tasks/s",
+              _drain(100, 50_000, settings=["log.tasks=all"]), plain)  # fmt: skip
+    found = [row]
+    timeout = ["tasks={noop: {timeout: 10s}}"]
+    found.append(Row("with", "a timeout per task", "tasks/s",
+                     _drain(100, tasks, settings=timeout), plain))  # fmt: skip
+    found.append(Row("with", "/metrics scraped once a second", "tasks/s", _scraped, plain))
+    for text, size in (("100 B", 100), ("1 KiB", 1024), ("64 KiB", 65_536)):
+        count = 5_000 if size > 10_000 else 60_000
+        found.append(Row("with", f"a payload of {text}", "tasks/s",
+                         _drain(100, count, payload_bytes=size), plain))  # fmt: skip
+    return found
+
+
+def _backlogs() -> list[Row]:
+    few, many = "10,000 waiting", "1,000,000 waiting"
+    return [
+        Row("backlog", few, "tasks/s", _drain(100, FEW)),
+        Row("backlog", many, "tasks/s", _drain(100, MANY), few),
+        Row("backlog", few + ", memory", "MiB", _drain(100, FEW, memory=True)),
+        Row("backlog", many + ", memory", "MiB", _drain(100, MANY, memory=True), few + ", memory"),
+    ]
+
+
+def _several() -> list[Row]:
+    found = []
+    for kind, tasks in (("cpu", 3000), ("noop", 150_000)):
+        text = "1 ms of CPU" if kind == "cpu" else "no-op"
+        for workers in (1, 2, 4):
+            name = f"{text}, {workers} worker{'s' * (workers > 1)}"
+            against = f"{text}, 1 worker" if workers > 1 else ""
+            found.append(Row("workers", name, "tasks/s", _crowd(kind, tasks, workers), against))
+    return found
+
+
+def _parts() -> list[Row]:
+    return [
+        Row("parts", name, "us/task", lambda bench, name=name: measure_part(bench, name))  # type: ignore[misc]
+        for name in PARTS
+    ]
+
+
+def _others() -> list[Row]:
+    found = [
+        Row("enqueue", "one LPUSH a task", "tasks/s", _enqueue_single),
+        Row("enqueue", "1,000 tasks an LPUSH", "tasks/s", lambda b: b.push("noop", 200_000)),
+        Row("pick-up", "p50 at 50/s", "ms", lambda b: _pick_up(b, 0.5)),
+        Row("pick-up", "p99 at 50/s", "ms", lambda b: _pick_up(b, 0.99)),
+        Row("metrics", "CPU of one scrape", "ms", scrape_ms),
+        Row("memory", "each of 10,000 tasks in flight", "KiB", _per_sleeper),
+        Row("drain", "10 ms waits, 100 at once (ideal 10,000)", "tasks/s",
+            _drain(100, 30_000, kind="sleep10")),
+    ]  # fmt: skip
+    for slots in (1, 5, 7, 10):
+        ideal = list_schedule_s(MIX_S, slots)
+        found.append(Row("mix", f"over the ideal {ideal:g} s, {slots} at once", "%", _mix(slots)))
+    return found
+
+
+def _drain(
+    slots: int,
+    tasks: int,
+    *,
+    kind: str = "noop",
+    payload_bytes: int = 0,
+    settings: Sequence[str] = (),
+    memory: bool = False,
+) -> Measure:
+    def measure(bench: Bench) -> float:
+        bench.push(kind, tasks, payload_bytes)
+        with bench.worker(slots, expect=tasks, max_tasks=tasks, settings=settings) as out:
+            clock = bench.read(out)
+        return float(clock["rss_bytes"]) / 2**20 if memory else rate(clock)
+
+    return measure
+
+
+def _probe(slots: int, tasks: int) -> Measure:
+    def measure(bench: Bench) -> float:
+        bench.push("noop", tasks)
+        with bench.probe(slots, tasks) as out:
+            return rate(bench.read(out))
+
+    return measure
+
+
+def _crowd(kind: str, tasks: int, workers: int) -> Measure:
+    """All workers start, wait for the list, and drain it together."""
+
+    def measure(bench: Bench) -> float:
+        bench.client.flushdb()
+        outs = bench.crowd(workers, lambda: bench.fill(kind, tasks))
+        clocks = [bench.read(out) for out in outs if out.exists()]
+        done = sum(clock["calls"] for clock in clocks)
+        if done != tasks:
+            raise MeasureFailed(f"{done} of {tasks} tasks ran")
+        first = min(clock["first"] for clock in clocks)
+        return float((done - 1) / (max(clock["last"] for clock in clocks) - first))
+
+    return measure
+
+
+def _scraped(bench: Bench) -> float:
+    bench.push("noop", 400_000)
+    with bench.worker(100, expect=400_000, max_tasks=400_000) as out:
+        bench.scrape_until(out)
+        return rate(bench.read(out))
+
+
+def _enqueue_single(bench: Bench) -> float:
+    bench.client.flushdb()
+    before = time.monotonic()
+    for _ in range(10_000):
+        bench.client.lpush(QUEUE, b'{"type":"noop","data":{}}')
+    return 10_000 / (time.monotonic() - before)
+
+
+def _pick_up(bench: Bench, share: float) -> float:
+    bench.client.flushdb()
+    with bench.worker(100, expect=PICK_UPS, max_tasks=PICK_UPS) as out:
+        bench.until_a_worker_is_there()
+        push_stamped(
+            lambda sent: bench.client.lpush(QUEUE, _item("stamped", sent=sent)),
+            PICK_UPS, PICK_UP_RATE,
+        )  # fmt: skip
+        waits = sorted(bench.read(out)["waits_s"])
+    return float(waits[min(len(waits) - 1, int(share * len(waits)))] * 1000)
+
+
+def _mix(slots: int) -> Measure:
+    def measure(bench: Bench) -> float:
+        bench.client.flushdb()
+        items = [_item("mix", s=s) for s in MIX_S]
+        with bench.worker(slots, expect=len(items), max_tasks=len(items)) as out:
+            bench.until_a_worker_is_there()
+            before = time.monotonic()
+            bench.client.lpush(QUEUE, *items)
+            took_s = bench.read(out)["last"] - before
+        ideal_s = list_schedule_s(MIX_S, slots)
+        return float(100 * (took_s - ideal_s) / ideal_s)
+
+    return measure
+
+
+def _per_sleeper(bench: Bench) -> float:
+    bench.client.flushdb()
+    with bench.worker(SLEEPERS, expect=SLEEPERS) as out:
+        pid = bench.until_a_worker_is_there()
+        before = _resident(pid)
+        bench.fill("sleep_long", SLEEPERS)
+        bench.read(out)
+        return (_resident(pid) - before) / SLEEPERS / 1024
+
+
+def _item(kind: str, **data: float) -> str:
+    return json.dumps({"type": kind, "data": data})
+
+
+def _resident(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * 4096
