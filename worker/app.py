@@ -278,6 +278,11 @@ class App:
             "paused": bool(self.metrics.paused),
         }
 
+    def _server_time(self, monotonic: float, offset_s: float) -> float:
+        """Unix seconds by the server's clock, which those who look compare with; else by ours."""
+        known = self.lease.redis_time(monotonic) if self.lease is not None else 0.0
+        return known or monotonic + offset_s
+
     def _describe(self) -> str:
         """This worker as the others see it in P:about; called in other threads."""
         consumer, now = self.consumer, time.monotonic()
@@ -296,7 +301,7 @@ class App:
                     {
                         "tag": e.delivery.tag,
                         "type": e.task.type[:100] if e.task is not None else "",
-                        "since": round(at - (now - e.started), 3),
+                        "since": round(self._server_time(e.started, at - now), 3),
                     }
                     for e in running[:RUNNING_SHOWN]
                 ],

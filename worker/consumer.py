@@ -24,7 +24,7 @@ from worker.slots import STUBBORN_S, Slots
 from worker.task import Delivery, Outcome, Settlement
 
 SETTLE_MAX = 1000  # outcomes per exchange
-COUNTED = (Outcome.SUCCEEDED, Outcome.FAILED)  # what max_tasks counts
+COUNTED = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.DEAD)  # what max_tasks counts
 
 
 class LeaseView(Protocol):
@@ -212,6 +212,8 @@ class Consumer:
         if want:
             self._idle = got + len(reply.too_large) < want and not reply.more
             self._woken.set()  # a turn more: there is more to claim, or it is time to wait
+        for tag in reply.cancel:
+            self.slots.cancel(tag)
         if got:
             self._journal.metrics.last_claim_at = time.time()
         for delivery in reply.deliveries:

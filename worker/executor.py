@@ -26,7 +26,7 @@ class Execution:
     """One delivery in this worker's hands, from claim to settlement.
 
     Times are `time.monotonic()` seconds. `stop_reason` is "" until the worker itself asks the
-    handler to stop: "timeout" or "released".
+    handler to stop: "timeout", "released" or "cancelled".
     """
 
     __slots__ = (
@@ -53,6 +53,8 @@ class Execution:
         """Say that the worker itself stopped it, and why."""
         if self.stop_reason == "released":
             self.end(Outcome.RELEASED)
+        elif self.stop_reason == "cancelled":
+            self.end(Outcome.DEAD, "cancelled", "an operator cancelled it")
         else:
             self.end(Outcome.FAILED, "timeout", "it ran into its timeout")
 
@@ -112,7 +114,7 @@ class Executor:
             else:
                 self._failed(execution, fault)
         except BaseException as fault:  # also SystemExit and KeyboardInterrupt: a task's own doing
-            if execution.stop_reason == "timeout":
+            if execution.stop_reason in ("timeout", "cancelled"):
                 execution.end_stopped()
             elif isinstance(fault, Reject):
                 execution.end(Outcome.FAILED, "rejected", describe(fault))

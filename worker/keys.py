@@ -42,7 +42,7 @@ class Keys:
     meta       HASH    tag -> "deliveries:attempts", only when not both are 0
     workers    ZSET    worker id -> lease deadline, ms of Redis TIME
     about      HASH    worker id -> JSON description of a worker
-    control    HASH    worker id -> "drain"
+    control    HASH    worker id -> "drain", "cancel:<n>", parted by spaces
     arrivals   LIST    where the blocking move lands; shared by all workers
     redeliver  LIST    "tag:deliveries:attempt|raw" of dead workers and retries
     delayed    ZSET    the same entries, by due time in ms

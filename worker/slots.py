@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from worker.executor import Execution, Executor
-from worker.journal import Journal
+from worker.journal import Journal, log
 from worker.task import Delivery, Outcome
 
 SWEEP_S = 0.05  # how late a timeout may be noticed; one sweep for all, no timer per task
@@ -101,6 +101,13 @@ class Slots:
         for execution in list(self.running.values()):
             self._stop(execution, "released")
         self._loop.call_later(STUBBORN_S, self._leave_behind)
+
+    def cancel(self, tag: str) -> None:
+        """An operator's wish; it comes with every exchange until the task has been settled."""
+        execution = self.running.get(tag)
+        if execution is not None and not execution.stop_reason:
+            log.warning("cancelling task %s: an operator asked for it", tag)
+            self._stop(execution, "cancelled")
 
     def _leave_behind(self) -> None:
         for execution in list(self.running.values()):

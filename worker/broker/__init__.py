@@ -1,18 +1,28 @@
 """The only speaker of Redis in the worker; loads worker/lua. docs/protocol.md describes it."""
 
 from worker.broker.address import Address
+from worker.broker.dead_letters import DeadLetter, DeadLetters
 from worker.broker.lease import LeaseWire
+from worker.broker.operate import Operator
 from worker.broker.queue import CLAIM_ITEMS, SLICE_BYTES, Broker, Depths, Exchanged, Slice
 from worker.broker.start import check_start
+from worker.broker.survey import Rates, Survey
+from worker.broker.waiting import waiting_items
 
 __all__ = [
     "CLAIM_ITEMS",
     "SLICE_BYTES",
     "Address",
     "Broker",
+    "DeadLetter",
+    "DeadLetters",
     "Depths",
     "Exchanged",
     "LeaseWire",
+    "Operator",
+    "Rates",
     "Slice",
+    "Survey",
     "check_start",
+    "waiting_items",
 ]

@@ -30,6 +30,7 @@ class Exchanged:
     missing: list[bytes]  # tags that were not in flight; b"" where only their number is known
     too_large: list[tuple[int, bytes]]  # (size, start) of items dead-lettered unread
     deliveries: list[Delivery]
+    cancel: list[str]  # tags of running tasks that an operator wants cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Broker:
             *(self._id, self._lease_ms, want, first, hands, *self._exchange_tail),
             *("1" if one_by_one else "0", len(plain), *plain, *rest),
         )
-        why, gap, more, alone, missing, too_large, counts, items = reply
+        why, gap, more, alone, missing, too_large, counts, items, cancel = reply
         head = f"{self._id}:"
         deliveries = [Delivery(head + str(first + i), raw) for i, raw in enumerate(items)]
         for index, times, attempts in counts:
@@ -131,6 +132,7 @@ class Broker:
         return Exchanged(
             why.decode(), gap == 1, more == 1, alone == 1, missing,
             [(size, start) for size, start in too_large], deliveries,
+            [tag.decode() for tag in cancel],
         )  # fmt: skip
 
     async def _side(self, script: Script, keys: tuple[str, ...], *args: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 from redis.exceptions import NoScriptError
@@ -114,30 +115,35 @@ class Wire:
 
 
 class ThreadWire:
-    """The same for a thread: a blocking connection of its own."""
+    """The same for threads: a blocking connection that they share, one call at a time."""
 
     def __init__(self, address: Address, timeout_s: float) -> None:
         self._address = address
         self._timeout_s = timeout_s
+        self._turn = threading.Lock()
         self._connection: Any = None
 
     def run(self, script: Script, keys: tuple[str, ...], *args: Any) -> Any:
         """Run a script; raises BrokerUnavailable, after which the next call connects anew."""
         try:
-            if self._connection is None:
-                self._connection = self._address.open_sync(self._timeout_s)
-                self._connection.connect()
-            try:
-                return self._call(b"EVALSHA", script.sha, len(keys), *keys, *args)
-            except NoScriptError:
-                return self._call(b"EVAL", script.text, len(keys), *keys, *args)
-        except FAULTS as fault:
-            self.close()
-            raise self._address.explain(fault) from fault
+            return self.call(b"EVALSHA", script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return self.call(b"EVAL", script.text, len(keys), *keys, *args)
 
-    def _call(self, *command: Any) -> Any:
-        self._connection.send_command(*command)
-        return self._connection.read_response(disable_decoding=True)
+    def call(self, *command: Any) -> Any:
+        """Send one command and read its answer; raises BrokerUnavailable, as `run` does."""
+        with self._turn:
+            try:
+                if self._connection is None:
+                    self._connection = self._address.open_sync(self._timeout_s)
+                    self._connection.connect()
+                self._connection.send_command(*command)
+                return self._connection.read_response(disable_decoding=True)
+            except NoScriptError:
+                raise
+            except FAULTS as fault:
+                self.close()
+                raise self._address.explain(fault) from fault
 
     def close(self) -> None:
         """Close the connection; never raises."""

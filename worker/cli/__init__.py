@@ -7,11 +7,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from worker.cli import check, config, healthcheck, run, version
+from worker.cli import check, config, dead, healthcheck, queue, run, status, steer, version
 from worker.cli.parser import Parser, parse
 from worker.errors import TaskrigError
 
-COMMANDS = (run, check, config, healthcheck, version)
+COMMANDS = (run, status, steer, dead, queue, check, config, healthcheck, version)
 
 DESCRIPTION = """\
 Run plain JSON tasks from a Redis list, and lose none of them.
@@ -22,6 +22,8 @@ EXAMPLES = """\
 examples:
   worker                                  serve the queue with ./config.yaml or the defaults
   worker --max-concurrent 10              ... ten tasks at once
+  worker status                           the queue, its workers, what runs and for how long
+  worker dead list                        what failed, and why
   worker check                            validate the configuration, list the handlers
   worker config show --origin             every setting, and where it came from
 

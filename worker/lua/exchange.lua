@@ -14,7 +14,7 @@
 --      15 n: plain successes, then n tags; then settlements of seven each:
 --         outcome, tag, type, reason, error, run, record
 -- Returns { why, gap, more, alone, missing tags, too large {size, start}...,
---           counts {index, deliveries, attempts}..., raw items... }
+--           counts {index, deliveries, attempts}..., raw items..., tags to cancel... }
 --   why: "" | paused | drain | alone (an entry on its last delivery waits for this worker to be
 --   idle); gap: 1 when the lease had lapsed; more: 1 when the byte bound ended the claim.
 -- Cost  O(settled + claimed); bounded by want and by the bytes.
@@ -132,9 +132,26 @@ local why, more, alone = '', 0, 0
 local too_large, counts, items = {}, {}, {}
 local bytes = 0
 
-if call('HGET', KEYS[5], id) == 'drain' then
-  why, want = 'drain', 0
-elseif want > 0 and call('EXISTS', KEYS[11]) == 1 then
+-- What operators ask of this worker: "drain", "cancel:<number>"... A cancel stands until its task
+-- has left in flight, so that an ask survives a reply that is lost.
+local asked, cancel = call('HGET', KEYS[5], id), {}
+if asked then
+  local open = {}
+  for word in string.gmatch(asked, '%S+') do
+    local number = string.match(word, '^cancel:(%d+)$')
+    if not number then
+      open[#open + 1] = word
+    elseif call('HEXISTS', inflight, id .. ':' .. number) == 1 then
+      open[#open + 1] = word
+      cancel[#cancel + 1] = id .. ':' .. number
+    end
+    if word == 'drain' then why, want = 'drain', 0 end
+  end
+  local kept = table.concat(open, ' ')
+  if kept == '' then call('HDEL', KEYS[5], id)
+  elseif kept ~= asked then call('HSET', KEYS[5], id, kept) end
+end
+if want > 0 and call('EXISTS', KEYS[11]) == 1 then
   why, want = 'paused', 0
 end
 
@@ -257,4 +274,4 @@ if not ok then
   return type(fault) == 'table' and fault or redis.error_reply('ERR ' .. tostring(fault))
 end
 
-return { why, gap, more, alone, missing, too_large, counts, items }
+return { why, gap, more, alone, missing, too_large, counts, items, cancel }

@@ -1,0 +1,430 @@
+"""What an operator types on a bad day, at two real workers and a real Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support.processes import environment, run_to_end
+from tests.support.servers import free_port
+from tests.support.waiting import until
+
+CANCELLED = {"outcome": b"dead", "reason": b"cancelled"}
+
+
+@pytest.fixture
+def type_in(world):
+    """Type `worker ...` at the world's queue; returns the ended process."""
+
+    def typed(*args, code=0, as_json=False, **options):
+        words = [*args, "--redis-url", world.url, *(["--json"] if as_json else [])]
+        ended = run_to_end("worker", *words, cwd=world.folder, **options)
+        assert ended.returncode == code, (ended.returncode, ended.stdout, ended.stderr)
+        assert "Traceback" not in ended.stderr
+        return json.loads(ended.stdout) if as_json else ended.stdout + ended.stderr
+
+    return typed
+
+
+def bury(world, count, *, kind="email", reason="error", outcome="failed", raw=None):
+    """Put dead letters as the exchange does; invalid ones with their index. Returns their ids."""
+    pipe = world.redis.pipeline(transaction=False)
+    for index in range(count):
+        item = raw or json.dumps({"type": kind, "data": {"i": index}}).encode()
+        fields = {"raw": item, "outcome": outcome, "reason": reason, "error": "broken",
+                  "type": kind, "deliveries": 1, "worker": "w", "time": "1760000000.5"}  # fmt: skip
+        pipe.xadd(world.keys.dead, fields)
+    ids = pipe.execute()
+    if outcome == "invalid":
+        world.redis.rpush(world.keys.dead_index, *(b"%s %d" % (one, len(item)) for one in ids))
+        world.redis.hincrby(world.keys.stats, "invalid_kept_bytes", len(item) * count)
+    return [one.decode() for one in ids]
+
+
+# -- status ------------------------------------------------------------------------------------
+
+
+def test_status_shows_depths_workers_and_what_runs_for_how_long(world, type_in):
+    first, second = world.start_worker(concurrent=1), world.start_worker(concurrent=1)
+    world.enqueue("gate", 3)
+    until(lambda: len(world.journal("start")) == 2, what="two tasks run")
+    until(lambda: len(type_in("status", "--over", "0", as_json=True)["running"]) == 2)
+
+    seen = type_in("status", "--over", "0.2", as_json=True)
+
+    assert seen["depth"] == {"waiting": 1, "in_flight": 2, "delayed": 0, "dead": 0}
+    assert seen["slots"] == 2
+    assert {one["pid"] for one in seen["workers"]} == {first.pid, second.pid}
+    assert all(one["age_s"] > 0 and one["running"] == 1 for one in seen["workers"])
+    assert [task["type"] for task in seen["running"]] == ["gate", "gate"]
+    assert all(0 < task["for_s"] < 30 for task in seen["running"])
+    assert seen["rates"]["done_per_s"] == 0
+    text = type_in("status", "--over", "0.1")
+    assert "waiting    1" in text and "2 of 2 slots" in text and "gate" in text
+    assert "the backlog does not shrink" in text
+
+
+def test_status_leaves_out_tasks_that_ended_since_their_worker_last_told(world, type_in):
+    world.start_worker(worker={"lease": 60, "interval": 0.2})
+    world.enqueue("gate", 1)
+    until(lambda: world.journal("start"), what="it runs")
+    world.open_gate()
+    world.all_settled()
+    assert type_in("status", "--over", "0", as_json=True)["running"] == []
+
+
+def test_status_measures_rates_and_the_time_to_empty(world, type_in):
+    world.start_worker(concurrent=4)
+    world.enqueue("sleep", 400, s=0.05)
+    until(lambda: world.settled() > 10)
+    seen = type_in("status", "--over", "1", as_json=True)
+    assert 20 < seen["rates"]["done_per_s"] < 100  # four slots of 20 tasks a second
+    assert 0 < seen["rates"]["time_to_empty_s"] < 20
+    assert abs(seen["rates"]["arriving_per_s"]) < 5
+
+
+def test_status_tells_the_age_of_the_oldest_task_where_it_carries_a_time(world, type_in):
+    world.enqueue("note", extra={"enqueued_at": time.time() - 120})
+    seen = type_in("status", "--over", "0", as_json=True)
+    assert seen["oldest_waiting_s"] == pytest.approx(120, abs=10)
+    assert seen["workers"] == []
+    assert "none alive" in type_in("status", "--over", "0")
+
+
+def test_a_description_that_is_rubbish_does_not_break_status(world, type_in):
+    far = (time.time() + 600) * 1000
+    world.redis.zadd(world.keys.workers, {"odd": far, "odder": far, "none": far})
+    world.redis.hset(world.keys.about, "odd", b"\xff{")
+    world.redis.hset(world.keys.about, "odder", json.dumps(
+        {"host": ["x"], "pid": "p", "running": [1, {"tag": 2}], "started": True, "concurrency": "9"}
+    ))  # fmt: skip
+    assert len(type_in("status", "--over", "0", as_json=True)["workers"]) == 3
+    assert "odder" in type_in("status", "--over", "0")
+
+
+def test_top_prints_a_line_of_json_for_each_look(world, type_in):
+    out = type_in("top", "--every", "0.1", "--count", "3", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["depth"]["waiting"] for line in lines] == [0, 0, 0]
+    assert all(line["rates"]["over_s"] < 5 for line in lines)
+
+
+# -- Redis down --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"], ["top", "--count", "1"], ["dead", "list"], ["dead", "show", "1-1"],
+        ["dead", "requeue", "--all"], ["dead", "drop", "--all", "--yes"], ["queue", "peek"],
+        ["queue", "count"], ["pause"], ["resume"], ["drain", "x"], ["cancel", "x:1"], ["reclaim"],
+        ["reclaim", "--now"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_with_redis_down_a_command_says_so_in_one_line_and_exits_3(tmp_path, words):
+    url = f"redis://:hunter2@127.0.0.1:{free_port()}/0"
+    ended = run_to_end("worker", *words, "--redis-url", url, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert "Redis at" in ended.stderr and "refused" in ended.stderr.lower()
+    assert "hunter2" not in ended.stderr
+
+
+# -- dead letters ------------------------------------------------------------------------------
+
+
+def test_a_failed_task_is_listed_shown_and_requeued_byte_for_byte(world, type_in):
+    world.start_worker()
+    item = b'{ "type":"raise",\t"data": {"kind":"ValueError", "id": 1.0} ,"x":"\\u00e9\xc3\xa9"}'
+    world.push(item)
+    world.all_settled()
+
+    [letter] = type_in("dead", "list", as_json=True)["letters"]
+    assert (letter["outcome"], letter["reason"], letter["type"]) == ("failed", "error", "raise")
+    shown = subprocess.run(
+        [sys.executable, "-m", "worker", "dead", "show", letter["id"], "--raw",
+         "--redis-url", world.url],
+        env=environment(), cwd=world.folder, capture_output=True, check=True,
+    )  # fmt: skip
+    assert shown.stdout == item
+    assert "ValueError: plain" in type_in("dead", "show", letter["id"])
+
+    type_in("pause")
+    assert "requeued 1" in type_in("dead", "requeue", letter["id"])
+    assert world.redis.lrange(world.keys.queue, 0, -1) == [item]
+    assert world.redis.xlen(world.keys.dead) == 0
+    assert "not there" in type_in("dead", "requeue", letter["id"], code=1)
+    type_in("resume")
+    world.accepted += 1
+    world.all_settled()
+
+
+@pytest.mark.parametrize("pop", ["right", "left"])
+def test_requeued_tasks_go_to_the_back_in_the_order_in_which_they_died(world, type_in, pop):
+    world.redis.rpush(world.keys.queue, b"waits")
+    bury(world, 3)
+    type_in("dead", "requeue", "--all", "--set", f"queue.pop={pop}")
+    items = world.redis.lrange(world.keys.queue, 0, -1)
+    in_order = items[::-1] if pop == "right" else items
+    assert in_order[0] == b"waits"
+    assert [json.loads(one)["data"]["i"] for one in in_order[1:]] == [0, 1, 2]
+
+
+def test_filters_choose_by_type_reason_and_outcome_and_a_dry_run_changes_nothing(world, type_in):
+    bury(world, 3, kind="email", reason="timeout")
+    bury(world, 4, kind="email", reason="error")
+    bury(world, 5, kind="file", reason="error")
+
+    dry = type_in("dead", "requeue", "--type", "email", "--dry-run", as_json=True)
+    assert dry == {"act": "requeue", "count": 7, "dry_run": True}
+    assert world.redis.xlen(world.keys.dead) == 12
+    listed = type_in("dead", "list", "--reason", "error", "--type", "file", as_json=True)
+    assert len(listed["letters"]) == 5 and listed["total"] == 12
+
+    assert type_in("dead", "requeue", "--type", "email", "--reason", "error",
+                   as_json=True)["count"] == 4  # fmt: skip
+    assert type_in("dead", "drop", "--reason", "error", "--yes", as_json=True)["count"] == 5
+    assert type_in("dead", "drop", "--outcome", "invalid", "--yes", as_json=True)["count"] == 0
+    assert world.redis.xlen(world.keys.dead) == 3
+    assert world.redis.llen(world.keys.queue) == 4
+
+
+def test_invalid_items_leave_their_bound_when_they_are_dropped_or_requeued(world, type_in):
+    ids = bury(world, 5, kind="", reason="not_json", outcome="invalid", raw=b"\x9c\xff\x00")
+    type_in("dead", "drop", ids[1], ids[3])
+    assert world.redis.llen(world.keys.dead_index) == 3
+    assert world.totals()["invalid_kept_bytes"] == 9
+    type_in("dead", "requeue", "--outcome", "invalid")
+    assert world.redis.llen(world.keys.dead_index) == 0
+    assert world.totals()["invalid_kept_bytes"] == 0
+    assert world.redis.lrange(world.keys.queue, 0, -1) == [b"\x9c\xff\x00"] * 3
+
+
+def test_a_drop_of_many_without_yes_drops_nothing(world, type_in):
+    bury(world, 2)
+    assert "--yes" in type_in("dead", "drop", "--all", code=2)
+    assert world.redis.xlen(world.keys.dead) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["requeue"], "give ids"),
+        (["requeue", "--all", "1-1"], "one kind"),
+        (["requeue", "yesterday"], "no id"),
+        (["list", "-n", "0"], "-n"),
+        (["lst"], "invalid choice"),
+    ],
+)
+def test_a_wrong_dead_command_is_one_line_and_exit_2(world, type_in, words, says):
+    said = type_in("dead", *words, code=2)
+    assert says in said and len(said.splitlines()) == 1
+
+
+def test_a_tasks_text_cannot_steer_the_terminal(world, type_in):
+    bury(world, 1, kind="\x1b[2Jred\r\n", raw=b'{"type":"\x1b]0;x\x07"}')
+    said = type_in("dead", "list") + type_in("dead", "show", bury(world, 1, kind="\x1b[31m")[0])
+    assert "\x1b" not in said and "\\x1b[2Jred" in said
+
+
+def test_what_dies_again_while_all_is_requeued_is_not_taken_twice(world, type_in):
+    world.start_worker()
+    bury(world, 2000, raw=b'{"type":"reject","data":{}}')
+    world.accepted += 2000
+    assert type_in("dead", "requeue", "--all", as_json=True)["count"] == 2000
+    world.all_settled()
+    assert world.totals()["failed"] == 2000
+
+
+def test_a_million_dead_letters_are_requeued_in_slices_with_flat_memory(world, type_in):
+    count = int(os.environ.get("TASKRIG_TEST_DEAD_LETTERS", "100000"))
+    fill = world.redis.register_script(
+        """
+        for i = 1, ARGV[1] do
+          local raw = '{"type":"note","data":{"i":' .. i .. '}}'
+          redis.call('XADD', KEYS[1], '*', 'raw', raw, 'outcome', 'failed',
+            'reason', i % 2 == 0 and 'odd' or 'error')
+        end
+        """
+    )
+    for _ in range(count // 10000):
+        fill(keys=[world.keys.dead], args=[10000])
+    few = _peak_of(world, "dead", "requeue", "--reason", "nothing", "--dry-run")
+    before = _scripts_run(world)
+    peak = _peak_of(world, "dead", "requeue", "--all")
+
+    assert world.redis.xlen(world.keys.dead) == 0
+    assert world.redis.llen(world.keys.queue) == count
+    assert peak - few < 10 * 1024  # KiB
+    assert _scripts_run(world) - before >= count / 500  # small slices: Redis is never held long
+    counted = type_in("queue", "count", as_json=True)
+    assert counted["types"] == {"note": count}
+
+
+def _scripts_run(world):
+    return world.redis.info("commandstats")["cmdstat_evalsha"]["calls"]
+
+
+def _peak_of(world, *words):
+    """The most memory (KiB) of one command, as the kernel has it for a child."""
+    code = (
+        "import resource, subprocess, sys;"
+        "subprocess.run([sys.executable, '-m', 'worker', *sys.argv[1:]], check=True,"
+        " stdout=subprocess.DEVNULL);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--redis-url", world.url],
+        env=environment(), cwd=world.folder, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+# -- what waits --------------------------------------------------------------------------------
+
+
+def test_peek_shows_what_is_taken_next_and_count_counts_by_type_without_taking(world, type_in):
+    world.enqueue("first", 2)
+    world.enqueue("second", 3)
+    world.push(b"no json", b"x" * (1 << 20) + b"too large")
+    world.redis.lpush(world.keys.arrivals, b'{"type":"arrived"}')
+    world.redis.rpush(world.keys.redeliver, b'w:1:1:0|{"type":"again"}')
+
+    peeked = type_in("queue", "peek", "-n", "4", as_json=True)
+    assert [one["type"] for one in peeked["items"]] == ["again", "arrived", "first", "first"]
+    assert peeked["items"][0]["raw"] == '{"type":"again"}'
+    assert peeked["total"] == 9
+    counted = type_in("queue", "count", as_json=True)
+    assert counted["types"] == {"second": 3, "first": 2, "arrived": 1, "again": 1,
+                                "invalid: not_json": 1, "invalid: too_large": 1}  # fmt: skip
+    assert world.waiting() == 9
+    assert "9 waiting" in type_in("queue", "peek")
+
+
+# -- pause, drain, cancel, reclaim -------------------------------------------------------------
+
+
+def test_pause_stops_all_workers_from_claiming_until_resume(world, type_in):
+    world.start_worker()
+    world.start_worker()
+    assert "paused" in type_in("pause", "--why", "moving the\ndatabase")
+    world.enqueue("note", 20)
+    until(lambda: all(worker.status()["paused"] for worker in world.workers))
+    seen = type_in("status", "--over", "0", as_json=True)
+    assert (seen["paused"], seen["paused_why"]) == (True, "moving the database")
+    assert world.waiting() == 20
+    assert type_in("pause", as_json=True) == {"paused": True, "changed": False}
+    assert "moving the database" in type_in("status", "--over", "0")
+
+    assert type_in("resume", as_json=True) == {"paused": False, "changed": True}
+    assert "was not paused" in type_in("resume")
+    world.all_settled()
+
+
+def test_drain_makes_one_worker_leave_and_the_other_go_on(world, type_in):
+    leaving, staying = world.start_worker(), world.start_worker()
+    ids = {one["pid"]: one["id"] for one in type_in("status", as_json=True)["workers"]}
+
+    said = type_in("drain", ids[leaving.pid][:6], "--wait", "10", as_json=True)
+
+    assert said["left"] and said["worker"] == ids[leaving.pid]
+    assert leaving.exit_code() == 0
+    assert staying.alive
+    world.enqueue("note", 5)
+    world.all_settled()
+    assert "no live worker" in type_in("drain", ids[leaving.pid], code=1)
+    assert world.redis.hlen(world.keys.control) == 0
+
+
+def test_a_cancelled_task_becomes_a_dead_letter_and_frees_its_slot(world, type_in):
+    world.start_worker(concurrent=1)
+    world.start_worker(concurrent=1)
+    world.enqueue("gate", 2)
+    until(lambda: len(world.journal("start")) == 2)
+    world.enqueue("note", 1, id="behind")
+    running = until(
+        lambda: (
+            len(found := type_in("status", "--over", "0", as_json=True)["running"]) == 2 and found
+        )
+    )
+    tag = running[0]["tag"]
+    raw = world.redis.hget(world.keys.inflight, tag)
+
+    said = type_in("cancel", tag, as_json=True)
+
+    assert said["ended"] and said["dead_letter"]
+    [letter] = world.dead()
+    assert letter.items() >= {**CANCELLED, "raw": raw, "type": b"gate"}.items()
+    until(lambda: world.runs()["behind"] == 1, what="its slot runs the next task")
+    assert len(world.journal("CancelledError")) == 1
+    assert world.totals()["dead"] == 1
+    assert "not in flight" in type_in("cancel", tag, code=1)
+    assert "not in flight" in type_in("cancel", "nonsense", code=1)
+    until(lambda: world.redis.hlen(world.keys.control) == 0, what="no ask is left behind")
+    world.open_gate()
+    world.all_settled()
+
+
+def _running_tags(type_in):
+    return [one["tag"] for one in type_in("status", "--over", "0", as_json=True)["running"]]
+
+
+def test_a_handler_that_swallows_its_cancellation_is_reported_as_still_in_flight(world, type_in):
+    world.start_worker()
+    world.enqueue("stubborn", s=3)
+    until(lambda: world.journal("start"))
+    [tag] = [tag.decode() for tag in world.redis.hkeys(world.keys.inflight)]
+    said = type_in("cancel", tag, "--wait", "0.5", code=1)
+    assert "still in flight" in said
+    world.all_settled()
+    assert world.totals()["succeeded"] == 1
+    until(lambda: world.redis.hlen(world.keys.control) == 0)
+
+
+def test_a_task_cancelled_while_its_worker_drains_is_dead_and_not_released(world, type_in):
+    worker = world.start_worker(worker={"drain_timeout": 20})
+    world.enqueue("gate", 1)
+    until(lambda: world.journal("start"))
+    worker.terminate()
+    worker.logged("draining")
+    [tag] = [tag.decode() for tag in world.redis.hkeys(world.keys.inflight)]
+    type_in("cancel", tag)
+    assert worker.exit_code() == 0
+    world.all_settled()
+    assert world.totals()["dead"] == 1
+
+
+def test_reclaim_shows_what_a_dead_worker_holds_and_gives_it_back_now(world, type_in):
+    doomed = world.start_worker(worker={"lease": 0.5}, concurrent=3)
+    world.enqueue("gate", 3)
+    until(lambda: len(world.journal("start")) == 3)
+    doomed.kill()
+    held = until(lambda: type_in("reclaim", as_json=True)["held"], what="its lease runs out")
+    assert list(held.values()) == [3]
+    assert "not alive" not in type_in("reclaim")
+
+    assert type_in("reclaim", "--now", as_json=True) == {"moved": 3, "dead": 0}
+
+    assert (world.in_flight(), world.waiting()) == (0, 3)
+    assert "nothing is held" in type_in("reclaim")
+    assert type_in("reclaim", "--now", as_json=True)["moved"] == 0
+    assert world.redis.zcard(world.keys.workers) == 0  # neither the dead one nor the operator
+    world.open_gate()
+    world.start_worker()
+    world.all_settled()
+
+
+def test_reclaim_takes_nothing_from_the_living(world, type_in):
+    world.start_worker()
+    world.enqueue("gate", 3)
+    until(lambda: len(world.journal("start")) == 3)
+    assert type_in("reclaim", "--now", as_json=True)["moved"] == 0
+    world.open_gate()
+    world.all_settled()
+    assert set(world.runs().values()) == {1}

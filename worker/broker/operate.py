@@ -1,0 +1,197 @@
+"""What operators do to a queue and its workers: look, pause, drain, cancel, reclaim.
+
+Blocking calls over one connection of its own, for commands and for the threads of the HTTP port.
+Every call may be repeated: what is done already is left as it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from worker.broker.address import Address
+from worker.broker.queue import SLICE_BYTES
+from worker.broker.scripts import (
+    ASK,
+    FORGET,
+    HELD,
+    LEAVE,
+    ORPHANS,
+    PAUSE,
+    RECLAIM,
+    RENEW,
+    SURVEY,
+)
+from worker.broker.survey import Survey, survey_of
+from worker.broker.wire import ThreadWire
+from worker.config import Config
+from worker.keys import Keys
+
+WORKERS_SHOWN = 200
+_LEASE_MS = 30_000  # of a reclaim by hand, renewed with every slice
+_HOLD_MS = 5_000  # other scanners wait for this long after a slice
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """What a scan of in flight brought back; `busy`: another scan was under way, try again."""
+
+    moved: int
+    dead: int
+    busy: bool = False
+
+
+class Operator:
+    """One operator at one queue."""
+
+    def __init__(self, config: Config, address: Address) -> None:
+        self.config = config
+        self.keys = Keys.of(config.queue.key)
+        self.where = address.where
+        self.wire = ThreadWire(address, config.redis.socket_timeout_s)
+
+    def close(self) -> None:
+        """Close the connection; never raises."""
+        self.wire.close()
+
+    def survey(self) -> Survey:
+        """How things stand now; raises BrokerUnavailable."""
+        k = self.keys
+        keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed, k.dead, k.stats)
+        more = (k.workers, k.paused, k.about, k.control)
+        reply = self.wire.run(SURVEY, keys + more, self.config.queue.pop, WORKERS_SHOWN)
+        seen = survey_of(k.queue, reply)
+        # Workers tell with their leases what they run: leave out what has ended since.
+        held = self._held([task.tag for task in seen.running])
+        running = [task for task, yes in zip(seen.running, held, strict=True) if yes]
+        running.sort(key=lambda task: -(task.for_s or 0.0))
+        return replace(seen, running=tuple(running))
+
+    def _held(self, tags: list[str]) -> list[bool]:
+        found: list[bool] = []
+        for at in range(0, len(tags), 1000):
+            part = tags[at : at + 1000]
+            found += [one == 1 for one in self.wire.run(HELD, (self.keys.inflight,), *part)]
+        return found
+
+    def held(self, tag: str) -> bool:
+        """Whether a task is in flight; raises BrokerUnavailable."""
+        return self._held([tag])[0]
+
+    def item(self, tag: str) -> bytes | None:
+        """The raw item of a task in flight, None when it is not; raises BrokerUnavailable."""
+        raw: bytes | None = self.wire.call("HGET", self.keys.inflight, tag)
+        return raw
+
+    def pause(self, why: str = "") -> bool:
+        """Let no worker claim; False when it was so already. Raises BrokerUnavailable."""
+        text = " ".join(why.split())[:200]
+        return bool(self.wire.run(PAUSE, (self.keys.paused,), text) == 1)
+
+    def resume(self) -> bool:
+        """Let workers claim again; False when they could. Raises BrokerUnavailable."""
+        return bool(self.wire.call("DEL", self.keys.paused) == 1)
+
+    def drain(self, worker: str) -> str:
+        """Ask a worker to drain: "", already or no_worker. Raises BrokerUnavailable."""
+        return self._ask(worker, "drain")
+
+    def cancel(self, tag: str) -> str:
+        """Ask a task's worker to cancel it; raises BrokerUnavailable.
+
+        Returns "" (asked), already, not_in_flight, no_worker (its worker is silent: the task
+        will be reclaimed) or too_many (asks that the worker has not yet seen).
+        """
+        worker, colon, number = tag.rpartition(":")
+        if not (worker and colon and number.isascii() and number.isdigit()):
+            return "not_in_flight"
+        return self._ask(worker, f"cancel:{number}")
+
+    def _ask(self, worker: str, word: str) -> str:
+        k = self.keys
+        reply: bytes = self.wire.run(ASK, (k.workers, k.control, k.inflight), worker, word)
+        return reply.decode()
+
+    # -- reclaiming
+
+    def orphans(self) -> dict[str, int]:
+        """How many tasks are in flight of each worker without a live lease."""
+        counts: dict[str, int] = {}
+        for rows in self._slices(self._count_orphans):
+            for worker, count in rows:
+                name = worker.decode(errors="replace")
+                counts[name] = counts.get(name, 0) + count
+        return counts
+
+    def _count_orphans(self, cursor: int, count: int) -> tuple[int, int, int, Any]:
+        keys = (self.keys.inflight, self.keys.workers)
+        at, seen, size, rows = self.wire.run(ORPHANS, keys, cursor, count)
+        return int(at), seen, size, rows
+
+    def reclaim(self, progress: Callable[[int], None]) -> Reclaimed:
+        """Requeue now what workers without a live lease hold, as a worker would later.
+
+        `progress` is told after each slice how many were moved. Raises BrokerUnavailable.
+        """
+        scan = _Scan(self, progress)
+        try:
+            for _ in self._slices(scan.slice):
+                if scan.busy:
+                    break
+            if not scan.busy:
+                k = self.keys
+                self.wire.run(FORGET, (k.workers, k.about, k.control), scan.began)
+        finally:
+            scan.leave()
+        return Reclaimed(scan.moved, scan.dead, scan.busy)
+
+    def _slices(self, one: Callable[[int, int], tuple[int, int, int, Any]]) -> Iterator[Any]:
+        """Go through in flight in slices of about SLICE_BYTES."""
+        cursor, count = 0, 10
+        while True:
+            cursor, seen, size, result = one(cursor, count)
+            yield result
+            count = max(1, min(500, int(SLICE_BYTES / (size / max(1, seen) + 64))))
+            if cursor == 0:
+                return
+
+
+class _Scan:
+    """A scan of in flight under a lease of its own: whoever reclaims must hold one."""
+
+    def __init__(self, operator: Operator, progress: Callable[[int], None]) -> None:
+        self._operator = operator
+        self._progress = progress
+        self._id = f"operator-{secrets.token_hex(5)}"
+        self.moved = self.dead = 0
+        self.busy = False
+        self.began = "0"
+
+    def slice(self, cursor: int, count: int) -> tuple[int, int, int, None]:
+        """Move one slice's orphans."""
+        operator, k = self._operator, self._operator.keys
+        config = operator.config
+        operator.wire.run(RENEW, (k.workers, k.about), self._id, _LEASE_MS, "")
+        kept = config.dead_letters.max + config.dead_letters.invalid_max
+        keys = (k.inflight, k.meta, k.workers, k.redeliver, k.dead, k.stats, k.reclaiming)
+        state, at, moved, dead, seen, size, now_ms = operator.wire.run(
+            RECLAIM, keys, self._id, cursor, count, config.worker.max_deliveries, kept, _HOLD_MS, 0
+        )
+        if state:
+            self.busy = True
+            return 0, 0, 0, None
+        if self.began == "0":
+            self.began = now_ms.decode()
+        self.moved += moved
+        self.dead += dead
+        self._progress(self.moved)
+        return int(at), seen, size, None
+
+    def leave(self) -> None:
+        """Give the lease and the scanner's turn back."""
+        operator, k = self._operator, self._operator.keys
+        operator.wire.run(LEAVE, (k.workers, k.about, k.control, k.alone), self._id)
+        if operator.wire.call("GET", k.reclaiming) == self._id.encode():
+            operator.wire.call("DEL", k.reclaiming)

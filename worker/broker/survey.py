@@ -1,0 +1,189 @@
+"""The whole picture of a queue at one moment, as commands and the status page show it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from worker.task import Invalid, decode
+
+FINAL = ("succeeded", "failed", "invalid", "dead")
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTask:
+    """A task that runs now; `for_s` is None where its worker has not told since when."""
+
+    tag: str
+    type: str
+    worker: str
+    for_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSeen:
+    """A worker with a live lease, by its own description."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    http: str
+    age_s: float | None
+    lease_left_s: float
+    concurrency: int
+    running: int
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What two looks at the queue tell, `over_s` seconds apart; tasks a second."""
+
+    over_s: float
+    done_per_s: float
+    arriving_per_s: float
+    time_to_empty_s: float | None  # None: the backlog does not shrink
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """How things stand. Times are Unix seconds by the server's clock."""
+
+    queue: str
+    at: float
+    waiting: int
+    in_flight: int
+    delayed: int
+    dead: int
+    paused: bool
+    paused_since: float | None
+    paused_why: str
+    oldest_waiting_s: float | None  # None: nothing waits, or the next task carries no time
+    totals: dict[str, int]
+    workers: tuple[WorkerSeen, ...]
+    workers_alive: int  # may be more than are described
+    workers_silent: int  # leases that ran out; their tasks are about to be reclaimed
+    running: tuple[RunningTask, ...]
+
+    @property
+    def done(self) -> int:
+        """Tasks that have ended for good, ever."""
+        return sum(self.totals.get(name, 0) for name in FINAL)
+
+    @property
+    def slots(self) -> int:
+        """Tasks that the described workers can run at once."""
+        return sum(worker.concurrency for worker in self.workers)
+
+    def rates(self, before: Survey) -> Rates | None:
+        """What has happened since `before`; None when no time has passed."""
+        over_s = self.at - before.at
+        if over_s <= 0:
+            return None
+        done = self.done - before.done
+        now = self.waiting + self.in_flight + self.delayed
+        then = before.waiting + before.in_flight + before.delayed
+        arrived = now - then + done
+        net = (done - arrived) / over_s
+        left_s = None
+        if self.waiting == 0:
+            left_s = 0.0
+        elif net > 0:
+            left_s = self.waiting / net
+        return Rates(over_s, max(0.0, done / over_s), max(0.0, arrived / over_s), left_s)
+
+    def as_dict(self, rates: Rates | None = None) -> dict[str, Any]:
+        """Plain values for JSON."""
+        plain = asdict(self)
+        depth = {name: plain.pop(name) for name in ("waiting", "in_flight", "delayed", "dead")}
+        return {
+            **plain,
+            "depth": depth,
+            "done": self.done,
+            "slots": self.slots,
+            "rates": asdict(rates) if rates is not None else None,
+        }
+
+
+def survey_of(queue: str, reply: list[Any]) -> Survey:
+    """The survey in a reply of survey.lua; what runs is as the workers last told."""
+    waiting, in_flight, delayed, dead, seconds, micros, paused, front, silent, alive, *rest = reply
+    flat, rows = rest
+    at = seconds + micros / 1e6
+    abouts = [(row, _about(row[2])) for row in rows]
+    since, _, why = paused.decode(errors="replace").partition(" ")
+    return Survey(
+        queue=queue,
+        at=at,
+        waiting=waiting,
+        in_flight=in_flight,
+        delayed=delayed,
+        dead=dead,
+        paused=bool(paused),
+        paused_since=float(since) if since.isdigit() and len(since) < 16 else None,
+        paused_why=why,
+        oldest_waiting_s=_age(front, at),
+        totals={flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)},
+        workers=tuple(_worker(row, about, at) for row, about in abouts),
+        workers_alive=alive,
+        workers_silent=silent,
+        running=tuple(
+            task for row, about in abouts for task in _running(row[0].decode(), about, at)
+        ),
+    )
+
+
+def _about(raw: bytes) -> dict[str, Any]:
+    """A worker's description; anybody may have written it, so nothing in it is relied on."""
+    with contextlib.suppress(ValueError):
+        about = json.loads(raw)
+        if isinstance(about, dict):
+            return about
+    return {}
+
+
+def _number(value: Any) -> float | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12
+    return float(value) if good else None
+
+
+def _worker(row: list[Any], about: dict[str, Any], at: float) -> WorkerSeen:
+    name, left_ms, _, control = row
+    started = _number(about.get("started"))
+    running = about.get("running")
+    return WorkerSeen(
+        id=name.decode(errors="replace"),
+        host=str(about.get("host", "?"))[:100],
+        pid=int(_number(about.get("pid")) or 0),
+        version=str(about.get("version", "?"))[:40],
+        http=str(about.get("http", ""))[:100],
+        age_s=max(0.0, at - started) if started is not None else None,
+        lease_left_s=left_ms / 1000,
+        concurrency=int(_number(about.get("concurrency")) or 0),
+        running=len(running) if isinstance(running, list) else 0,
+        draining=b"drain" in control.split() or about.get("draining") is True,
+    )
+
+
+def _running(worker: str, about: dict[str, Any], at: float) -> list[RunningTask]:
+    tasks = []
+    listed = about.get("running")
+    for one in listed if isinstance(listed, list) else []:
+        if isinstance(one, dict) and isinstance(one.get("tag"), str):
+            since = _number(one.get("since"))
+            for_s = max(0.0, at - since) if since is not None else None
+            tasks.append(RunningTask(one["tag"], str(one.get("type", ""))[:256], worker, for_s))
+    return tasks
+
+
+def _age(front: bytes, at: float) -> float | None:
+    if not front:
+        return None
+    try:
+        enqueued_at = decode(front).enqueued_at
+    except Invalid:
+        return None
+    return max(0.0, at - enqueued_at) if enqueued_at is not None else None

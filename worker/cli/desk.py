@@ -1,0 +1,118 @@
+"""The operator's desk: what the commands for running queues share."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from worker.cli.parser import Parser
+from worker.cli.settings import load_settings
+
+if TYPE_CHECKING:
+    from worker.broker import Operator
+
+PROGRESS_EVERY_S = 1.0
+
+
+def add_json_flag(parser: Parser) -> None:
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+
+
+@contextlib.contextmanager
+def operator_of(args: argparse.Namespace) -> Iterator[Operator]:
+    """An operator at the queue that the configuration names.
+
+    Raises:
+        UsageError: the configuration is wrong.
+        BrokerUnavailable: by whatever it is asked, when Redis is out of reach.
+    """
+    config = load_settings(args)
+    from worker.broker import Address, Operator
+
+    address = Address(config.redis, config.queue.key, "taskrig-operator")
+    with contextlib.closing(Operator(config, address)) as operator:
+        yield operator
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document."""
+    print(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def answer(args: argparse.Namespace, text: str, **fields: Any) -> None:
+    """Print the result of an action: a line for people, an object for programs."""
+    if args.json:
+        print_json(fields)
+    else:
+        print(text)
+
+
+class ProgressLine:
+    """Says on standard error, once a second at most, how far a long command has come."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._said_at = time.monotonic()
+        self._open = False
+
+    def show(self, done: int, looked_at: int, of: int) -> None:
+        """Tell that `done` were dealt with among `looked_at` of about `of`."""
+        now = time.monotonic()
+        if now - self._said_at < PROGRESS_EVERY_S:
+            return
+        self._said_at = now
+        line = f"{self._what} {done:,}, looked at {looked_at:,} of {max(of, looked_at):,}"
+        if sys.stderr.isatty():
+            self._open = True
+            print(f"\r{line}", end="", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Leave the terminal's line."""
+        if self._open:
+            print(file=sys.stderr)
+
+
+def confirmed(args: argparse.Namespace, question: str) -> bool:
+    """Whether --yes was given, or the person at the terminal says so."""
+    if args.yes:
+        return True
+    if not sys.stdin.isatty():
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def plain(text: str, most: int = 200) -> str:
+    """Text from a task on one line of a terminal: cut, and with nothing that steers it."""
+    shown = text[: most + 1]
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+    return shown if len(text) <= most else shown[:most] + "..."
+
+
+def shown_bytes(raw: bytes, size: int, most: int = 100) -> str:
+    """The start of an item on one line."""
+    text = plain(raw[: most * 2].decode("utf-8", "backslashreplace"), most)
+    return text if size <= len(raw) or text.endswith("...") else text + "..."
+
+
+def age(seconds: float | None) -> str:
+    """A length of time for people: 0.4 s, 12 s, 3 min 20 s, 2 h 5 min, 3 d 4 h."""
+    if seconds is None:
+        return "?"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"

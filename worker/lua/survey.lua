@@ -1,0 +1,33 @@
+#!lua flags=no-writes,allow-oom
+-- survey.lua: the whole picture for a person: depths, totals, workers. Writes nothing.
+--
+-- KEYS  1 queue LIST  2 arrivals LIST  3 redeliver LIST  4 inflight HASH  5 delayed ZSET
+--       6 dead STREAM 7 stats HASH     8 workers ZSET    9 paused STRING  10 about HASH
+--      11 control HASH
+-- ARGV  1 side to pop: right|left   2 most workers to describe
+-- Returns { waiting, in flight, delayed, dead, TIME in s, us, paused ("" when not),
+--           front item or "" (only up to 4 KiB), expired leases, live leases,
+--           stats as HGETALL, { id, lease left in ms, about, control }... }
+-- Cost  O(workers), bounded by ARGV[2], and the size of the front item.
+local call = redis.call
+local time = call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local at = string.format('%.0f', now)
+local front = call('LINDEX', KEYS[1], ARGV[1] == 'right' and -1 or 0) or ''
+local alive = call('ZRANGEBYSCORE', KEYS[8], at, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+local workers = {}
+for i = 1, #alive, 2 do
+  local id = alive[i]
+  workers[#workers + 1] = {
+    id, math.floor(tonumber(alive[i + 1]) - now),
+    call('HGET', KEYS[10], id) or '', call('HGET', KEYS[11], id) or '',
+  }
+end
+return {
+  call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]),
+  call('HLEN', KEYS[4]), call('ZCARD', KEYS[5]), call('XLEN', KEYS[6]),
+  tonumber(time[1]), tonumber(time[2]), call('GET', KEYS[9]) or '',
+  #front <= 4096 and front or '',
+  call('ZCOUNT', KEYS[8], '-inf', '(' .. at), call('ZCOUNT', KEYS[8], at, '+inf'),
+  call('HGETALL', KEYS[7]), workers,
+}
