@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +38,31 @@ def require_compose() -> None:
 
 
 class Stack:
-    """One Compose project: `up`, `scale`, containers, their exit codes, `close`."""
+    """One Compose project, `taskrig-test`: build, up, its containers and logs, close.
 
-    def __init__(self, folder: Path, project: str) -> None:
-        override = folder / "override.yaml"
-        override.write_text(OVERRIDE)
+    `more` is another override, `profiles` are those of the Compose file to start.
+    """
+
+    def __init__(self, folder: Path, more: str = "", profiles: Sequence[str] = ()) -> None:
+        overrides = [folder / "override.yaml", folder / "more.yaml"]
+        overrides[0].write_text(OVERRIDE)
+        overrides[1].write_text(more or "{}")
         self.redis_port = ports.next_free(26379)
         self.redis_url = f"redis://127.0.0.1:{self.redis_port}/0"
         first = ports.next_free(29464)
+        self.prometheus_port = ports.next_free(29090)
         self._env: Mapping[str, str] = {
             **{k: v for k, v in os.environ.items() if not k.startswith("TASKRIG_")},
-            "COMPOSE_PROJECT_NAME": project,
+            "COMPOSE_PROJECT_NAME": "taskrig-test",
             "REDIS_PORT": str(self.redis_port),
             "PORT": str(first),
+            "PROMETHEUS_PORT": str(self.prometheus_port),
             "LAST_PORT": str(first + 20),
             "CA_BUNDLE": compose.ca_bundle(),
         }
-        self._command = ["docker", "compose", "-f", str(compose.FILE), "-f", str(override)]
+        files = [word for path in (compose.FILE, *overrides) for word in ("-f", str(path))]
+        chosen = [word for profile in profiles for word in ("--profile", profile)]
+        self._command = ["docker", "compose", *files, *chosen]
 
     def compose(self, *words: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run one Compose command to its end."""

@@ -1,4 +1,4 @@
-"""A handler as a user adds one, beside config.yaml, for the tests in containers."""
+"""Handlers as a user adds them, beside config.yaml, for the tests in containers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import Any
 from worker import handler
 
 
-@handler("three_seconds")
-async def three_seconds(data: Any) -> None:
-    """Long enough to be stopped in its middle."""
-    await asyncio.sleep(3)
+@handler("wait")
+async def wait(data: dict[str, Any]) -> None:
+    """Take as many seconds as the task says."""
+    await asyncio.sleep(data["seconds"])
+
+
+@handler("always_fails")
+async def always_fails(data: Any) -> None:
+    """Fail each time."""
+    raise RuntimeError("as always")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(300)  # the first build installs everything
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     require_compose()
-    stack = Stack(tmp_path_factory.mktemp("compose"), "taskrig-test")
+    stack = Stack(tmp_path_factory.mktemp("compose"))
     stack.close()  # what an interrupted run left
     stack.build()
     yield stack
@@ -41,8 +41,8 @@ def queue(stack: Stack) -> Iterator[redis.Redis]:
         yield client
 
 
-def _push(queue: redis.Redis, type: str, count: int) -> None:
-    queue.lpush("async_tasks", *[json.dumps({"type": type})] * count)
+def _push(queue: redis.Redis, type: str, count: int, **data: float) -> None:
+    queue.lpush("async_tasks", *[json.dumps({"type": type, "data": data})] * count)
 
 
 def _done(queue: redis.Redis) -> int:
@@ -96,7 +96,7 @@ def test_a_stop_lets_the_running_task_finish_and_ends_in_time_with_exit_0(
     stack: Stack, queue: redis.Redis
 ) -> None:
     (container,) = stack.workers()
-    _push(queue, "three_seconds", 1)
+    _push(queue, "wait", 1, seconds=3)
     until(lambda: _in_flight(queue) == 1, what="the task to run")
 
     began = time.monotonic()
