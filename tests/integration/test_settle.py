@@ -162,3 +162,15 @@ async def test_any_bytes_survive_claim_and_settle_unchanged(queue, raw, outcome)
     kept = queue.waiting() if outcome is Outcome.RELEASED else [queue.dead()[0][b"raw"]]
     assert kept == [raw]
     await hand.broker.close()
+
+
+async def test_a_record_key_of_a_wrong_type_costs_the_records_and_no_settlement(queue):
+    queue.push(b"a", b"b")
+    hand = queue.hand()
+    got = await hand.claim(2)
+    queue.redis.set(queue.keys.run("r1"), "not ours")
+    await hand.settle(Outcome.SUCCEEDED, got[0], run="r1", record="0 succeeded 1.0 2.0 w1 1")
+    await hand.settle(Outcome.FAILED, got[1], run="r1", record="1 failed 1.0 2.0 w1 1")
+    assert (queue.total("succeeded"), queue.total("failed")) == (1, 1)
+    assert queue.redis.get(queue.keys.run("r1")) == b"not ours"
+    queue.assert_conserved()

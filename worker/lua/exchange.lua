@@ -121,9 +121,12 @@ local function settle()
 
   for run, lines in pairs(records) do
     local key = ARGV[13] .. run
-    for i = 1, #lines, 1000 do call('RPUSH', key, unpack(lines, i, math.min(i + 999, #lines))) end
-    call('LTRIM', key, -1000000, -1)
-    call('EXPIRE', key, 3600)
+    -- A key of that name with another type costs the records, never the settlements.
+    for i = 1, #lines, 1000 do
+      redis.pcall('RPUSH', key, unpack(lines, i, math.min(i + 999, #lines)))
+    end
+    redis.pcall('LTRIM', key, -1000000, -1)
+    redis.pcall('EXPIRE', key, 3600)
   end
 end
 
