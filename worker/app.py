@@ -13,6 +13,7 @@ import os
 import secrets
 import socket
 import sys
+import threading
 import time
 from typing import Any
 
@@ -29,6 +30,7 @@ from worker.logs import set_up
 from worker.metrics import Metrics
 from worker.registry import Registry, load_handlers
 from worker.signals import Signals
+from worker.standing import standing
 from worker.upkeep import Upkeep
 
 log = logging.getLogger("worker")
@@ -71,6 +73,7 @@ class App:
             lambda why: self._from_thread(self._drain, why),
             lambda: self._from_thread(self._release),
             self._give_up,
+            self._tell_what_runs,
             config.worker.drain_timeout_s,
         )
 
@@ -223,6 +226,14 @@ class App:
             log.error("%s, and Redis is away (%s): %d tasks stay in flight and will be reclaimed",
                       why, error, len(tags))  # fmt: skip
             _exit_now(3)
+
+    def _tell_what_runs(self) -> None:
+        """In the signals' thread, so that a handler that blocks the event loop is told too."""
+        consumer = self.consumer
+        running = list(consumer.running.values()) if consumer is not None else []
+        log.info("SIGUSR1: %d tasks run", len(running))
+        for line in standing(running, threading.main_thread().ident):
+            log.info("runs: %s", line)
 
     # -- what others see -------------------------------------------------------------------------
 

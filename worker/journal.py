@@ -48,7 +48,7 @@ class Journal:
         if self._sample and (self._sample >= 1.0 or random.random() < self._sample):
             execution.number = self._started
             log.info("task %d started, handling %s (%d running)",
-                     self._started, _type_of(execution), running)  # fmt: skip
+                     self._started, type_shown(execution), running)  # fmt: skip
 
     def ended(self, execution: Execution) -> None:
         """A handler returned, failed or was stopped."""
@@ -61,7 +61,7 @@ class Journal:
             if self._failures:
                 number = execution.number or self._started
                 log.warning("task %d failed after %.3f s (%s): %s",
-                            number, took_s, _type_of(execution), execution.error)  # fmt: skip
+                            number, took_s, type_shown(execution), execution.error)  # fmt: skip
         elif execution.number and outcome is Outcome.SUCCEEDED:
             log.info("task %d done in %.3f s", execution.number, took_s)
         elif execution.number and outcome is Outcome.RELEASED:
@@ -88,13 +88,13 @@ class Journal:
         if execution.outcome is Outcome.INVALID:
             self.invalid(execution.reason, len(raw), raw[:64])
         elif self._failures:
-            log.warning("task failed (%s): %s", _type_of(execution), execution.error)
+            log.warning("task failed (%s): %s", type_shown(execution), execution.error)
 
     def claim_lost(self, execution: Execution) -> None:
         """The task was no longer this worker's when it was settled: its result is dropped."""
         self.metrics.claims_lost += 1
         log.warning("claim lost: task %s (%s) was given to another worker; its result is dropped",
-                    execution.delivery.tag, _type_of(execution))  # fmt: skip
+                    execution.delivery.tag, type_shown(execution))  # fmt: skip
 
     def redis_away(self, why: str) -> None:
         """A call to Redis failed while it was there until now."""
@@ -132,7 +132,7 @@ class _Limit:
         return hidden
 
 
-def _type_of(execution: Execution) -> str:
+def type_shown(execution: Execution) -> str:
     """The task's type, printable and short: it is text from a payload."""
     kind = execution.task.type if execution.task is not None else "?"
     if len(kind) <= 60 and kind.isprintable() and kind.isascii():

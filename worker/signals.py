@@ -16,7 +16,7 @@ LATE_S = 3.0  # how much later than its drain timeout a worker may end
 
 
 class Signals:
-    """First SIGINT or SIGTERM: drain. Second: give back at once.
+    """First SIGINT or SIGTERM: drain. Second: give back at once. SIGUSR1: tell what runs.
 
     The signal handler only writes to a pipe; a thread reads it, so that a handler that blocks
     the event loop cannot keep the process from ending.
@@ -27,10 +27,12 @@ class Signals:
         drain: Callable[[str], None],
         release: Callable[[], None],
         give_up: Callable[[str], None],
+        tell: Callable[[], None],
         drain_timeout_s: float,
     ) -> None:
-        """`drain` and `release` must be safe to call from a thread; `give_up` ends the process."""
-        self._drain, self._release, self._give_up = drain, release, give_up
+        """`drain`, `release` and `tell` must be safe to call from a thread; `give_up` ends the
+        process."""
+        self._drain, self._release, self._give_up, self._tell = drain, release, give_up, tell
         self._timeout_s = drain_timeout_s
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
@@ -38,8 +40,8 @@ class Signals:
         self.received = 0
 
     def install(self) -> None:
-        """Take SIGINT and SIGTERM; the main thread only."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Take SIGINT, SIGTERM and SIGUSR1; the main thread only."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._received)
         threading.Thread(target=self._watch, daemon=True, name="signals").start()
 
@@ -48,19 +50,28 @@ class Signals:
         self._ended.set()
 
     def _received(self, number: int, _frame: object) -> None:
-        self.received += 1
+        self.received += number != signal.SIGUSR1
         try:
             os.write(self._write, bytes([number]))
         except OSError:
             pass  # the pipe is full of signals: enough were said
 
+    def _next_stop(self) -> str:
+        """The name of the next signal that is to end the process."""
+        while (number := os.read(self._read, 1)[0]) == signal.SIGUSR1:
+            try:
+                self._tell()
+            except Exception:  # a glance at what changes meanwhile; stopping must go on working
+                log.exception("could not tell what runs")
+        return signal.Signals(number).name
+
     def _watch(self) -> None:
-        name = signal.Signals(os.read(self._read, 1)[0]).name
+        name = self._next_stop()
         log.info("%s: draining, up to %g s; signal again to give running tasks back at once",
                  name, self._timeout_s)  # fmt: skip
         self._drain(name)
         threading.Thread(target=self._await_end, daemon=True, name="deadline").start()
-        name = signal.Signals(os.read(self._read, 1)[0]).name
+        name = self._next_stop()
         log.warning("%s again: giving back what runs", name)
         self._release()
         if not self._ended.wait(FORCE_S):

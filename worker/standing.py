@@ -1,0 +1,94 @@
+"""What runs now, for how long, and where each handler stands; told at SIGUSR1.
+
+Asked from a thread, while the event loop goes on or is stuck: everything here is a glance that
+may be out of date by the time it is printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterable
+from types import FrameType
+from typing import Any
+
+from worker.executor import Execution
+from worker.journal import type_shown
+
+TASKS_TOLD = 100
+FRAMES_TOLD = 12
+_OURS = ("worker/slots.py", "worker/executor.py")
+
+
+def standing(executions: Iterable[Execution], loop_thread: int | None) -> list[str]:
+    """One line a task, longest first: tag, type, seconds, and its innermost calls.
+
+    `loop_thread` is the ident of the event loop's thread: a handler that blocks it stands there.
+    """
+    now = time.monotonic()
+    frames = sys._current_frames()
+    tasks = sorted(executions, key=lambda execution: execution.started)
+    lines = []
+    for execution in tasks[:TASKS_TOLD]:
+        calls = _calls(execution, frames, loop_thread)
+        shown = " < ".join(calls[:FRAMES_TOLD]) or "not known"
+        lines.append(
+            f"{execution.delivery.tag} ({type_shown(execution)}) for "
+            f"{now - execution.started:.1f} s, in {shown}"
+        )
+    if len(tasks) > TASKS_TOLD:
+        lines.append(f"... and {len(tasks) - TASKS_TOLD} more")
+    return lines
+
+
+def _calls(
+    execution: Execution, frames: dict[int, FrameType], loop_thread: int | None
+) -> list[str]:
+    """Where the handler stands, innermost call first."""
+    thread = execution.thread
+    if thread is not None and thread.is_alive() and thread.ident in frames:
+        return _of_thread(frames[thread.ident])
+    work = execution.work
+    if work is None or work.done():
+        return []
+    outermost: Any = work.get_coro()
+    if getattr(outermost, "cr_running", False) and loop_thread in frames:
+        return _of_thread(frames[loop_thread])
+    return _of_coroutine(outermost)
+
+
+def _of_thread(frame: FrameType | None) -> list[str]:
+    calls = []
+    while frame is not None:
+        place = _place(frame)
+        if place.startswith(_OURS):
+            break  # from here on out it is the worker's own machinery
+        if not place.startswith("worker/signals.py"):  # it was interrupted just to tell
+            calls.append(place)
+        frame = frame.f_back
+    return calls
+
+
+def _of_coroutine(at: Any) -> list[str]:
+    """Follow what each coroutine awaits, from the outermost in."""
+    calls: list[str] = []
+    for _ in range(200):
+        frame = getattr(at, "cr_frame", None) or getattr(at, "gi_frame", None)
+        if frame is not None and not _place(frame).startswith(_OURS):
+            calls.append(_place(frame))
+        inner = getattr(at, "cr_await", None) or getattr(at, "gi_yieldfrom", None)
+        if inner is None:
+            break
+        if asyncio.isfuture(inner):
+            calls.append(f"awaiting {type(inner).__name__}")
+            break
+        at = inner
+    return calls[::-1]
+
+
+def _place(frame: FrameType) -> str:
+    """`folder/file.py:12 function`."""
+    code = frame.f_code
+    path = "/".join(code.co_filename.replace("\\", "/").split("/")[-2:])
+    return f"{path}:{frame.f_lineno} {code.co_name}"
