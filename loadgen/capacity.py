@@ -56,6 +56,7 @@ class Queue:
     service_cv2: float  # variance of service over its mean squared: 0 fixed, 1 exponential
     slots: int
     arrival_cv2: float = 1.0  # of the gaps between arrivals: 1 Poisson, 0 uniform
+    pickup_s: float = 0.0  # from the intended time to the start on a free slot; not in the waits
 
     @property
     def load(self) -> float:
@@ -124,8 +125,8 @@ def simulate(
         begun = max(at, free[0])
         heapq.heapreplace(free, begun + service_s)
         if number >= warm:
-            waits.append(begun - at)
-            totals.append(begun - at + service_s)
+            waits.append(begun - at + queue.pickup_s)
+            totals.append(begun - at + queue.pickup_s + service_s)
     return waits, totals
 
 

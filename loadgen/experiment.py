@@ -9,11 +9,12 @@ import asyncio
 import secrets
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loadgen.clock import Offset, drift_s, measure_offset
-from loadgen.connection import REDIS_ERRORS, connected
+from loadgen.connection import REDIS_ERRORS, RedisOutOfReach, connected, describe
 from loadgen.environment import describe_environment, safe_command
 from loadgen.ledger import Ledger
 from loadgen.observer import POLL_S, Observer, Whereabouts
@@ -52,8 +53,19 @@ class Stage:
 class Experiment:
     """Runs one workload against one queue; `stage` shows how far it is."""
 
-    def __init__(self, config: Config, workload: Workload, *, kind: str) -> None:
-        """`kind` names the command in the result: mix, run, drain, ..."""
+    def __init__(
+        self,
+        config: Config,
+        workload: Workload,
+        *,
+        kind: str,
+        when_sent: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`kind` names the command in the result: mix, run, drain, ...
+
+        `when_sent` is called between the last push and the following (drain lets go there).
+        """
+        self._when_sent = when_sent
         self._config = config
         self._workload = workload
         self._kind = kind
@@ -115,6 +127,8 @@ class Experiment:
         while not sending.done():
             await self._observe(observer, sender)
         await sending
+        if self._when_sent is not None:
+            await self._when_sent()
         observer.last_progress = time.perf_counter()
         if follow:
             self.stage.phase = "draining"
@@ -170,10 +184,10 @@ class Experiment:
             try:
                 where = await observer.search()
                 observer.views.append(await look(client, self._keys))
+                if observer.ledger.all_done:
+                    await observer.forget()
                 return where, await measure_offset(client)
             except REDIS_ERRORS as error:
                 if time.perf_counter() > deadline or self._give_up.is_set():
-                    from loadgen.connection import RedisOutOfReach, describe
-
                     raise RedisOutOfReach(describe(self._config, error)) from None
                 await asyncio.sleep(0.2)

@@ -6,6 +6,7 @@ beside them. A value at or below 0 (two clocks disagree) is kept, and counted.
 
 from __future__ import annotations
 
+import heapq
 import math
 from array import array
 from typing import Any
@@ -83,6 +84,39 @@ def series(samples: dict[str, Samples]) -> dict[str, Any]:
             if values:
                 figures[name][kind]["hdr"] = encode(values)
     return figures
+
+
+def slot_costs(ledger: Ledger, slots: int) -> tuple[float | None, float | None]:
+    """Mean turnaround of a slot, and mean pick-up by a free slot (seconds); None: never seen.
+
+    Follows the slots through the run: a task that was in the queue before its slot became free
+    shows what the worker needs to settle one task and start the next; one that found a slot
+    free shows how long a push needs to reach a handler. Starts later than 100 ms are neither
+    (a stalled machine, a paused queue).
+    """
+    tasks = sorted(
+        (start, end, intended, acked)
+        for start, end, intended, acked in zip(
+            ledger.start, ledger.end, ledger.intended, ledger.acked, strict=True
+        )
+        if start == start and acked == acked
+    )
+    free = [-math.inf] * slots
+    turnarounds, pickups = array("d"), array("d")
+    for start, end, intended, acked in tasks if slots else ():
+        freed = heapq.heapreplace(free, end)
+        if acked < freed <= start < freed + _LATE_S:
+            turnarounds.append(start - freed)
+        elif freed < intended <= start < intended + _LATE_S:
+            pickups.append(start - intended)
+    return _mean(turnarounds), _mean(pickups)
+
+
+_LATE_S = 0.1
+
+
+def _mean(values: array[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
 
 
 def timeline(ledger: Ledger, views: list[Any], start: float, unsent: int = 0) -> list[Any]:

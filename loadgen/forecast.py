@@ -18,8 +18,8 @@ def queue_of(
 ) -> Queue | None:
     """The queue that a result describes, or one like it; None when too little is known.
 
-    A slot is taken for the handler and for the gap until the worker has settled the task and
-    claimed the next one, so both are its service time.
+    A slot is taken for the handler and for the turnaround until it has started the next task,
+    so both are its service time; a free slot still needs a moment to pick a task up.
     """
     service = result["series"]["all"]["service"]
     totals = result["totals"]
@@ -29,7 +29,8 @@ def queue_of(
         return None
     taken_s = service["mean"] + (totals.get("slot_overhead_s") or 0.0)
     cv2 = (service["stddev"] / taken_s) ** 2 if taken_s > 0 else 0.0
-    return Queue(rate, taken_s, cv2, slots, _arrival_cv2(result))
+    pickup_s = totals.get("pickup_s") or 0.0
+    return Queue(rate, taken_s, cv2, slots, _arrival_cv2(result), pickup_s)
 
 
 def _arrival_cv2(result: Result) -> float:
@@ -54,8 +55,11 @@ def predicted(result: Result) -> dict[str, Any] | None:
     if queue is None or queue.slots > 100_000:
         return None
     wait = result["series"]["all"]["wait"]
-    rows = [_row("mean", queue.mean_wait_s, wait.get("mean"))]
-    rows += [_row(p, queue.wait_s(PERCENTILES[p]), wait.get(p)) for p in WITHIN if p in wait]
+    picked = queue.pickup_s
+    rows = [_row("mean", picked + queue.mean_wait_s, wait.get("mean"))]
+    rows += [
+        _row(p, picked + queue.wait_s(PERCENTILES[p]), wait.get(p)) for p in WITHIN if p in wait
+    ]
     return {
         "utilization": queue.utilization,
         "rate_per_s": queue.rate,
@@ -63,6 +67,7 @@ def predicted(result: Result) -> dict[str, Any] | None:
         "service_cv2": queue.service_cv2,
         "slots": queue.slots,
         "waits": queue.waits,
+        "pickup_s": picked,
         "rows": rows,
     }
 

@@ -20,7 +20,7 @@ from loadgen.queueview import (
 )
 from worker.keys import Keys
 
-READ = 5000  # records in one answer
+READ = 500  # records in one answer: more would hold up the sender, on the same event loop
 TRIM_AFTER = 50_000  # records read and kept in Redis before they are dropped there
 LOOK_EVERY_S = 0.25  # depth and workers
 POLL_S = 0.02  # completion records
@@ -108,6 +108,10 @@ class Observer:
         while await self._read_records():
             pass
 
+    async def forget(self) -> None:
+        """Drop the records in Redis: every one has been read and no task is open."""
+        await self._client.unlink(self._records)
+
     async def search(self) -> Whereabouts:
         """Find every unfinished task of this run: queue, in flight, delayed, dead letters.
 
@@ -167,6 +171,6 @@ class Observer:
         async for fields in dead_letters(self._client, self._keys.dead):
             number = self._number(fields.get(b"raw", b""))
             if number is not None and not self.ledger.outcome[number]:
-                outcome = FAILED if fields.get(b"reason") == b"failed" else DEAD
+                outcome = FAILED if fields.get(b"outcome") == b"failed" else DEAD
                 self.ledger.finish(number, outcome, nan, nan, nan)
                 places.pop(number, None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.capacity import list_schedule_s
-from loadgen.figures import collect, series, timeline
+from loadgen.figures import collect, series, slot_costs, timeline
 from loadgen.ledger import DEAD, FAILED, SUCCEEDED, Ledger
 from loadgen.mix import NOMINAL_SERVICE_S
 from loadgen.observer import Whereabouts
@@ -115,7 +115,9 @@ def totals(facts: Facts) -> dict[str, Any]:
     settled = max((t for t in ledger.settled if t == t), default=math.nan)
     first = min(ledger.sent, default=math.nan)
     makespan = settled - first
+    drain = settled - min((t for t in ledger.start if t == t), default=math.nan)
     concurrency = max((view.concurrency for view in facts.views), default=0)
+    turnaround, pickup = slot_costs(ledger, concurrency)
     services, basis = _services(ledger)
     ideal = None
     if services and concurrency and workload.profile is None:
@@ -132,7 +134,10 @@ def totals(facts: Facts) -> dict[str, Any]:
         "achieved_per_s": achieved,
         "done_per_s": ledger.done / makespan if makespan and makespan > 0 else None,
         "send_s": _span(ledger),
-        "slot_overhead_s": _slot_overhead(ledger),
+        "drain_s": _number(drain),
+        "drained_per_s": ledger.done / drain if drain > 0 else None,
+        "slot_overhead_s": turnaround,
+        "pickup_s": pickup,
     }
 
 
@@ -165,12 +170,6 @@ def _span(ledger: Ledger) -> float:
     """Seconds from the first push to the last answer to a push."""
     acked = max((t for t in ledger.acked if t == t), default=math.nan)
     return max(0.0, acked - ledger.sent[0]) if len(ledger) and acked == acked else 0.0
-
-
-def _slot_overhead(ledger: Ledger) -> float | None:
-    """Mean seconds from the end of a handler to the settling of its task."""
-    gaps = [b - a for a, b in zip(ledger.end, ledger.settled, strict=True) if b == b]
-    return math.fsum(gaps) / len(gaps) if gaps else None
 
 
 def _number(value: float) -> float | None:

@@ -9,12 +9,29 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
-from loadgen.cli import add, clear, mix, monitor, options, report, run, schema
+from loadgen.cli import (
+    add,
+    clear,
+    drain,
+    mix,
+    monitor,
+    options,
+    plan,
+    report,
+    run,
+    schema,
+    search,
+    sweep,
+)
 from loadgen.cli.console import complain
 from worker.errors import TaskrigError
 
 COMMANDS: dict[str, ModuleType] = {
     "run": run,
+    "drain": drain,
+    "sweep": sweep,
+    "search": search,
+    "plan": plan,
     "add": add,
     "clear": clear,
     "monitor": monitor,

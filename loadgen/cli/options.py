@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from loadgen.cli.console import remark
@@ -54,9 +55,25 @@ def read_mix(args: argparse.Namespace, config: Config) -> Mix:
     return mix
 
 
+def whole(text: str, what: str) -> int:
+    """A whole number of at least 1; raises UsageError."""
+    clean = text.replace("_", "").replace(",", "")
+    if not clean.isascii() or not clean.isdigit() or not 1 <= int(clean) <= 10**9:
+        raise UsageError(f"{what} must be a whole number of at least 1, got {text!r}")
+    return int(clean)
+
+
+def percent(text: str, what: str) -> float:
+    """A share from `4%` or `4`; raises UsageError unless above 0 and below 100."""
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%?\s*", text)
+    if not match or not 0 < float(match[1]) < 100:
+        raise UsageError(f"{what} must be between 0 and 100 %, got {text!r}; write it like 4%")
+    return float(match[1]) / 100
+
+
 def check_types(mix: Mix, config: Config, *, allow_unknown: bool) -> None:
     """Refuse types that look like misspelt known ones, remark on other unknown ones."""
-    known = configured_types(config)
+    known = [*configured_types(config), "noop", "email", "file_process"]
     unknown = mix.unknown(known)
     if allow_unknown or not unknown:
         return

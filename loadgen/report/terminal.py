@@ -33,6 +33,11 @@ def _headline(result: Result) -> Text:
     parts = []
     if totals["makespan_s"] is not None:
         parts.append(f"makespan {show_s(totals['makespan_s'])}")
+    if result["kind"] == "drain":
+        if totals["drained_per_s"]:
+            rate, slots = show_rate(totals["drained_per_s"]), totals["concurrency"]
+            parts = [f"drained in {show_s(totals['drain_s'])}", f"{rate} on {slots} slots"]
+        return Text("  |  ".join(parts), style="bold")
     if result["workload"]["profile"] is None:
         parts += _against_ideal(totals)
     else:

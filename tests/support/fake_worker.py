@@ -19,6 +19,7 @@ from worker.keys import Keys
 
 CLAIM = """
 local got = {}
+if redis.call('EXISTS', KEYS[3]) == 1 then return got end
 for n = 1, tonumber(ARGV[2]) do
   local raw = redis.call('RPOP', KEYS[1])
   if not raw then break end
@@ -96,7 +97,7 @@ class FakeWorker:
                 await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
                 continue
             raws = await self._claim(
-                keys=[self._keys.queue, self._keys.inflight],
+                keys=[self._keys.queue, self._keys.inflight, self._keys.paused],
                 args=[self.id, min(free, 100), self._taken],
             )
             for raw in raws:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from loadgen.capacity import list_schedule_s
-from loadgen.figures import collect, timeline
+from loadgen.figures import collect, slot_costs, timeline
 from loadgen.histogram import encode, merge
 from loadgen.ledger import FAILED, SUCCEEDED, Ledger
 from loadgen.mix import NOMINAL_SERVICE_S, parse_mix
@@ -184,3 +184,16 @@ def test_booking_a_record_is_cheap():
     for raw in raws:
         ledger.record(raw)
     assert (time.perf_counter() - before) / len(raws) < 10e-6
+
+
+def test_the_turnaround_of_a_slot_and_the_pick_up_by_a_free_one_are_told_apart():
+    ledger = Ledger(["a"])
+    for number, (sent, start, end) in enumerate(
+        [(0.0, 0.002, 1.0), (0.5, 1.003, 2.0), (5.0, 5.002, 6.0), (9.0, 19.0, 20.0)]
+    ):
+        ledger.confirm(ledger.add([0], [sent], sent), sent + 0.0001)
+        ledger.record(f"{number} succeeded {start} {end} w 0 0 {end}".encode())
+    turnaround, pickup = slot_costs(ledger, 1)
+    assert turnaround == pytest.approx(0.003)
+    assert pickup == pytest.approx(0.002)
+    assert slot_costs(ledger, 0) == (None, None)

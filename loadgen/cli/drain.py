@@ -1,0 +1,83 @@
+"""Build a backlog while the queue is paused, let go, and time how fast it drains."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from loadgen.cli import options, output
+from loadgen.cli.console import remark
+from loadgen.cli.live import conduct, run_loop
+from loadgen.connection import clear_errors, connected
+from loadgen.experiment import Experiment
+from loadgen.result import Result
+from loadgen.workload import Workload
+from worker.config import Config
+from worker.errors import UsageError
+from worker.keys import Keys
+
+EXAMPLE = "loadgen drain --backlog 20000"
+PAUSE_S = 900  # the pause ends by itself after so long, should loadgen be killed
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `loadgen drain`."""
+    parser.add_argument(
+        "--backlog", default="20000", metavar="N", help="tasks to build up (default 20000)"
+    )
+    options.add_mix(parser, required=False)
+    parser.set_defaults(mix="noop=1")
+    parser.add_argument(
+        "--no-pause", action="store_true", help="do not pause the queue while it is filled"
+    )
+    options.add_follow(parser)
+    output.add_output(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """`loadgen drain`"""
+    config = options.read_config(args)
+    expectations = output.read_expectations(args)
+    mix = options.read_mix(args, config)
+    backlog = options.whole(args.backlog, "--backlog")
+    cycle = mix.reduced()
+    workload = Workload(
+        mix=cycle, repeat=max(1, round(backlog / cycle.total)), seed=args.seed,
+        drain_timeout_s=options.drain_timeout_s(args),
+    )  # fmt: skip
+    remark(f"building a backlog of {workload.total:,.0f} tasks ({cycle.text})")
+    wait = args.on_interrupt == "wait"
+    result = run_loop(_drain(config, workload, pause=not args.no_pause, wait_on_interrupt=wait))
+    return output.finish(result, args, expectations)
+
+
+async def _drain(
+    config: Config, workload: Workload, *, pause: bool, wait_on_interrupt: bool
+) -> Result:
+    keys = Keys.of(config.queue.key)
+    async with connected(config) as client:
+
+        async def let_go() -> None:
+            with clear_errors(config):
+                await client.delete(keys.paused)
+
+        if pause:
+            await _pause(client, keys, config)
+        experiment = Experiment(config, workload, kind="drain", when_sent=let_go if pause else None)
+        try:
+            return await conduct(
+                experiment, workload, config.queue.key, wait_on_interrupt=wait_on_interrupt
+            )
+        finally:
+            if pause:
+                await let_go()
+
+
+async def _pause(client: Any, keys: Keys, config: Config) -> None:
+    with clear_errors(config):
+        done = await client.set(keys.paused, "loadgen drain", nx=True, ex=PAUSE_S)
+    if not done:
+        raise UsageError(
+            f"{config.queue.key!r} is paused already; resume it first (worker resume), "
+            "or add --no-pause"
+        )

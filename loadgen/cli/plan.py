@@ -1,0 +1,113 @@
+"""From a measured run: how many slots and workers another rate needs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from loadgen.cli import options
+from loadgen.cli.console import report_console
+from loadgen.expectations import parse_expectation
+from loadgen.forecast import predicted, queue_of, service_samples
+from loadgen.planner import check_slo, plan_rate, plan_slots, with_slots
+from loadgen.quantity import rate_per_s, show_rate, show_s
+from loadgen.result import load
+from worker.errors import UsageError
+
+EXAMPLE = "loadgen plan --from run.json --rate 800 --slo 'wait.p99<1s'"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `loadgen plan`."""
+    parser.add_argument(
+        "--from", dest="source", type=Path, required=True, metavar="RESULT.json",
+        help="a result with the service times of your tasks (loadgen run --out)",
+    )  # fmt: skip
+    parser.add_argument("--rate", required=True, metavar="RATE", help="tasks a second to plan for")
+    parser.add_argument("--slo", metavar="EXPR", help="what must hold, such as 'wait.p99<1s'")
+    parser.add_argument(
+        "--per-worker", metavar="N", help="slots of one worker (default: as in the run)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """`loadgen plan`: needs no Redis."""
+    slo = parse_expectation(args.slo, "--slo") if args.slo else None
+    if slo:
+        check_slo(slo)
+    rate = rate_per_s(args.rate, "--rate")
+    result = load(args.source)
+    measured = queue_of(result)
+    if measured is None:
+        raise UsageError(f"{args.source}: holds no finished task or no worker to plan from")
+    # Producers are independent of each other: whatever the run's arrivals, plan for Poisson.
+    queue = replace(measured, rate=rate, arrival_cv2=1.0)
+    services = service_samples(result)
+    overhead = result["totals"].get("slot_overhead_s") or 0.0
+    services = [one + overhead for one in services]
+    workers = result["totals"]["workers"] or 1
+    seen = max(1, round(measured.slots / workers))
+    per_worker = options.whole(args.per_worker, "--per-worker") if args.per_worker else seen
+    planned = plan_slots(queue, slo, services)
+    plan = planned.as_dict(per_worker)
+    if slo:
+        now = with_slots(queue, measured.slots)
+        plan["rate_on_measured_slots_per_s"] = plan_rate(now, slo, services)
+        plan["measured_slots"] = measured.slots
+    plan["slo"] = slo.text if slo else None
+    plan["trust"] = predicted(result)
+    if args.json:
+        print(json.dumps(plan, indent=1))
+        return 0
+    for part in _render(plan):
+        report_console().print(part)
+    return 0
+
+
+def _render(plan: dict[str, Any]) -> Iterator[RenderableType]:
+    workers, each = plan["workers"], plan["per_worker"]
+    yield Text(
+        f"{show_rate(plan['rate_per_s'])} with {plan['slo'] or '90 % utilization'}: "
+        f"{plan['slots']} slots = {workers} worker{'s' * (workers != 1)} of {each}",
+        style="bold",
+    )
+    table = Table.grid(padding=(0, 2))
+    rows = [
+        ("service time", f"{show_s(plan['service_s'])} (cv² {plan['service_cv2']:.2f})"),
+        ("slots busy", f"{plan['utilization'] * 100:.0f} %"),
+        ("mean wait", f"{show_s(plan['mean_wait_s'])} (pick-up {show_s(plan['pickup_s'])})"),
+        ("wait p99", f"{show_s(plan['wait_p99_s'])} by formula, simulated with {plan['slots']} "
+                     f"slots {show_s(plan['simulated_wait_p99_s'])}"),
+        ("e2e p99", f"{show_s(plan['e2e_p99_s'])} simulated"),
+        ("at most", f"{show_rate(plan['max_rate_per_s'])} before the backlog grows for ever"),
+        ("KEDA target", f"{plan['keda_target']} waiting + in flight per worker"),
+    ]  # fmt: skip
+    if plan["slo"]:
+        rows.append(
+            ("the run's slots", f"{plan['measured_slots']} would keep it up to "
+                                f"{show_rate(plan['rate_on_measured_slots_per_s'])}")
+        )  # fmt: skip
+    for row in rows:
+        table.add_row(*row)
+    yield table
+    yield from _trust(plan["trust"])
+
+
+def _trust(trust: dict[str, Any] | None) -> Iterator[RenderableType]:
+    if trust is None:
+        yield Text("the run was not a steady rate: nothing to compare the theory with", style="dim")
+        return
+    for row in trust["rows"]:
+        told, seen = row["predicted_s"], row["measured_s"]
+        if told is not None and seen is not None:
+            text = f"in the run itself, {row['figure']}: {show_s(told)} predicted"
+            yield Text(f"{text}, {show_s(seen)} measured", style="dim")

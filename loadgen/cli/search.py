@@ -1,0 +1,231 @@
+"""Find the highest rate at which an SLO holds, by trials and a final hold."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any
+
+from loadgen.cli import options, output
+from loadgen.cli.console import remark
+from loadgen.cli.live import conduct, run_loop
+from loadgen.connection import clear_errors, connected
+from loadgen.expectations import Expectation, parse_expectation
+from loadgen.experiment import Experiment
+from loadgen.forecast import queue_of, service_samples
+from loadgen.pacer import constant, parse_arrivals
+from loadgen.planner import check_slo, plan_rate
+from loadgen.quantity import duration_s, rate_per_s, show_rate
+from loadgen.queueview import look
+from loadgen.result import Result
+from loadgen.stats import MIN_BEYOND, PERCENTILES
+from loadgen.workload import Workload
+from worker.config import Config
+from worker.errors import UsageError
+from worker.keys import Keys
+
+EXAMPLE = "loadgen search --mix noop=1 --slo 'wait.p99<100ms' --trial 5s --hold 10s"
+WARMUP_SHARE = 0.2  # of a trial
+BACK_OFF = 0.95  # of the rate, when the hold fails
+MAX_TRIALS = 20
+MAX_TRIAL_S = 300.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `loadgen search`."""
+    options.add_mix(parser)
+    parser.add_argument(
+        "--slo", required=True, metavar="EXPR", help="what must hold, such as 'wait.p99<100ms'"
+    )
+    parser.add_argument("--trial", default="10s", metavar="TIME", help="of each trial (10s)")
+    parser.add_argument("--hold", default="30s", metavar="TIME", help="of the last one (30s)")
+    parser.add_argument("--arrivals", default="poisson", metavar="HOW", help="poisson (default)")
+    parser.add_argument("--from-rate", metavar="RATE", help="first guess (default: measured)")
+    parser.add_argument(
+        "--precision", default="4%", metavar="PERCENT",
+        help="end when holding and failing rates are this close (4%%)",
+    )  # fmt: skip
+    options.add_follow(parser)
+    output.add_output(parser)
+
+
+@dataclass(slots=True)
+class Search:
+    """Where the search stands."""
+
+    config: Config
+    workload: Workload
+    slo: Expectation
+    trial_s: float
+    close: float  # highest failing over highest holding rate, at which the search ends
+    holds: float = 0.0  # highest rate that held
+    fails: float = 0.0  # lowest rate that did not; 0: none yet
+    trials: int = 0
+    interrupted: bool = False
+
+
+def run(args: argparse.Namespace) -> int:
+    """`loadgen search`: the report is that of the hold at the rate found."""
+    config = options.read_config(args)
+    slo = parse_expectation(args.slo, "--slo")
+    expectations = output.read_expectations(args)
+    if slo.op not in ("<", "<="):
+        raise UsageError(f"--slo {args.slo!r}: write an upper bound, such as 'wait.p99<100ms'")
+    workload = Workload(
+        mix=options.read_mix(args, config), arrivals=parse_arrivals(args.arrivals),
+        seed=args.seed or 1, drain_timeout_s=options.drain_timeout_s(args),
+    )  # fmt: skip
+    search = Search(config, workload, slo, duration_s(args.trial, "--trial"),
+                    1 + options.percent(args.precision, "--precision"))  # fmt: skip
+    first = rate_per_s(args.from_rate, "--from-rate") if args.from_rate else None
+    held = run_loop(_search(search, first, duration_s(args.hold, "--hold")))
+    if held is None:
+        return 130 if search.interrupted else 99
+    code = output.finish(held, args, [slo, *expectations])
+    if code != 130:
+        _say(search, held)
+    return code
+
+
+def _say(search: Search, held: Result) -> None:
+    rate = held["totals"]["offered_per_s"]
+    remark(f"highest rate with {search.slo.text}: {show_rate(rate)}")
+    queue = queue_of(held)
+    if queue is None:
+        return
+    try:
+        check_slo(search.slo)
+    except UsageError:
+        return  # a per-type SLO: measured, not predicted
+    overhead = held["totals"].get("slot_overhead_s") or 0.0
+    services = [one + overhead for one in service_samples(held)]
+    forecast = plan_rate(replace(queue, arrival_cv2=1.0), search.slo, services)
+    if forecast:
+        off = (rate / forecast - 1) * 100
+        slots = queue.slots
+        remark(f"plan predicts {show_rate(forecast)} for {slots} slots: found {off:+.1f} % of it")
+
+
+async def _search(search: Search, first: float | None, hold_s: float) -> Result | None:
+    rate = first or await _first_guess(search)
+    while search.trials < MAX_TRIALS:
+        ok = await _trial(search, rate)
+        if search.interrupted:
+            return None
+        if ok:
+            search.holds = max(search.holds, rate)
+        else:
+            search.fails = min(search.fails or rate, rate)
+        if search.fails and search.holds and search.fails / search.holds <= search.close:
+            break
+        rate = _next_rate(search)
+        if rate < 0.1:
+            remark(f"{search.slo.text} does not hold at any rate tried")
+            return None
+    return await _hold(search, hold_s)
+
+
+def _next_rate(search: Search) -> float:
+    if not search.fails:
+        return search.holds * 1.5
+    if not search.holds:
+        return search.fails / 2
+    return (search.holds + search.fails) / 2
+
+
+async def _first_guess(search: Search) -> float:
+    """Three quarters of what the workers do flat out, measured with a short backlog."""
+    config, mix = search.config, search.workload.mix
+    async with connected(config) as client:
+        with clear_errors(config):
+            view = await look(client, Keys.of(config.queue.key))
+    if not view.concurrency:
+        raise UsageError(f"no live worker on {config.queue.key!r}; start one with: worker run")
+    cycle = mix.reduced()
+    count = max(40 * view.concurrency, 400)
+    probe = replace(search.workload, mix=cycle, repeat=max(1, count // cycle.total))
+    result = await _conduct(search, probe)
+    rate = result["totals"]["drained_per_s"]
+    if not rate:
+        raise UsageError("the workers finished none of the probe's tasks; see loadgen monitor")
+    remark(f"flat out the workers do {show_rate(rate)} on {view.concurrency} slots")
+    return float(rate) * 0.75
+
+
+async def _conduct(search: Search, workload: Workload) -> Result:
+    experiment = Experiment(search.config, workload, kind="search")
+    result = await conduct(experiment, workload, search.config.queue.key, quiet=True)
+    search.interrupted = result["interrupted"]
+    await asyncio.sleep(0.2)  # lets the workers fall idle, so that trials do not touch
+    return result
+
+
+async def _trial(search: Search, rate: float) -> bool:
+    """Whether the SLO holds at this rate; one failure by a stray pause is tried again."""
+    for _ in range(2):
+        search.trials += 1
+        result = await _at(search, rate, search.trial_s)
+        if search.interrupted:
+            return False
+        judged: dict[str, Any] = search.slo.judge(result)
+        why = _why_not(result, judged)
+        said = f"does not hold: {why}" if why else "holds"
+        remark(f"trial {search.trials}: {show_rate(rate)} {said} (was {judged['shown']})")
+        if not why:
+            return True
+        if result["verdict"]["overloaded"]:
+            return False
+    return False
+
+
+def _why_not(result: Result, judged: dict[str, Any]) -> str:
+    """Why a run does not show that the SLO holds; empty when it does.
+
+    A late send alone is no reason: latencies count from the intended time, so it is in them.
+    """
+    totals = result["totals"]
+    if result["verdict"]["overloaded"]:
+        return "the queue grew through the trial"
+    if result["accounting"]["unsent"] or totals["achieved_per_s"] < 0.97 * totals["offered_per_s"]:
+        return "the generator is the limit here, not the workers"
+    return "" if judged["ok"] else f"not {judged['text']}"
+
+
+async def _at(search: Search, rate: float, length_s: float) -> Result:
+    needed = _samples(search.slo) / rate / (1 - WARMUP_SHARE)
+    if needed > MAX_TRIAL_S:
+        raise UsageError(
+            f"at {show_rate(rate)} a trial would need {needed:.0f} s to tell {search.slo.text}; "
+            "bound a lower percentile, or the mean"
+        )
+    length_s = max(length_s, needed)
+    workload = replace(
+        search.workload, profile=constant(rate, length_s), warmup_s=length_s * WARMUP_SHARE,
+        seed=search.workload.seed + search.trials,
+    )  # fmt: skip
+    return await _conduct(search, workload)
+
+
+def _samples(slo: Expectation) -> float:
+    """Tasks that are needed before the SLO's percentile can be told, with a margin."""
+    share = PERCENTILES.get(slo.statistic, 0.5)
+    return 1.3 * MIN_BEYOND / (1 - share)
+
+
+async def _hold(search: Search, hold_s: float) -> Result | None:
+    """A longer run at the rate found; a little lower when it does not hold."""
+    rate = search.holds
+    for _ in range(4):
+        remark(f"hold: {show_rate(rate)} for {hold_s:g} s")
+        result = await _at(search, rate, hold_s)
+        if search.interrupted:
+            return result
+        judged = search.slo.judge(result)
+        why = _why_not(result, judged)
+        if not why:
+            return result
+        remark(f"it does not hold: {why} (was {judged['shown']})")
+        search.trials += 1
+        rate *= BACK_OFF
+    return result

@@ -1,0 +1,93 @@
+"""Run one mix at several concurrencies, with workers of its own, beside the ideal schedule."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from loadgen.cli import options
+from loadgen.cli.console import remark, report_console
+from loadgen.cli.live import conduct, run_loop
+from loadgen.experiment import Experiment
+from loadgen.mix import EXAMPLE as CARD
+from loadgen.own_workers import forget_queue, own_queue, own_worker
+from loadgen.report import sweep as report
+from loadgen.result import Result, exit_code, write_file
+from loadgen.workload import Workload
+from worker.config import Config
+from worker.errors import UsageError
+
+EXAMPLE = "loadgen sweep --concurrency 1,2,5,10 --html sweep.html"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `loadgen sweep`."""
+    options.add_mix(parser, required=False)
+    parser.set_defaults(mix=CARD)
+    parser.add_argument(
+        "--concurrency", default="1,2,5,10", metavar="N,...", help="slots (default 1,2,5,10)"
+    )
+    parser.add_argument(
+        "--repeat", default="1", metavar="N", help="runs at each; the median counts (default 1)"
+    )
+    options.add_follow(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the sweep as JSON")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """`loadgen sweep`: needs Redis and no worker; uses a queue of its own."""
+    config = options.read_config(args)
+    mix = options.read_mix(args, config)
+    slots = read_slots(args.concurrency)
+    repeat = options.whole(args.repeat, "--repeat")
+    workload = Workload(mix=mix, seed=args.seed, drain_timeout_s=options.drain_timeout_s(args))
+    runs = run_loop(_sweep(config, workload, slots * repeat, args))
+    document = report.document(runs)
+    text = json.dumps(document, indent=1, allow_nan=False)
+    if args.out:
+        write_file(args.out, text)
+        remark(f"result: {args.out}")
+    if args.html:
+        write_file(args.html, report.page(document))
+        remark(f"html: {args.html}")
+    if args.json:
+        print(text)
+    elif document["points"]:
+        for part in report.render(document):
+            report_console().print(part)
+    return max((exit_code(result) for result in runs), default=1)
+
+
+def read_slots(text: str) -> list[int]:
+    """The numbers of --concurrency; raises UsageError."""
+    slots = [options.whole(part.strip(), "--concurrency") for part in text.split(",")]
+    if len(set(slots)) != len(slots):
+        raise UsageError(f"--concurrency {text!r}: a number is given twice")
+    if max(slots) > 10_000:
+        raise UsageError(f"--concurrency {text!r}: at most 10000")
+    return slots
+
+
+async def _sweep(
+    config: Config, workload: Workload, slots: list[int], args: argparse.Namespace
+) -> list[Result]:
+    results: list[Result] = []
+    own = own_queue(config, "sweep")
+    try:
+        for count in slots:
+            remark(f"{count} slots: {workload.mix.text}")
+            async with own_worker(own, count, config_file=args.config, sets=args.config_sets):
+                experiment = Experiment(own, workload, kind="sweep")
+                result = await conduct(
+                    experiment, workload, own.queue.key, quiet=True,
+                    wait_on_interrupt=args.on_interrupt == "wait",
+                )  # fmt: skip
+            results.append(result)
+            if result["interrupted"]:
+                break
+    finally:
+        await forget_queue(own, (result["run_id"] for result in results))
+    return results

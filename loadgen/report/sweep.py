@@ -1,0 +1,164 @@
+"""A sweep over concurrencies: its document, its table, its page. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from html import escape
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from loadgen.capacity import fit_scaling
+from loadgen.quantity import axis_s, show_rate, show_s
+from loadgen.report.page import facts, frame, section, table
+from loadgen.report.svg import Line, line_chart
+from loadgen.result import Result
+
+FORMAT, VERSION = "taskrig-loadgen-sweep", 1
+
+_NOTE = (
+    "Ideal: the list schedule of the tasks in pushed order, with no overhead at all. "
+    "Efficiency: ideal over measured. Speed-up: against one task after another."
+)
+
+
+def document(runs: list[Result]) -> dict[str, Any]:
+    """Points by concurrency (the median run of each), the scaling law where it can be fitted."""
+    by_slots: dict[int, list[Result]] = {}
+    for run in runs:
+        if run["totals"]["makespan_s"] is not None and run["totals"]["ideal_s"]:
+            by_slots.setdefault(run["totals"]["concurrency"], []).append(run)
+    points = [_point(slots, group) for slots, group in sorted(by_slots.items())]
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "workload": runs[0]["workload"] if runs else None,
+        "environment": runs[0]["environment"] if runs else None,
+        "points": points,
+        "scaling": _scaling(points),
+        "runs": runs,
+    }
+
+
+def _point(slots: int, runs: list[Result]) -> dict[str, Any]:
+    totals = runs[0]["totals"]
+    makespan = statistics.median(run["totals"]["makespan_s"] for run in runs)
+    return {
+        "concurrency": slots,
+        "runs": len(runs),
+        "makespan_s": makespan,
+        "ideal_s": totals["ideal_s"],
+        "serial_s": totals["serial_s"],
+        "efficiency": totals["ideal_s"] / makespan,
+        "speedup": totals["serial_s"] / makespan,
+        "done_per_s": runs[0]["accounting"]["succeeded"] / makespan,
+    }
+
+
+def _scaling(points: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """A fit of the Universal Scalability Law: only where the work outlasts the slots.
+
+    Seven tasks cannot use ten slots: such a point says nothing about scaling.
+    """
+    usable = [p for p in points if p["serial_s"] / p["concurrency"] > 0.6 * p["ideal_s"]]
+    try:
+        law = fit_scaling([(p["concurrency"], p["done_per_s"]) for p in usable])
+    except ValueError:
+        return None
+    best = law.best_slots
+    return {
+        "single_per_s": law.single,
+        "contention": law.contention,
+        "chatter": law.chatter,
+        "best_slots": best if best < 1e6 else None,
+    }
+
+
+_HEAD = ["slots", "makespan", "ideal", "over ideal", "efficiency", "speed-up", "tasks/s"]
+
+
+def _rows(document: dict[str, Any]) -> list[list[str]]:
+    return [
+        [
+            str(p["concurrency"]),
+            show_s(p["makespan_s"]),
+            show_s(p["ideal_s"]),
+            f"{(p['makespan_s'] / p['ideal_s'] - 1) * 100:+.1f} %",
+            f"{p['efficiency'] * 100:.1f} %",
+            f"{p['speedup']:.2f}x",
+            show_rate(p["done_per_s"]),
+        ]
+        for p in document["points"]
+    ]
+
+
+def _law(document: dict[str, Any]) -> str:
+    law = document["scaling"]
+    if law is None:
+        return ""
+    best = f"; fastest at {law['best_slots']:.0f} slots" if law["best_slots"] else ""
+    return (
+        f"Universal Scalability Law: {show_rate(law['single_per_s'])} on one slot, contention "
+        f"{law['contention'] * 100:.2f} %, coherency {law['chatter'] * 100:.4f} %{best}"
+    )
+
+
+def render(document: dict[str, Any]) -> Iterator[RenderableType]:
+    """The table for a terminal."""
+    serial = document["points"][0]["serial_s"]
+    yield Text(f"one task after another: {show_s(serial)}", style="bold")
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    for name in _HEAD:
+        grid.add_column(name, justify="right")
+    for row in _rows(document):
+        grid.add_row(*row)
+    yield grid
+    if _law(document):
+        yield Text(_law(document))
+
+
+def page(document: dict[str, Any]) -> str:
+    """The sweep as one self-contained page."""
+    points = document["points"]
+    mix = ", ".join(f"{n}={c}" for n, c in (document["workload"] or {"mix": {}})["mix"].items())
+    title = f"loadgen sweep: {mix}"
+    body = [f"<h1>{escape(title)}</h1>", '<p class="dim">one mix, serial against concurrent</p>']
+    if points:
+        best = min(points, key=lambda p: p["makespan_s"])
+        body.append(
+            facts([
+                ("one after another", show_s(best["serial_s"])),
+                (f"on {best['concurrency']} slots", show_s(best["makespan_s"])),
+                ("ideal there", show_s(best["ideal_s"])),
+                ("speed-up", f"{best['speedup']:.2f}x"),
+            ])
+        )  # fmt: skip
+        xs = [float(p["concurrency"]) for p in points]
+        ticks = [(x, f"{x:.0f}") for x in xs]
+        makespan = line_chart(
+            "makespan by number of slots, measured and ideal", xs,
+            [
+                Line("one after another", "s6", [p["serial_s"] for p in points]),
+                Line("ideal", "s3", [p["ideal_s"] for p in points]),
+                Line("measured", "s1", [p["makespan_s"] for p in points]),
+            ],
+            x_format=lambda x: f"{x:.0f} slots", y_format=show_s, y_axis=axis_s, x_ticks=ticks,
+            x_label="slots",
+        )  # fmt: skip
+        efficiency = line_chart(
+            "efficiency by number of slots", xs,
+            [Line("ideal over measured, %", "s4", [p["efficiency"] * 100 for p in points])],
+            x_format=lambda x: f"{x:.0f} slots", y_format=lambda y: f"{y:.1f}",
+            y_axis=lambda y: f"{y:.0f}", x_ticks=ticks, x_label="slots",
+        )  # fmt: skip
+        body.append(
+            '<div class="grid2">' + section("Makespan", makespan)
+            + section("Efficiency", efficiency)
+            + section("Figures", table(_HEAD, _rows(document), texts=0), wide=True,
+                      note=f"{_NOTE} {_law(document)}".strip())
+            + "</div>"
+        )  # fmt: skip
+    return frame(title, "\n".join(body))
