@@ -59,7 +59,7 @@ class Expectation:
         Raises:
             UsageError: the run has no such type.
         """
-        value = self._value(result)
+        value = self.value(result)
         known = value is not None and math.isfinite(value)
         ok = known and _COMPARE[self.op](value or 0.0, self.bound)
         shown = "too few samples to tell" if not known else self._show(value or 0.0)
@@ -68,7 +68,12 @@ class Expectation:
     def _show(self, value: float) -> str:
         return show_s(value) if self.is_duration else f"{value:,.6g}"
 
-    def _value(self, result: Result) -> float | None:
+    def value(self, result: Result) -> float | None:
+        """The figure itself; None when the run has too few samples to tell it.
+
+        Raises:
+            UsageError: the run has no such type.
+        """
         if self.name in SERIES:
             if self.type not in result["series"]:
                 types = ", ".join(name for name in result["series"] if name != ALL)
@@ -130,6 +135,16 @@ def _bound(name: str, text: str, where: str) -> float:
     if not number:
         raise UsageError(f"{where}: {text!r} is no number")
     return float(number[1]) * (1000 if number[2] else 1) / (100 if number[3] else 1)
+
+
+def figure_of(text: str, result: Result) -> float | None:
+    """The figure that `e2e{type=T}.p99`, `makespan` or `lost` names; None: too few samples.
+
+    Raises:
+        UsageError: there is no such figure, label or type.
+    """
+    bound = "1s" if text.split(".")[0].split("{")[0] in (*SERIES, "makespan") else "1"
+    return parse_expectation(f"{text} < {bound}", "--figure").value(result)
 
 
 def judge_all(expectations: Iterable[Expectation], result: Result) -> None:

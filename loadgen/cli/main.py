@@ -10,8 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
 from loadgen.cli import (
+    ab,
     add,
     clear,
+    compare,
     drain,
     mix,
     monitor,
@@ -32,6 +34,8 @@ COMMANDS: dict[str, ModuleType] = {
     "sweep": sweep,
     "search": search,
     "plan": plan,
+    "compare": compare,
+    "ab": ab,
     "add": add,
     "clear": clear,
     "monitor": monitor,
@@ -49,6 +53,8 @@ EXITS = """exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `loadgen` with these arguments (sys.argv by default); returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["compare"]:  # argparse would drop the -- between the two sides
+        arguments = ["--new" if text == "--" else text for text in arguments]
     try:
         parser = _parser(arguments)
         args = parser.parse_args(arguments)
