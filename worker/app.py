@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import threading
@@ -39,22 +40,35 @@ STALL_S = 30.0  # without a successful exchange for this long, with Redis there:
 RUNNING_SHOWN = 100  # of the running tasks in a worker's description
 
 
-def run_worker(config: Config) -> int:
-    """Run a worker until it is drained; returns the exit code.
+CHILD_ENV = "TASKRIG_CHILD"  # set for the children of a supervisor: pipes and share, as JSON
+
+
+def as_child(config: Config, told: str) -> tuple[Config, dict[str, int]]:
+    """The config of one child of a supervisor, and its pipes: {"life": fd, "report": fd}."""
+    pipes = json.loads(told)
+    worker = config.worker.model_copy(update={"max_tasks": pipes.pop("max_tasks")})
+    http = config.http.model_copy(update={"host": "127.0.0.1", "port": 0})
+    os.environ.pop(CHILD_ENV)  # not for the handlers' own children
+    return config.model_copy(update={"worker": worker, "http": http}), pipes
+
+
+def run_worker(config: Config, pipes: dict[str, int] | None = None) -> int:
+    """Run a worker until it is drained; returns the exit code. `pipes`: see `as_child`.
 
     Raises:
         TaskrigError: it could not start, or had to end; the exit code is the error's.
     """
     set_up(config.log.level, config.log.format)
     registry = load_handlers(config.handlers)
-    return App(config, registry).run()
+    return App(config, registry, pipes or {}).run()
 
 
 class App:
     """One worker process."""
 
-    def __init__(self, config: Config, registry: Registry) -> None:
+    def __init__(self, config: Config, registry: Registry, pipes: dict[str, int]) -> None:
         self.config = config
+        self._pipes = pipes
         self.registry = registry
         self.id = secrets.token_hex(5)  # random at every start: host and pid repeat in containers
         self.started_at = time.time()
@@ -83,6 +97,7 @@ class App:
         """Serve until drained, and report."""
         self._signals.install()
         self._start_http()
+        self._answer_parent()
         self._loop.set_exception_handler(self._loop_error)
         code = 0
         error: Exception | None = None
@@ -245,6 +260,20 @@ class App:
                 metrics=self.metrics.expose, live=self.live, ready=self.ready, status=self.status,
             )  # fmt: skip
             self.http.start()
+
+    def _answer_parent(self) -> None:
+        """Tell the supervisor our port, and drain when it dies."""
+        if not self._pipes:
+            return
+        port = self.http.port if self.http is not None else 0
+        os.write(self._pipes["report"], b"%d\n" % port)
+        os.close(self._pipes["report"])
+
+        def await_death() -> None:
+            os.read(self._pipes["life"], 1)  # nothing is ever written: this is its end
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=await_death, daemon=True, name="parent").start()
 
     def _longest_running_s(self) -> float:
         consumer = self.consumer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 
 from worker.cli.parser import Commands, command
 from worker.cli.settings import load_settings
@@ -36,6 +37,7 @@ def add(commands: Commands) -> None:
     for setting, metavar, text in (
         ("worker.max_concurrent", "N", "tasks that run at once (default: 5)"),
         ("worker.max_tasks", "N", "stop after exactly this many tasks (default: no limit)"),
+        ("worker.processes", "N", "worker processes under one parent (default: 1)"),
         ("worker.interval", "SECONDS", "an idle worker looks again after this (default: 1)"),
         ("log.level", "LEVEL", "debug, info, warning or error (default: info)"),
         ("log.format", "FORMAT", "text or json (default: text)"),
@@ -46,7 +48,7 @@ def add(commands: Commands) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the worker; returns its exit code."""
     config = load_settings(args)
-    from worker.app import run_worker
+    from worker.app import CHILD_ENV, as_child, run_worker
     from worker.logs import set_up
 
     set_up(config.log.level, config.log.format)
@@ -54,4 +56,11 @@ def execute(args: argparse.Namespace) -> int:
         log.info("no config.yaml here: the defaults serve (worker config show lists them)")
     else:
         log.info("configured by %s", config.source)
+    child = os.environ.get(CHILD_ENV)
+    if child is not None:
+        return run_worker(*as_child(config, child))
+    if config.worker.processes > 1:
+        from worker.supervisor import Supervisor
+
+        return Supervisor(config).run()
     return run_worker(config)

@@ -17,6 +17,7 @@ FLAGS = {
     "worker.interval": "--interval",
     "worker.max_tasks": "--max-tasks",
     "worker.max_concurrent": "--max-concurrent",
+    "worker.processes": "--processes",
     "log.level": "--log-level",
     "log.format": "--log-format",
 }

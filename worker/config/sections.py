@@ -127,6 +127,8 @@ class WorkerConfig(Section):
     """Tasks that run at once in this process."""
     max_tasks: Annotated[int | None, OrNone(Whole(1))] = None
     """Stop after exactly this many tasks."""
+    processes: Annotated[int, Whole(1, 256)] = 1
+    """Worker processes under one parent, each with max_concurrent slots."""
     interval_s: Annotated[float, Seconds(zero=False, most=3600)] = 1.0
     """An idle worker looks again after this; a push wakes it at once."""
     drain_timeout_s: Annotated[float, Seconds(most=86400)] = 25.0

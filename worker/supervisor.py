@@ -1,0 +1,231 @@
+"""`worker run --processes N`: N workers as children of one process that serves nothing itself.
+
+Duties: start the children, replace one that dies (with a growing pause), pass signals on, show one
+/metrics with the sum, end when they end. A child learns of its parent's death by a pipe and drains.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from worker.app import CHILD_ENV
+from worker.config import Config
+from worker.http import HttpServer
+from worker.merge import Merged
+from worker.registry import load_handlers
+
+log = logging.getLogger("worker")
+
+SCRAPE_S = 1.0  # how often children are asked for their numbers; a killed one loses no more
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
+LIVED_S = 10.0  # a child that lived this long was well: the next pause is short again
+GIVE_UP_AFTER = 5  # children in a row that did not live, before the parent gives up
+FOR_GOOD = (2,)  # exit codes that another try cannot mend: usage and configuration
+
+
+class Child:
+    """One worker process in its slot."""
+
+    def __init__(self, slot: int, share: int | None) -> None:
+        life_read, self._life = os.pipe()  # closes when this process ends, however it ends
+        self._report, report_write = os.pipe()
+        told = {"life": life_read, "report": report_write, "max_tasks": share}
+        self.slot = slot
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "worker", *sys.argv[1:]],
+            env={**os.environ, CHILD_ENV: json.dumps(told)},
+            pass_fds=(life_read, report_write),
+            start_new_session=True,  # a Ctrl-C in the terminal reaches it through the parent only
+        )
+        os.close(life_read)
+        os.close(report_write)
+        self.port = 0
+
+    def await_port(self) -> None:
+        """Read the port of its HTTP server; 0 when it ended before it had one."""
+        with os.fdopen(self._report, "rb") as pipe:
+            self.port = int(pipe.readline() or 0)
+
+    def ask(self, path: str) -> str:
+        """Its page at `path`; raises OSError."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+            return str(answer.read().decode())
+
+    def forget(self) -> None:
+        """Close this side of the pipe of a child that ended."""
+        os.close(self._life)
+
+
+class Supervisor:
+    """The parent of N workers."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._merged = Merged()
+        self._lock = threading.Lock()
+        self._children: dict[int, Child] = {}
+        self._due: dict[int, float] = {}  # slots without a child: when the next one starts
+        self._shares = self._divide()
+        self._events: queue.SimpleQueue[int | Child] = queue.SimpleQueue()
+        self._stopping = False
+        self._failures = 0
+        self._pause_s = FIRST_PAUSE_S
+        self._code = 0
+
+    def run(self) -> int:
+        """Run until every child has ended; returns the exit code.
+
+        Raises:
+            UsageError: handlers or port cannot be.
+        """
+        load_handlers(self._config.handlers)  # what is wrong is said once, not N times
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, _: self._events.put(number))
+        http = self._start_http()
+        log.info("supervising %d worker processes", len(self._shares))
+        self._due = dict.fromkeys(self._shares, 0.0)
+        while self._children or self._due:
+            self._start_due()
+            try:
+                event = self._events.get(timeout=SCRAPE_S / 2)
+            except queue.Empty:
+                self._scrape()
+                continue
+            if isinstance(event, Child):
+                self._ended(event)
+            else:
+                self._stop(signal.Signals(event))
+        if http is not None:
+            http.close()
+        log.info("all worker processes have ended, exit %d", self._code)
+        return self._code
+
+    def _divide(self) -> dict[int, int | None]:
+        """What of max_tasks each slot does: together exactly as many."""
+        n, tasks = self._config.worker.processes, self._config.worker.max_tasks
+        if tasks is None:
+            return dict.fromkeys(range(n))
+        return {slot: tasks // n + (slot < tasks % n) for slot in range(min(n, tasks))}
+
+    # -- children --------------------------------------------------------------------------------
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for slot in [slot for slot, at in self._due.items() if at <= now]:
+            del self._due[slot]
+            child = self._children[slot] = Child(slot, self._shares[slot])
+            threading.Thread(target=self._watch, args=(child,), daemon=True).start()
+
+    def _watch(self, child: Child) -> None:
+        child.await_port()
+        child.process.wait()
+        self._events.put(child)
+
+    def _ended(self, child: Child) -> None:
+        code = child.process.returncode
+        child.forget()
+        del self._children[child.slot]
+        with self._lock:
+            done = self._merged.end(child.slot)
+        if code == 0 or self._stopping:
+            unready = code in (-signal.SIGTERM, -signal.SIGINT)  # told before it could listen
+            self._code = max(self._code, 0 if unready else 1 if code < 0 else code)
+            return
+        how = f"signal {-code}" if code < 0 else f"exit {code}"
+        lived = time.monotonic() - child.started >= LIVED_S
+        self._failures = 0 if lived else self._failures + 1
+        if code in FOR_GOOD or self._failures >= GIVE_UP_AFTER:
+            log.error("worker process %d ended (%s); giving up", child.slot, how)
+            self._code = code if code > 0 else 1
+            self._stop(signal.SIGTERM)
+            return
+        share = self._shares[child.slot]
+        if share is not None:
+            self._shares[child.slot] = max(1, share - done)
+        self._pause_s = FIRST_PAUSE_S if lived else min(self._pause_s * 2, LONGEST_PAUSE_S)
+        self._due[child.slot] = time.monotonic() + self._pause_s
+        log.error("worker process %d ended (%s); another one in %g s",
+                  child.slot, how, self._pause_s)  # fmt: skip
+
+    def _stop(self, number: signal.Signals) -> None:
+        """Pass a signal on; no child is replaced after it.
+
+        The first goes on as SIGTERM and later ones as SIGINT: two of a kind may arrive as one.
+        """
+        log.info("%s: passed on to %d worker processes", number.name, len(self._children))
+        passed = signal.SIGINT if self._stopping else signal.SIGTERM
+        self._stopping = True
+        self._due.clear()
+        for child in self._children.values():
+            child.process.send_signal(passed)
+
+    # -- what others see -------------------------------------------------------------------------
+
+    def _start_http(self) -> HttpServer | None:
+        http = self._config.http
+        if not http.enabled:
+            return None
+        server = HttpServer(
+            http.host, http.port,
+            metrics=self._metrics, live=self._live, ready=self._ready, status=self._status,
+        )  # fmt: skip
+        server.start()
+        log.info("metrics of all processes on %s:%d", http.host, server.port)
+        return server
+
+    def _serving(self) -> list[Child]:
+        return [child for child in list(self._children.values()) if child.port]
+
+    def _scrape(self) -> None:
+        for child in self._serving():
+            try:
+                page = child.ask("/metrics")
+            except OSError:
+                continue  # it blocks or has just ended: the numbers of before stay
+            with self._lock:
+                if child.slot in self._children:
+                    self._merged.update(child.slot, page)
+
+    def _metrics(self, accept: str) -> tuple[bytes, str]:
+        self._scrape()
+        with self._lock:
+            return self._merged.expose(accept)
+
+    def _live(self) -> tuple[bool, str]:
+        return self._all_say("/livez")
+
+    def _ready(self) -> tuple[bool, str]:
+        if self._stopping:
+            return False, "draining"
+        return self._all_say("/readyz")
+
+    def _all_say(self, path: str) -> tuple[bool, str]:
+        for child in self._serving():
+            try:
+                child.ask(path)
+            except urllib.error.HTTPError as refusal:
+                return False, f"process {child.slot}: {refusal.read(200).decode().strip()}"
+            except OSError as error:
+                return False, f"process {child.slot}: {error}"
+        return bool(self._serving()), f"{len(self._serving())} processes"
+
+    def _status(self) -> dict[str, Any]:
+        answers = []
+        for child in self._serving():
+            try:
+                answers.append(json.loads(child.ask("/status")))
+            except OSError:
+                continue
+        return {"processes": answers}
