@@ -64,6 +64,10 @@ bench: $(READY) ## Measure our hot path against a bare probe into results/bench.
 profile: $(READY) ## Show where a drain of no-op tasks spends its time (ARGS='--slots 10')
 	@$(PY) -m benchmarks profile $(ARGS)
 
+.PHONY: chaos
+chaos: $(READY) ## Break workers, Redis and the wire under load for 3 minutes; lose nothing (DURATION=10m RATE=700)
+	$(PY) -m loadgen chaos --duration $(or $(DURATION),3m) --rate $(or $(RATE),700)
+
 .PHONY: lock
 lock: $(READY) ## Remake requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
 	@deploy/checks/lock $(VENV)/bin/uv $(if $(UPGRADE),--upgrade)

@@ -12,6 +12,7 @@ from types import ModuleType
 from loadgen.cli import (
     ab,
     add,
+    chaos,
     clear,
     compare,
     drain,
@@ -39,6 +40,7 @@ COMMANDS: dict[str, ModuleType] = {
     "add": add,
     "clear": clear,
     "monitor": monitor,
+    "chaos": chaos,
     "report": report,
     "schema": schema,
 }

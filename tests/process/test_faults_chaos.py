@@ -1,0 +1,66 @@
+"""`loadgen chaos`: the whole harness, scaled down; and that it does notice a loss."""
+
+from __future__ import annotations
+
+import json
+
+import redis
+
+from loadgen.chaos import Chaos
+from loadgen.mix import parse_mix
+from loadgen.pacer import constant
+from loadgen.workload import Workload
+from tests.support.processes import run_to_end
+from worker.config import load_config
+
+
+def test_nothing_is_lost_while_workers_are_killed_and_redis_and_the_wire_break(tmp_path):
+    done = run_to_end(
+        "loadgen", "chaos", "--duration", "14s", "--rate", "300", "--workers", "2",
+        "--lease", "1s", "--json", str(tmp_path / "chaos.json"), "--keep", str(tmp_path / "logs"),
+        cwd=tmp_path, timeout_s=90,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads((tmp_path / "chaos.json").read_text())
+    assert document["holds"]
+    assert document["accounting"]["lost"] == 0
+    assert document["accepted"] == document["found"] > 2000
+    assert {"worker killed", "redis restarted"} <= {one["name"] for one in document["faults"]}
+    assert "lost 0" in done.stdout
+    assert list((tmp_path / "logs").glob("worker-*.log"))
+
+
+async def test_a_task_that_is_taken_away_is_reported_as_lost(tmp_path):
+    workload = Workload(
+        mix=parse_mix("short=1"), profile=constant(80, 6.0), drain_timeout_s=5, seed=1
+    )
+    chaos = Chaos(
+        load_config(None, env={}), workload, workers=1, concurrent=2, lease_s=1.0, folder=tmp_path
+    )
+    stolen = []
+
+    def steal(_said):
+        with redis.Redis.from_url(chaos.config.redis.url) as client:
+            stolen.append(client.rpop(chaos.config.queue.key))
+
+    report = await chaos.run(lambda experiment: experiment.run(), steal)
+    taken = [one for one in stolen if one]
+    assert taken, "two slots for 80 tasks a second leave some waiting"
+    assert report.lost == len(taken)
+    assert report.accepted - report.found == len(taken)
+    assert not report.holds
+
+
+def test_bad_options_are_one_line_and_exit_2(tmp_path):
+    for flags in (
+        ("--duration", "1s"),
+        ("--duration", "soon"),
+        ("--rate", "0"),
+        ("--workers", "0"),
+        ("--slots", "-1"),
+        ("--lease", "1ms"),
+    ):
+        done = run_to_end("loadgen", "chaos", *flags, cwd=tmp_path)
+        assert done.returncode == 2, (flags, done.stderr)
+        assert flags[0] in done.stderr
+        assert len(done.stderr.splitlines()) == 1
