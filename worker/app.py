@@ -32,6 +32,7 @@ from worker.metrics import Metrics
 from worker.registry import Registry, load_handlers
 from worker.signals import Signals
 from worker.standing import standing
+from worker.systemd import Systemd
 from worker.upkeep import Upkeep
 
 log = logging.getLogger("worker")
@@ -82,6 +83,7 @@ class App:
         self.upkeep: Upkeep | None = None
         self.lease: Lease | None = None
         self._loop = _new_loop()
+        self._systemd = Systemd()
         self._stop_before_start: str | None = None
         self._signals = Signals(
             lambda why: self._from_thread(self._drain, why),
@@ -154,6 +156,7 @@ class App:
             config.worker.max_concurrent, self.id,
             f", metrics on {config.http.host}:{self.http.port}" if self.http else "",
         )  # fmt: skip
+        self._systemd.ready(self.live)
         keeping = asyncio.get_running_loop().create_task(upkeep.run())
         keeping.add_done_callback(lambda task: self._part_ended(task, consumer))
         try:
@@ -218,6 +221,7 @@ class App:
     def _drain(self, why: str) -> None:
         self._stop_before_start = why
         self.metrics.draining = 1
+        self._systemd.stopping()
         if self.consumer is not None:
             if self.consumer.claiming and not why.startswith("SIG"):
                 log.info("draining: %s", why)

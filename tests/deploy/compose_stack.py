@@ -38,7 +38,7 @@ def require_compose() -> None:
 
 
 class Stack:
-    """One Compose project, `taskrig-test`: build, up, its containers and logs, close.
+    """One Compose project, `taskrig-test-PID`: build, up, its containers and logs, close.
 
     `more` is another override, `profiles` are those of the Compose file to start.
     """
@@ -53,7 +53,7 @@ class Stack:
         self.prometheus_port = ports.next_free(29090)
         self._env: Mapping[str, str] = {
             **{k: v for k, v in os.environ.items() if not k.startswith("TASKRIG_")},
-            "COMPOSE_PROJECT_NAME": "taskrig-test",
+            "COMPOSE_PROJECT_NAME": f"taskrig-test-{os.getpid()}",
             "REDIS_PORT": str(self.redis_port),
             "PORT": str(first),
             "PROMETHEUS_PORT": str(self.prometheus_port),
