@@ -60,6 +60,10 @@ check: $(READY) ## Check style, types, layers, configuration, Dockerfile, Compos
 bench: $(READY) ## Measure our hot path against a bare probe into results/bench.json (ARGS='drain --rounds 3')
 	@$(PY) -m benchmarks run $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: $(READY) ## Run the same work on other task queues, side by side (ARGS='--only huey --rounds 1')
+	@$(PY) -m loadgen peers $(ARGS)
+
 .PHONY: profile
 profile: $(READY) ## Show where a drain of no-op tasks spends its time (ARGS='--slots 10')
 	@$(PY) -m benchmarks profile $(ARGS)

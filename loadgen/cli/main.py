@@ -19,6 +19,7 @@ from loadgen.cli import (
     mix,
     monitor,
     options,
+    peers,
     plan,
     report,
     run,
@@ -41,6 +42,7 @@ COMMANDS: dict[str, ModuleType] = {
     "clear": clear,
     "monitor": monitor,
     "chaos": chaos,
+    "peers": peers,
     "report": report,
     "schema": schema,
 }
