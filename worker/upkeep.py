@@ -15,6 +15,7 @@ from worker.metrics import Metrics
 from worker.task import Invalid, decode
 
 HEARTBEAT_S = 0.25
+SLICE_ITEMS = 250  # an orphan costs four commands: this many hold Redis for about 2 ms
 
 
 class OutageView(Protocol):
@@ -147,7 +148,7 @@ class Upkeep:
             self._metrics.reclaimed += part.moved
             self._metrics.of("unknown").outcomes["dead"] += part.dead
             each = part.bytes / max(1, part.seen) + 64
-            count = max(1, min(500, int(SLICE_BYTES / each)))
+            count = max(1, min(SLICE_ITEMS, int(SLICE_BYTES / each)))
             cursor = part.cursor
             if cursor == 0:
                 break
