@@ -156,7 +156,8 @@ class App:
             config.worker.max_concurrent, self.id,
             f", metrics on {config.http.host}:{self.http.port}" if self.http else "",
         )  # fmt: skip
-        self._systemd.ready(self.live)
+        self._systemd.ready()
+        self._systemd.feed_from_loop(self.live)
         keeping = asyncio.get_running_loop().create_task(upkeep.run())
         keeping.add_done_callback(lambda task: self._part_ended(task, consumer))
         try:

@@ -24,6 +24,7 @@ from worker.config import Config
 from worker.http import HttpServer
 from worker.merge import Merged
 from worker.registry import load_handlers
+from worker.systemd import Systemd, without_manager
 
 log = logging.getLogger("worker")
 
@@ -45,7 +46,7 @@ class Child:
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "worker", *sys.argv[1:]],
-            env={**os.environ, CHILD_ENV: json.dumps(told)},
+            env={**without_manager(os.environ), CHILD_ENV: json.dumps(told)},
             pass_fds=(life_read, report_write),
             start_new_session=True,  # a Ctrl-C in the terminal reaches it through the parent only
         )
@@ -83,6 +84,8 @@ class Supervisor:
         self._failures = 0
         self._pause_s = FIRST_PAUSE_S
         self._code = 0
+        self._systemd = Systemd()
+        self._said_ready = False
 
     def run(self) -> int:
         """Run until every child has ended; returns the exit code.
@@ -102,6 +105,7 @@ class Supervisor:
                 event = self._events.get(timeout=SCRAPE_S / 2)
             except queue.Empty:
                 self._scrape()
+                self._tell_manager()
                 continue
             if isinstance(event, Child):
                 self._ended(event)
@@ -167,6 +171,7 @@ class Supervisor:
         log.info("%s: passed on to %d worker processes", number.name, len(self._children))
         passed = signal.SIGINT if self._stopping else signal.SIGTERM
         self._stopping = True
+        self._systemd.stopping()
         self._due.clear()
         for child in self._children.values():
             child.process.send_signal(passed)
@@ -184,6 +189,13 @@ class Supervisor:
         server.start()
         log.info("metrics of all processes on %s:%d", http.host, server.port)
         return server
+
+    def _tell_manager(self) -> None:
+        if not self._said_ready and self._ready()[0]:
+            self._said_ready = True
+            self._systemd.ready()
+        if self._said_ready:
+            self._systemd.feed(self._live)
 
     def _serving(self) -> list[Child]:
         return [child for child in list(self._children.values()) if child.port]

@@ -26,7 +26,9 @@ def _told(manager: socket.socket, **more: str) -> Systemd:
 
 
 async def test_a_ready_worker_feeds_the_watchdog_from_its_loop(manager: socket.socket) -> None:
-    _told(manager, WATCHDOG_USEC="30000").ready(lambda: (True, "ok"))
+    systemd = _told(manager, WATCHDOG_USEC="30000")
+    systemd.ready()
+    systemd.feed_from_loop(lambda: (True, "ok"))
     said = [await asyncio.to_thread(manager.recv, 100) for _ in range(4)]
 
     assert said == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"WATCHDOG=1"]
@@ -34,7 +36,8 @@ async def test_a_ready_worker_feeds_the_watchdog_from_its_loop(manager: socket.s
 
 async def test_a_worker_that_is_not_alive_lets_the_watchdog_starve(manager: socket.socket) -> None:
     systemd = _told(manager, WATCHDOG_USEC="30000")
-    systemd.ready(lambda: (False, "the lease thread died"))
+    systemd.ready()
+    systemd.feed_from_loop(lambda: (False, "the lease thread died"))
     systemd.stopping()
 
     assert manager.recv(100) == b"READY=1"
