@@ -1,0 +1,262 @@
+"""systemd, supervisor, Kubernetes and Compose: valid, and with one order of stopping."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.support.waiting import until
+from worker.config.sections import WorkerConfig
+from worker.keys import Keys
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+UNIT = DEPLOY / "systemd" / "taskrig-worker.service"
+KEYS = Keys.of("async_tasks")
+OVERLAYS = ("small", "production")
+
+
+def seconds(text: str) -> float:
+    """`40s`, `2min` and `40` in seconds."""
+    number, unit = re.fullmatch(r"(\d+)\s*(s|min)?", str(text)).groups()  # type: ignore[union-attr]
+    return float(number) * (60 if unit == "min" else 1)
+
+
+def ini(path: Path) -> configparser.RawConfigParser:
+    """A unit or supervisor file; of a key that is repeated the last one counts."""
+    parser = configparser.RawConfigParser(strict=False, comment_prefixes=("#", ";"))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(path)
+    return parser
+
+
+def manifests(folder: Path) -> list[dict[str, Any]]:
+    """Every object of every file in a folder of manifests."""
+    return [
+        document
+        for path in sorted(folder.rglob("*.yaml"))
+        for document in yaml.safe_load_all(path.read_text())
+        if document and "kind" in document
+    ]
+
+
+# ---- one invariant across every file -----------------------------------------------------------
+
+
+def graces() -> dict[str, float]:
+    """How long each way of running waits between asking to stop and killing, in seconds."""
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["worker"]
+    (deployment,) = (
+        m for m in manifests(DEPLOY / "kubernetes" / "base") if m["kind"] == "Deployment"
+    )
+    program = ini(DEPLOY / "supervisor" / "taskrig.conf")["program:taskrig-worker"]
+    return {
+        "compose stop_grace_period": seconds(compose["stop_grace_period"]),
+        "kubernetes terminationGracePeriodSeconds": float(
+            deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        ),
+        "systemd TimeoutStopSec": seconds(ini(UNIT)["Service"]["TimeoutStopSec"]),
+        "supervisor stopwaitsecs": float(program["stopwaitsecs"]),
+    }
+
+
+def drain_timeouts() -> dict[str, float]:
+    """worker.drain_timeout wherever it is written down, in seconds."""
+    files = [ROOT / "config.yaml", DEPLOY / "kubernetes" / "base" / "config.yaml"]
+    written = {
+        str(path.relative_to(ROOT)): seconds(
+            yaml.safe_load(path.read_text())["worker"]["drain_timeout"]
+        )
+        for path in files
+    }
+    return {**written, "the default": WorkerConfig().drain_timeout_s}
+
+
+@pytest.mark.parametrize("way", graces())
+def test_every_way_of_running_waits_longer_than_the_drain_lasts(way: str) -> None:
+    settling_s = 5  # for the last exchange after the drain
+    assert graces()[way] >= max(drain_timeouts().values()) + settling_s
+
+
+def test_every_file_says_the_same_drain_timeout_and_the_same_grace() -> None:
+    assert len(set(drain_timeouts().values())) == 1, drain_timeouts()
+    assert len(set(graces().values())) == 1, graces()
+
+
+# ---- systemd -----------------------------------------------------------------------------------
+
+
+def _systemd_analyze(*words: str) -> subprocess.CompletedProcess[str]:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not on this machine")
+    return subprocess.run(
+        ["systemd-analyze", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace("/opt/taskrig/bin/worker", shutil.which("true") or ""))
+    done = _systemd_analyze("verify", "--man=no", str(unit))
+
+    ours = [line for line in done.stderr.splitlines() if UNIT.name in line]
+    assert ours == []
+
+
+def test_the_unit_is_exposed_by_two_points_of_ten_at_most() -> None:
+    done = _systemd_analyze("security", "--offline=true", "--threshold=20", str(UNIT))
+
+    assert done.returncode == 0, done.stdout
+    print(done.stdout.strip().splitlines()[-1])
+
+
+def test_the_unit_starts_the_worker_with_readiness_and_a_watchdog() -> None:
+    service = ini(UNIT)["Service"]
+    assert service["Type"] == "notify"
+    assert seconds(service["WatchdogSec"]) >= 30
+    assert service["RestartPreventExitStatus"] == "2"
+
+
+# ---- supervisor --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, redis_url: str) -> Iterator[list[str]]:
+    """A real supervisord with our program file, its paths and port made this test's own."""
+    text = (DEPLOY / "supervisor" / "taskrig.conf").read_text()
+    for theirs, ours in {
+        "/opt/taskrig/bin/worker": f"{sys.executable} -m worker",
+        "/etc/taskrig/config.yaml": str(ROOT / "config.yaml"),
+        "directory=/etc/taskrig": f"directory={ROOT}",
+        "user=taskrig\n": "",
+        "http.port=946%(process_num)d": "http.port=0",
+        "/var/log/supervisor": str(tmp_path),
+        "startsecs=6": "startsecs=1",
+    }.items():
+        assert theirs in text
+        text = text.replace(theirs, ours)
+    conf = tmp_path / "supervisord.conf"
+    conf.write_text(
+        f"[supervisord]\nnodaemon=true\nlogfile={tmp_path}/supervisord.log\n"
+        f"pidfile={tmp_path}/pid\nchildlogdir={tmp_path}\n"
+        f"[unix_http_server]\nfile={tmp_path}/s\n"
+        f"[supervisorctl]\nserverurl=unix://{tmp_path}/s\n[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n" + text
+    )
+    env = {**os.environ, "TASKRIG_REDIS__URL": redis_url}
+    folder = Path(sys.executable).parent
+    daemon = subprocess.Popen(
+        [str(folder / "supervisord"), "-c", str(conf)], env=env, stdout=subprocess.DEVNULL
+    )
+    yield [str(folder / "supervisorctl"), "-c", str(conf)]
+    daemon.terminate()
+    daemon.wait(60)
+
+
+def test_supervisor_starts_the_worker_and_stops_it_cleanly(
+    supervisor: list[str], tmp_path: Path
+) -> None:
+    def control(*words: str) -> str:
+        return subprocess.run(
+            [*supervisor, *words], capture_output=True, text=True, timeout=60, check=False
+        ).stdout
+
+    until(lambda: "RUNNING" in control("status"), 20, lambda: control("status"))
+    control("stop", "all")
+
+    log = (tmp_path / "taskrig-worker-4.log").read_text()
+    assert "SIGTERM: draining" in log
+    assert "exit 0" in log
+
+
+# ---- Kubernetes --------------------------------------------------------------------------------
+
+
+def rendered(overlay: str) -> list[dict[str, Any]]:
+    """What kustomize makes of an overlay; skips where neither kubectl nor kustomize is."""
+    folder = str(DEPLOY / "kubernetes" / "overlays" / overlay)
+    if shutil.which("kustomize"):
+        command = ["kustomize", "build", folder]
+    elif shutil.which("kubectl"):
+        command = ["kubectl", "kustomize", folder]
+    else:
+        pytest.skip("neither kubectl nor kustomize is on this machine")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return [document for document in yaml.safe_load_all(done.stdout) if document]
+
+
+def validate(manifest: dict[str, Any]) -> None:
+    """By Kubernetes' own schema, unknown fields refused; custom resources have none there."""
+    if manifest["apiVersion"].split("/")[0].endswith(("keda.sh", "coreos.com", "config.k8s.io")):
+        return
+    kubernetes_validate.validate(manifest, "1.33", strict=True)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_an_overlay_makes_is_valid(overlay: str) -> None:
+    made = rendered(overlay)
+    for manifest in made:
+        validate(manifest)
+    assert {"Deployment", "PodDisruptionBudget", "NetworkPolicy"} <= {m["kind"] for m in made}
+
+
+def test_every_manifest_is_valid_as_it_stands() -> None:
+    for manifest in manifests(DEPLOY / "kubernetes"):
+        validate(manifest)
+
+
+def test_an_unknown_field_would_be_found() -> None:
+    (deployment,) = (
+        m for m in manifests(DEPLOY / "kubernetes" / "base") if m["kind"] == "Deployment"
+    )
+    deployment["spec"]["template"]["spec"]["containers"][0]["imagePullPolice"] = "Always"
+    with pytest.raises(kubernetes_validate.ValidationError):
+        validate(deployment)
+
+
+def test_the_pod_is_restricted_and_its_probes_ask_different_questions() -> None:
+    (deployment,) = (
+        m for m in manifests(DEPLOY / "kubernetes" / "base") if m["kind"] == "Deployment"
+    )
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+
+    assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert "replicas" not in deployment["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    probes = {
+        k: container[f"{k}Probe"]["httpGet"]["path"] for k in ("startup", "liveness", "readiness")
+    }
+    assert probes == {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
+
+
+def test_the_autoscaler_counts_what_waits_and_what_runs() -> None:
+    (scaled,) = (
+        m for m in manifests(DEPLOY / "kubernetes" / "keda") if m["kind"] == "ScaledObject"
+    )
+    modifiers = scaled["spec"]["advanced"]["scalingModifiers"]
+    lists = {t["name"]: t["metadata"]["listName"] for t in scaled["spec"]["triggers"]}
+
+    assert set(re.findall(r"\w+", modifiers["formula"])) == set(lists)
+    assert lists == {
+        "waiting": KEYS.queue,
+        "redelivered": KEYS.redeliver,
+        "running": KEYS.inflight,
+    }
