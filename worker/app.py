@@ -60,7 +60,7 @@ def run_worker(config: Config, pipes: dict[str, int] | None = None) -> int:
         TaskrigError: it could not start, or had to end; the exit code is the error's.
     """
     set_up(config.log.level, config.log.format)
-    registry = load_handlers(config.handlers)
+    registry = load_handlers(config.handlers, config)
     return App(config, registry, pipes or {}).run()
 
 

@@ -79,6 +79,10 @@ class Keys:
         names = [name for name in cls.__dataclass_fields__ if name != "queue"]
         return cls(queue=queue, **{name: f"{p}:{name}" for name in names})
 
+    def owns(self, key: str) -> bool:
+        """Whether `key` is the queue or one of our keys of it, which nobody else may write."""
+        return key == self.queue or key.startswith(f"{prefix(self.queue)}:")
+
     def run(self, run_id: str) -> str:
         """LIST of the completion records of one run (expires after an hour)."""
         return f"{prefix(self.queue)}:run:{run_id}"

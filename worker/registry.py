@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -107,8 +108,11 @@ class Registry:
         return sorted(self._by_type.values(), key=lambda entry: entry.type)
 
 
-def load_handlers(names: Sequence[str]) -> Registry:
+def load_handlers(names: Sequence[str], config: object = None) -> Registry:
     """Import what the config names and collect the handlers.
+
+    A module that defines `configure(config)` is told the configuration once; it raises
+    UsageError when it cannot work with it, and touches nothing yet.
 
     A name is a module, a package (its modules too), or `package.module:function`, which takes
     every task. When user modules define no default handler, the built-in one stays.
@@ -126,7 +130,24 @@ def load_handlers(names: Sequence[str]) -> Registry:
             )
         for entry in found:
             registry.add(entry)
+    if config is not None:
+        for module in dict.fromkeys(e.function.__module__ for e in registry.entries()):
+            _configure(module, config)
     return registry
+
+
+def _configure(module: str, config: object) -> None:
+    configure = getattr(sys.modules.get(module), "configure", None)
+    if not inspect.isfunction(configure) or configure.__module__ != module:
+        return
+    try:
+        configure(config)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"handlers: {module}.configure failed: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _function(name: str) -> list[Handler]:

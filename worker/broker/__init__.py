@@ -5,6 +5,7 @@ from worker.broker.dead_letters import DeadLetter, DeadLetters
 from worker.broker.lease import LeaseWire
 from worker.broker.operate import Operator
 from worker.broker.queue import CLAIM_ITEMS, SLICE_BYTES, Broker, Depths, Exchanged, Slice
+from worker.broker.results import Results
 from worker.broker.start import check_start
 from worker.broker.survey import Rates, Survey
 from worker.broker.waiting import waiting_items
@@ -21,6 +22,7 @@ __all__ = [
     "LeaseWire",
     "Operator",
     "Rates",
+    "Results",
     "Slice",
     "Survey",
     "check_start",

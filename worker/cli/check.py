@@ -35,7 +35,7 @@ def execute(args: argparse.Namespace) -> int:
     from worker.config.quantities import duration
     from worker.registry import load_handlers
 
-    entries = load_handlers(config.handlers).entries()
+    entries = load_handlers(config.handlers, config).entries()
     print(f"config    {config.source or 'no file; the defaults serve'}")
     print(f"redis     {config.redis.masked_url()}")
     print(f"queue     {config.queue.key}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from worker.config.handler_sections import EmailConfig, FilesConfig
     from worker.config.load import load_config
     from worker.config.model import Config
     from worker.config.sections import (
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Config",
     "DeadLettersConfig",
+    "EmailConfig",
+    "FilesConfig",
     "HttpConfig",
     "LogConfig",
     "QueueConfig",
@@ -40,7 +43,7 @@ def __getattr__(name: str) -> Any:
 
         return load_config
     if name in __all__:
-        from worker.config import model, sections
+        from worker.config import model
 
-        return getattr(model if name == "Config" else sections, name)
+        return getattr(model, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ import re
 from worker.config.readings import wrong
 from worker.config.redis_url import BadUrl, checked
 
+_SENDER = re.compile(r"[^\s<>@]+@[^\s<>@]+|[^<>@]*<[^\s<>@]+@[^\s<>@]+>")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 
 
@@ -34,6 +35,14 @@ def host_port(text: str) -> str:
     good = colon and name and re.fullmatch(r"[0-9]{1,5}", port, re.ASCII)
     if not good or not 1 <= int(port) <= 65535 or "/" in name or "@" in name or " " in name:
         raise wrong("must be host:port, such as sentinel-1:26379")
+    return text
+
+
+def mail_sender(text: str) -> str:
+    """An address that mails come from, with or without a name."""
+    match = _SENDER.fullmatch(text)
+    if not match or not text.isprintable():
+        raise wrong("must be an address, such as no-reply@example.com or Shop <shop@example.com>")
     return text
 
 

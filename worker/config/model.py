@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from worker.config import checks
+from worker.config.handler_sections import EmailConfig, FilesConfig
 from worker.config.sections import (
     DeadLettersConfig,
     HttpConfig,
@@ -40,6 +41,8 @@ class Config(Section):
         Mapping[Annotated[str, Words(checks.task_type)], TaskConfig], BeforeValidator(_or_empty)
     ] = Field(default_factory=dict)
     dead_letters: DeadLettersConfig = DeadLettersConfig()
+    email: EmailConfig = EmailConfig()
+    files: FilesConfig = FilesConfig()
     http: HttpConfig = HttpConfig()
     log: LogConfig = LogConfig()
 
@@ -70,7 +73,8 @@ class Config(Section):
     def hash(self) -> str:
         """Twelve hex digits that change with any setting but a secret one."""
         plain = self.model_dump(
-            by_alias=True, exclude={"redis": {"password", "sentinel_password", "url"}}
+            by_alias=True,
+            exclude={"redis": {"password", "sentinel_password", "url"}, "email": {"password"}},
         )
         plain["redis"]["url"] = self.redis.masked_url()
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=str)

@@ -1,4 +1,4 @@
-"""Settings that name a file: secrets (`password_file` instead of `password`) and TLS files."""
+"""Settings that name a file or folder: secrets (`password_file`, not `password`), TLS, roots."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ MAX_BYTES = 2**20  # a bundle of all the CAs of the world has a fifth of this
 SECRET_FILES: dict[Path, Path] = {
     ("redis", "password_file"): ("redis", "password"),
     ("redis", "sentinel_password_file"): ("redis", "sentinel_password"),
+    ("email", "password_file"): ("email", "password"),
 }
 TLS_FILES: tuple[Path, ...] = (
     ("redis", "tls_ca_file"),
     ("redis", "tls_cert_file"),
     ("redis", "tls_key_file"),
+    ("email", "tls_ca_file"),
 )
+FOLDERS: tuple[Path, ...] = (("files", "root"),)  # looked at by the handler, when it is there
 
 
 def drop_rivals(lower: Layer, upper: Layer) -> Layer:
@@ -35,10 +38,10 @@ def read_named_files(layer: Layer, folder: FilePath) -> list[Problem]:
     """Put the contents of secret files in place, and make sure that TLS files can be read.
 
     A relative name in the config file counts from its `folder`, one in the environment or a
-    flag from the current folder; TLS files become whole paths.
+    flag from the current folder; TLS files and folders become whole paths.
     """
     problems = []
-    for named in (*SECRET_FILES, *TLS_FILES):
+    for named in (*SECRET_FILES, *TLS_FILES, *FOLDERS):
         name, place = value_at(layer.values, named), layer.places.get(named)
         if place is None or not isinstance(name, str) or not name:
             continue
@@ -47,7 +50,7 @@ def read_named_files(layer: Layer, folder: FilePath) -> list[Problem]:
         if named in SECRET_FILES:
             trouble = _put_secret(layer, named, place, path)
         else:
-            trouble = _contents(path)[1]
+            trouble = _contents(path)[1] if named in TLS_FILES else None
             layer.put(named, Text(path.absolute()), place)
         if trouble:
             problems.append(Problem(place.where, trouble, named if from_file else None))

@@ -10,10 +10,11 @@ from pydantic import BaseModel, ValidationError
 
 from worker.config.layers import ENV_PREFIX, env_name
 from worker.config.model import Config
+from worker.config.named_files import SECRET_FILES
 from worker.config.raw import Layer, Path, Place, Problem, dotted, shown, shown_key, value_at
 from worker.config.sections import Section, yaml_key
 
-SECRETS = frozenset({("redis", "url"), ("redis", "password"), ("redis", "sentinel_password")})
+SECRETS = frozenset({("redis", "url"), *SECRET_FILES.values()})
 NOT_A_SECTION = "must hold keys of its own, each on a line below it (key: value)"
 
 
@@ -49,7 +50,7 @@ def _text(found: Any, path: Path, place: Place) -> str:
 
 
 def _got(path: Path, place: Place) -> str:
-    if place.text is None or path[:2] in SECRETS or path == ("redis",):
+    if place.text is None or path[:2] in SECRETS or path in (("redis",), ("email",)):
         return ""
     return f" (got {shown(place.text) or 'nothing'})"
 

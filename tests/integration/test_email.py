@@ -1,0 +1,172 @@
+"""A real mail arrives at a real SMTP server, through a real worker."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import ssl
+import subprocess
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+
+from tests.support.servers import free_port
+from tests.support.waiting import until
+
+MAIL = {"to": "user@example.com", "subject": "Grüße", "body": "first\n.\nlast", "id": "7"}
+
+
+class Mailbox:
+    """What the server does with a mail: keep it, unless an address says otherwise."""
+
+    def __init__(self):
+        self.mails = []
+        self.logins = []
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("gone"):
+            return "550 no such user"
+        if address.startswith("later"):
+            return "450 try again later"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        self.mails.append(envelope)
+        return "250 OK"
+
+    def authenticate(self, server, session, envelope, mechanism, data):
+        self.logins.append((data.login, data.password))
+        return AuthResult(success=data.password == b"p:ss word")
+
+    def message(self):
+        [envelope] = self.mails
+        return email.message_from_bytes(envelope.content, policy=email.policy.default)
+
+
+@pytest.fixture
+def mailbox():
+    return Mailbox()
+
+
+@pytest.fixture
+def smtp(mailbox):
+    """Start the server: `smtp()` plain, `smtp(tls_context=...)` with STARTTLS and a login."""
+    started = []
+
+    def start(**options):
+        server = Controller(mailbox, hostname="127.0.0.1", port=free_port(),
+                            authenticator=mailbox.authenticate, **options)  # fmt: skip
+        server.start()
+        started.append(server)
+        return server.port
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate for localhost, its own CA; (file, context of a server)."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+         "-keyout", str(key), "-out", str(cert), "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return str(cert), context
+
+
+def send(world, port, *mails, **settings):
+    """Let a real worker send; the `email` section says where."""
+    section = {"host": "localhost", "port": port, "sender": "Shop <no-reply@shop.example>"}
+    worker = world.start_worker(handlers=["worker.handlers"], email=section | settings)
+    for data in mails or (MAIL,):
+        world.enqueue("email", **data)
+    world.all_settled()
+    return worker
+
+
+def test_a_mail_arrives_as_it_was_asked_for(world, smtp, mailbox):
+    send(world, smtp(), tls="none")
+    message = mailbox.message()
+    assert message["From"] == "Shop <no-reply@shop.example>"
+    assert (message["To"], message["Subject"]) == ("user@example.com", "Grüße")
+    assert message.get_content().replace("\r\n", "\n") == "first\n.\nlast\n"
+    assert world.totals()["succeeded"] == 1
+
+
+def test_a_login_goes_over_starttls_with_the_password_of_a_file(
+    world, smtp, mailbox, certificate, tmp_path
+):
+    ca_file, context = certificate
+    (tmp_path / "password").write_text("p:ss word\n")
+    worker = send(
+        world, smtp(tls_context=context, require_starttls=True, auth_required=True),
+        username="shop", password_file=str(tmp_path / "password"), tls_ca_file=ca_file,
+    )  # fmt: skip
+    assert mailbox.logins == [(b"shop", b"p:ss word")]
+    assert mailbox.message()["Subject"] == "Grüße"
+    assert "p:ss word" not in worker.log()
+
+
+def test_a_server_without_tls_or_with_a_strange_certificate_gets_no_mail(
+    world, smtp, mailbox, certificate
+):
+    send(world, smtp())  # tls: starttls is the default, and it offers none
+    send(world, smtp(tls_context=certificate[1]))  # a CA that nobody told us of
+    assert mailbox.mails == []
+    assert world.totals()["failed"] == 2
+
+
+def test_a_server_that_refuses_for_good_makes_a_dead_letter_that_says_why(world, smtp, mailbox):
+    send(world, smtp(), {**MAIL, "to": "gone@example.com"}, {**MAIL, "to": "later@example.com"},
+         {**MAIL, "to": ["gone@example.com", "user@example.com"]}, tls="none")  # fmt: skip
+    reasons = {letter["reason"] for letter in world.dead()}
+    assert reasons == {b"rejected", b"error"}
+    assert any(b"no such user" in letter["error"] for letter in world.dead())
+    assert [envelope.rcpt_tos for envelope in mailbox.mails] == [["user@example.com"]]
+
+
+def test_an_injected_header_is_refused_and_nothing_is_sent(world, smtp, mailbox):
+    send(world, smtp(), {**MAIL, "subject": "x\r\nBcc: evil@example.com"}, tls="none")
+    [letter] = world.dead()
+    assert (letter["outcome"], letter["reason"]) == (b"failed", b"rejected")
+    assert mailbox.mails == []
+
+
+def test_a_server_that_is_away_fails_the_task_and_the_worker_lives(world):
+    worker = send(world, free_port(), tls="none")
+    assert world.dead()[0]["reason"] == b"error"
+    until(worker.ready)
+
+
+def test_a_worker_without_a_mail_server_says_that_it_sends_nothing(world):
+    worker = world.start_worker(handlers=["worker.handlers"])
+    world.enqueue("email", **MAIL)
+    world.all_settled()
+    assert "dry run, email.host is not set" in worker.log()
+
+
+def test_a_file_result_is_pushed_to_the_key_that_the_producer_named(world, tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a").write_bytes(b"x\n")
+    world.start_worker(
+        handlers=["worker.handlers"],
+        files={"root": str(tmp_path / "root"), "results_prefix": "results:"},
+    )
+    task = {"path": "a", "operation": "count_lines"}
+    world.push(*(f'{{"type":"file_process","data":{{"path":"a","operation":"count_lines",'
+                 f'"result_key":"{key}"}}}}' for key in ("results:1", "other:1", "results:",
+                                                         "{async_tasks}:stats")))  # fmt: skip
+    world.all_settled()
+    [result] = world.redis.lrange("results:1", 0, -1)
+    assert b'"lines": 1' in result and task["operation"].encode() in result
+    assert 0 < world.redis.ttl("results:1") <= 86400
+    assert not world.redis.exists("other:1", "results:")
+    assert len(world.dead()) == 3

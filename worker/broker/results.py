@@ -1,0 +1,29 @@
+"""Results that producers asked for, pushed to lists of their own."""
+
+from __future__ import annotations
+
+from worker.broker.address import Address
+from worker.broker.scripts import RESULT
+from worker.broker.wire import ThreadWire
+from worker.config import Config
+from worker.keys import Keys
+
+MOST_RESULTS = 10_000  # of one list; the oldest go first
+EXPIRE_S = 86_400  # after the last result
+
+
+class Results:
+    """Pushes results; for handlers that run in threads."""
+
+    def __init__(self, config: Config) -> None:
+        self._keys = Keys.of(config.queue.key)
+        address = Address(config.redis, config.queue.key, "taskrig-results")
+        self._wire = ThreadWire(address, config.redis.socket_timeout_s)
+
+    def allows(self, key: str) -> bool:
+        """Whether it is not a key of the queue's own."""
+        return not self._keys.owns(key)
+
+    def push(self, key: str, result: bytes) -> None:
+        """RPUSH to `key`; raises BrokerUnavailable, after which it may be there or not."""
+        self._wire.run(RESULT, (key,), result, MOST_RESULTS, EXPIRE_S)
