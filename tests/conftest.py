@@ -24,6 +24,13 @@ def _xdist_index() -> int:
     return int(name.removeprefix("gw"))
 
 
+@pytest.fixture
+def soak_count() -> Callable[..., int]:
+    """`soak_count(8, of=200)`: 8 as a rule, 200 when `make soak` asks for the full counts."""
+    full = bool(os.environ.get("TEST_SOAK"))
+    return lambda few, of: of if full else few
+
+
 @pytest.fixture(scope="session")
 def session_redis_url() -> Iterator[str]:
     """The URL of the session's server; started when the first test asks for it."""
