@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from worker.broker.address import Address
+from worker.broker.resp import Encoded
 from worker.broker.scripts import EXCHANGE, FORGET, LEAVE, LOOK, PASS_ON, RECLAIM, Script
 from worker.broker.start import find_wrong_key
 from worker.broker.wire import Wire
@@ -80,17 +82,18 @@ class Broker:
         self._side_wire = Wire(address, timeout_s)
         self._side_turn = asyncio.Lock()  # several share the side wire, one call at a time
         k = self.keys
-        self._exchange_keys = (
+        keys = (
             *(k.queue, k.inflight, k.meta, k.workers, k.control, k.arrivals, k.redeliver),
             *(k.dead, k.dead_index, k.stats, k.paused, k.alone),
         )
+        lease_ms = round(config.worker.lease_s * 1000)
+        self._exchange_head = Encoded.of(len(keys), *keys, worker_id, lease_ms)
         dead = config.dead_letters
-        self._exchange_tail = (
+        self._exchange_tail = Encoded.of(
             *(config.queue.pop, config.queue.max_item_bytes, CLAIM_BYTES),
             *(config.worker.max_deliveries, dead.max, dead.invalid_max, dead.invalid_max_bytes),
             k.run(""),
         )
-        self._lease_ms = round(config.worker.lease_s * 1000)
         self._kept = dead.max + dead.invalid_max
         # Short enough that a look comes every interval, and that no timeout fires first.
         self._move_s = min(config.worker.interval_s, 1.0, config.worker.lease_s / 3, timeout_s / 2)
@@ -101,28 +104,34 @@ class Broker:
         return self._exchange_wire.sent
 
     async def exchange(
-        self, settled: list[Settlement], want: int, first: int, hands: int, one_by_one: bool
+        self,
+        settled: Sequence[Settlement | str],
+        want: int,
+        first: int,
+        hands: int,
+        one_by_one: bool,
     ) -> Exchanged:
         """Renew the lease, settle, and claim up to `want` tasks, numbered from `first`.
 
-        `hands` is how many tasks stay with the worker; `one_by_one` makes sure that every tag
-        that was not in flight is named.
+        A bare tag among `settled` is a plain success. `hands` is how many tasks stay with the
+        worker; `one_by_one` makes sure that every tag that was not in flight is named.
 
         Raises:
             BrokerUnavailable: it may or may not have been executed; see `exchange_sent`.
         """
-        plain = [s.tag for s in settled if s.plain]
+        plain: list[str] = []
         rest: list[Any] = []
-        if len(plain) != len(settled):
-            for s in settled:
-                if not s.plain:
-                    rest += (s.outcome.value, s.tag, s.type, s.reason, s.error, s.run, s.record)
-        reply = await self._exchange_wire.run(
-            EXCHANGE,
-            self._exchange_keys,
-            *(self._id, self._lease_ms, want, first, hands, *self._exchange_tail),
-            *("1" if one_by_one else "0", len(plain), *plain, *rest),
-        )
+        for s in settled:
+            if isinstance(s, str):
+                plain.append(s)
+            elif s.plain:
+                plain.append(s.tag)
+            else:
+                rest += (s.outcome.value, s.tag, s.type, s.reason, s.error, s.run, s.record)
+        reply = await self._exchange_wire.run_encoded(
+            EXCHANGE, self._exchange_head, want, first, hands, self._exchange_tail,
+            int(one_by_one), len(plain), Encoded.of_ascii(plain), *rest,
+        )  # fmt: skip
         why, gap, more, alone, missing, too_large, counts, items, cancel = reply
         head = f"{self._id}:"
         deliveries = [Delivery(head + str(first + i), raw) for i, raw in enumerate(items)]

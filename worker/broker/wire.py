@@ -9,6 +9,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from worker.broker.address import FAULTS, Address
+from worker.broker.resp import Encoded, encode_command
 from worker.broker.scripts import Script
 
 
@@ -62,7 +63,7 @@ class Wire:
             self._overdue = loop.call_at(self._due, self._watch)
         try:
             self.sent = True
-            await connection.send_packed_command(connection.pack_command(*command), False)
+            await connection.send_packed_command(encode_command(command), False)
             return await connection.read_response(disable_decoding=True)
         except NoScriptError:
             raise
@@ -78,10 +79,14 @@ class Wire:
 
     async def run(self, script: Script, keys: tuple[str, ...], *args: Any) -> Any:
         """Run a script by its hash; a server that does not know it is taught first."""
+        return await self.run_encoded(script, Encoded.of(len(keys), *keys), *args)
+
+    async def run_encoded(self, script: Script, keys: Encoded, *args: Any) -> Any:
+        """As `run`; `keys` holds their number, the keys, and what else stands before `args`."""
         try:
-            return await self.call(b"EVALSHA", script.sha, len(keys), *keys, *args)
+            return await self.call(b"EVALSHA", script.sha, keys, *args)
         except NoScriptError:
-            return await self.call(b"EVAL", script.text, len(keys), *keys, *args)
+            return await self.call(b"EVAL", script.text, keys, *args)
 
     def _watch(self) -> None:
         """Cut a call that is overdue. One timer serves many calls."""
