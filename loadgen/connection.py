@@ -7,17 +7,20 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-from worker.errors import TaskrigError
+from worker.broker.address import Address
+from worker.errors import TaskrigError, UsageError
 
 if TYPE_CHECKING:
     from worker.config import Config
 
 CONNECT_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 30.0  # a stalled server is something to measure, not to give up on
 
 
 class RedisOutOfReach(TaskrigError):
@@ -30,33 +33,51 @@ class RedisOutOfReach(TaskrigError):
 REDIS_ERRORS = (RedisError, OSError, asyncio.TimeoutError)
 
 
-def open_redis(config: Config, *, timeout_s: float = CONNECT_TIMEOUT_S) -> Redis:
+def open_redis(config: Config, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Redis:
     """A client that answers in bytes and never sends anything twice by itself.
 
     A push that is silently repeated after a lost reply would be two tasks, so no retry is
-    left to the library (its default is ten).
+    left to the library (its default is ten). With Sentinels or a Cluster it talks to the server
+    that holds the queue at this moment.
 
     Args:
-        timeout_s: longest wait for a connection and for one answer, in seconds.
+        timeout_s: longest wait for one answer, in seconds.
 
     Raises:
-        RedisOutOfReach: the URL cannot be understood.
+        UsageError: the URL or the queue's key cannot work.
+        RedisError, OSError: Sentinels or Cluster do not know the server.
     """
-    options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "decode_responses": False}
-    if config.redis.username:
-        options["username"] = config.redis.username
-    if config.redis.password is not None:
-        options["password"] = config.redis.password.get_secret_value()
+    redis = config.redis
     try:
-        return Redis.from_url(
-            config.redis.url,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=timeout_s,
-            **options,
-        )
+        options: dict[str, Any] = dict(parse_url(redis.url))
     except ValueError as error:
-        url = config.redis.masked_url()
-        raise RedisOutOfReach(f"cannot use the Redis URL {url}: {error}") from None
+        raise UsageError(f"redis.url {redis.masked_url()}: {error}") from None
+    options |= {"retry": Retry(NoBackoff(), 0), "client_name": "loadgen", "protocol": 2}
+    options["socket_timeout"] = timeout_s
+    if redis.username:
+        options["username"] = redis.username
+    if redis.password is not None:
+        options["password"] = redis.password.get_secret_value()
+    options |= _tls(config)
+    if not redis.url.startswith("unix:"):
+        options["socket_connect_timeout"] = CONNECT_TIMEOUT_S
+    if redis.sentinels or redis.cluster:
+        located = Address(redis, config.queue.key, "loadgen").open_sync(CONNECT_TIMEOUT_S)
+        options["host"], options["port"] = located.host, located.port
+    return Redis(connection_pool=ConnectionPool(**options))
+
+
+def _tls(config: Config) -> dict[str, Any]:
+    redis = config.redis
+    if not redis.url.startswith("rediss:"):
+        return {}
+    return {
+        "ssl_ca_certs": redis.tls_ca_file,
+        "ssl_certfile": redis.tls_cert_file,
+        "ssl_keyfile": redis.tls_key_file,
+        "ssl_check_hostname": redis.tls_check_hostname and redis.tls_verify,
+        "ssl_cert_reqs": "required" if redis.tls_verify else "none",
+    }
 
 
 @contextmanager
@@ -92,7 +113,8 @@ async def connected(config: Config) -> AsyncIterator[Redis]:
     Raises:
         RedisOutOfReach: no server, wrong password, wrong database, or a queue key of another type.
     """
-    client = open_redis(config)
+    with clear_errors(config):
+        client = open_redis(config)
     try:
         with clear_errors(config):
             await client.ping()

@@ -87,7 +87,7 @@ def series(samples: dict[str, Samples]) -> dict[str, Any]:
 
 
 def slot_costs(ledger: Ledger, slots: int) -> tuple[float | None, float | None]:
-    """Mean turnaround of a slot, and mean pick-up by a free slot (seconds); None: never seen.
+    """Median turnaround of a slot, and pick-up by a free slot (seconds); None: never seen.
 
     Follows the slots through the run: a task that was in the queue before its slot became free
     shows what the worker needs to settle one task and start the next; one that found a slot
@@ -109,14 +109,15 @@ def slot_costs(ledger: Ledger, slots: int) -> tuple[float | None, float | None]:
             turnarounds.append(start - freed)
         elif freed < intended <= start < intended + _LATE_S:
             pickups.append(start - intended)
-    return _mean(turnarounds), _mean(pickups)
+    return _median(turnarounds), _median(pickups)
 
 
 _LATE_S = 0.1
 
 
-def _mean(values: array[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
+def _median(values: array[float]) -> float | None:
+    # Not the mean: a machine that pauses for 50 ms now and then is no property of a slot.
+    return percentile(sorted(values), 0.5) if values else None
 
 
 def timeline(ledger: Ledger, views: list[Any], start: float, unsent: int = 0) -> list[Any]:

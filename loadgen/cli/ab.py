@@ -18,9 +18,7 @@ from loadgen.expectations import figure_of
 from loadgen.result import FORMAT
 from worker.errors import TaskrigError, UsageError
 
-EXAMPLE = """loadgen ab --a "python3 -c pass" --b "python3 -c 'import json'" --runs 6 --figure wall
-  loadgen ab --runs 6 --figure e2e.p50 \\
-    --a "loadgen --mix noop=2000 --json" --b "loadgen --mix noop=2000 --json --seed 2\""""
+EXAMPLE = "loadgen ab --a 'sleep 0.01' --b 'sleep 0.02' --runs 5 || echo B is slower"
 
 
 class CommandFailed(TaskrigError):

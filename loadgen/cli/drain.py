@@ -16,7 +16,7 @@ from worker.config import Config
 from worker.errors import UsageError
 from worker.keys import Keys
 
-EXAMPLE = "loadgen drain --backlog 20000"
+EXAMPLE = "loadgen drain --backlog 5000"
 PAUSE_S = 900  # the pause ends by itself after so long, should loadgen be killed
 
 

@@ -20,7 +20,7 @@ from loadgen.queueview import QueueView, look
 from worker.config import Config
 from worker.keys import Keys
 
-EXAMPLE = "loadgen monitor --for 10s"
+EXAMPLE = "loadgen monitor --for 3s"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

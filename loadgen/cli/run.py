@@ -19,9 +19,9 @@ from loadgen.workload_file import read_workload
 from worker.config import Config
 from worker.errors import UsageError
 
-EXAMPLE = """loadgen run --mix fast=1 --rate 5 --duration 10s --html run.html
-  loadgen run --mix fast=8,slow=1 --profile "5s@2, 10s@2..8" --arrivals poisson
-  loadgen run --mix fast=1 --rate 5 --duration 10s --expect "wait.p90 < 1s" --expect "lost == 0\""""
+EXAMPLE = """loadgen run --mix fast=1 --rate 5 --duration 2s --out run.json --html run.html
+  loadgen run --mix fast=8,slow=1 --profile "1s@2, 1s@2..8" --arrivals poisson
+  loadgen run --mix fast=1 --rate 5 --duration 2s --expect 'wait.p50 < 1s' 'lost == 0'"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,8 @@ from worker.config import Config
 from worker.errors import UsageError
 from worker.keys import Keys
 
-EXAMPLE = "loadgen search --mix noop=1 --slo 'wait.p99<100ms' --trial 5s --hold 10s"
+EXAMPLE = """loadgen search --mix fast=1 --slo 'wait.p50<300ms' \\
+    --trial 1s --hold 2s --precision 30%"""
 WARMUP_SHARE = 0.2  # of a trial
 BACK_OFF = 0.95  # of the rate, when the hold fails
 MAX_TRIALS = 20

@@ -18,7 +18,7 @@ from loadgen.workload import Workload
 from worker.config import Config
 from worker.errors import UsageError
 
-EXAMPLE = "loadgen sweep --concurrency 1,2,5,10 --html sweep.html"
+EXAMPLE = "loadgen sweep --mix fast=4 --concurrency 1,2 --html sweep.html"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,65 @@
+"""Recordings: the order, the pace and the data are kept; bad lines are told by number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from loadgen.recording import read_recording
+from loadgen.sender import TaskWriter
+from loadgen.workload import Workload
+from worker.errors import UsageError
+
+
+def read(folder: Path, *lines: object, speed: float = 1.0) -> Workload:
+    path = folder / "tasks.jsonl"
+    path.write_text("\n".join(one if isinstance(one, str) else json.dumps(one) for one in lines))
+    return read_recording(path, speed=speed, drain_timeout_s=5)
+
+
+def test_tasks_are_replayed_in_their_order_at_their_pace_with_their_data(tmp_path):
+    workload = read(
+        tmp_path,
+        {"type": "b", "data": {"n": 2}, "enqueued_at": 1005.0},
+        {"type": "a", "data": {"n": 1}, "enqueued_at": 1001.0},
+        {"type": "a", "enqueued_at": 1009.0},
+        speed=2,
+    )
+    assert list(workload.due()) == [0.0, 2.0, 4.0]
+    kinds = list(workload.kinds())
+    assert [workload.mix.types[kind] for kind in kinds] == ["a", "b", "a"]
+    writer = TaskWriter("r", workload.mix.types, workload.bodies)
+    sent = [json.loads(writer.write(kind, n, 1.0)) for n, kind in enumerate(kinds)]
+    assert [task["data"] for task in sent] == [{"n": 1}, {"n": 2}, {}]
+
+
+def test_tasks_without_a_time_are_sent_at_once(tmp_path):
+    workload = read(tmp_path, {"type": "a"}, "", {"type": "b"})
+    assert workload.profile is None
+    assert workload.mix.total == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("{", "jsonl:2: not JSON"),
+        ("[1]", "jsonl:2: a task is a JSON object"),
+        ('{"data": 1}', "jsonl:2: the type must be a string"),
+        ('{"type": ""}', "jsonl:2: the type must be a string"),
+        ('{"type": "a", "at": "x"}', "jsonl:2: at must be a number"),
+        ('{"type": "a", "at": NaN}', "jsonl:2: at must be finite"),
+        ('{"type": "a"}', "some tasks have a time"),
+    ],
+)
+def test_a_bad_line_is_told_by_its_number(line, why, tmp_path):
+    with pytest.raises(UsageError, match=why):
+        read(tmp_path, {"type": "a", "at": 1}, line)
+
+
+def test_an_empty_recording_and_a_missing_one_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="no task"):
+        read(tmp_path, "")
+    with pytest.raises(UsageError, match="cannot read"):
+        read_recording(tmp_path / "nowhere", speed=1, drain_timeout_s=1)
