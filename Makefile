@@ -72,6 +72,10 @@ profile: $(READY) ## Show where a drain of no-op tasks spends its time (ARGS='--
 chaos: $(READY) ## Break workers, Redis and the wire under load for 3 minutes; lose nothing (DURATION=10m RATE=700)
 	$(PY) -m loadgen chaos --duration $(or $(DURATION),3m) --rate $(or $(RATE),700)
 
+.PHONY: soak
+soak: $(READY) ## Run the faults and the memory tests in full counts (about 40 minutes; ARGS='-k recovery')
+	TEST_SOAK=1 $(PY) -m pytest tests/soak tests/process/test_faults_at_odd_moments.py --timeout 3600 -s $(ARGS)
+
 .PHONY: lock
 lock: $(READY) ## Remake requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
 	@deploy/checks/lock $(VENV)/bin/uv $(if $(UPGRADE),--upgrade)
