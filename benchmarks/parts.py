@@ -15,6 +15,7 @@ from worker.broker import Address, Broker
 from worker.config import load_config
 from worker.executor import Execution, Executor
 from worker.metrics import Metrics
+from worker.plan import Plans
 from worker.registry import load_handlers
 from worker.task import Delivery, Outcome, Settlement, decode
 
@@ -56,7 +57,7 @@ def _decoding(payload_bytes: int) -> Part:
 
 
 async def _executing(bench: Bench) -> tuple[float, int]:
-    executor = Executor(load_handlers(HANDLERS), {})
+    executor = Executor(Plans(load_handlers(HANDLERS), {}))
     create_task = asyncio.get_running_loop().create_task
     before = time.perf_counter()
     for _ in range(TURNS):

@@ -1,8 +1,24 @@
 """Taskrig's worker: the names that a handler's author needs."""
 
-from worker.errors import Reject
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from worker.context import Context, context
+from worker.errors import Reject, Retry
 from worker.registry import handler
+
+if TYPE_CHECKING:
+    from worker.task import Task
 
 __version__ = "0.1.0"
 
-__all__ = ["Reject", "__version__", "handler"]
+__all__ = ["Context", "Reject", "Retry", "Task", "__version__", "context", "handler"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Task":  # imported when asked for: a health check needs no decoder
+        from worker.task import Task
+
+        return Task
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

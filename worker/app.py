@@ -22,6 +22,7 @@ from worker import __version__
 from worker.broker import Address, Broker, LeaseWire, check_start
 from worker.config import Config
 from worker.consumer import Consumer
+from worker.context import Process, process
 from worker.errors import BrokerUnavailable, TaskrigError
 from worker.executor import Executor
 from worker.http import HttpServer
@@ -29,6 +30,7 @@ from worker.journal import Journal
 from worker.lease import Lease
 from worker.logs import set_up
 from worker.metrics import Metrics
+from worker.plan import Plans
 from worker.registry import Registry, load_handlers
 from worker.signals import Signals
 from worker.standing import standing
@@ -81,6 +83,7 @@ class App:
         self.http: HttpServer | None = None
         self.consumer: Consumer | None = None
         self.upkeep: Upkeep | None = None
+        self.process = Process()
         self.lease: Lease | None = None
         self._loop = _new_loop()
         self._systemd = Systemd()
@@ -140,10 +143,9 @@ class App:
             failures=config.log.tasks != "none",
             redis_time=lease.redis_time,
         )
-        timeouts = {name: task.timeout_s for name, task in config.tasks.items()}
-        consumer = self.consumer = Consumer(
-            config, broker, Executor(self.registry, timeouts), lease, journal
-        )
+        executor = Executor(Plans(self.registry, config.tasks))
+        process.set(self.process)
+        consumer = self.consumer = Consumer(config, broker, executor, lease, journal)
         consumer.asked_to_drain = self._drain
         upkeep = self.upkeep = Upkeep(
             config, broker, consumer, self.metrics, lambda: lease.may_reclaim
@@ -223,6 +225,7 @@ class App:
         self._stop_before_start = why
         self.metrics.draining = 1
         self._systemd.stopping()
+        self.process.draining = True
         if self.consumer is not None:
             if self.consumer.claiming and not why.startswith("SIG"):
                 log.info("draining: %s", why)

@@ -10,6 +10,7 @@ exchange ends a running handler.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -24,7 +25,12 @@ from worker.slots import STUBBORN_S, Slots
 from worker.task import Delivery, Outcome, Settlement
 
 SETTLE_MAX = 1000  # outcomes per exchange
-COUNTED = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.DEAD)  # what max_tasks counts
+COUNTED = (
+    Outcome.SUCCEEDED,
+    Outcome.FAILED,
+    Outcome.RETRIED,
+    Outcome.DEAD,
+)  # what max_tasks counts
 
 
 class LeaseView(Protocol):
@@ -45,6 +51,7 @@ class Consumer:
     ) -> None:
         self._config = config.worker
         self._broker = broker
+        self._executor = executor
         self._lease = lease
         self._journal = journal
         self._loop = asyncio.get_running_loop()
@@ -67,6 +74,7 @@ class Consumer:
         self._paused = False
         self._look_due = True
         self._make_room = False  # an entry on its last delivery waits for this worker to be idle
+        self._look_at: asyncio.TimerHandle | None = None  # the next due task
         self._failure: BaseException | None = None
         # For those who watch
         self.exchanged_at = time.monotonic()
@@ -161,7 +169,9 @@ class Consumer:
         if outcome is not Outcome.SUCCEEDED:
             settlement.type = task.type if task is not None else ""
             settlement.reason, settlement.error = execution.reason, execution.error
-        if task is not None and task.run is not None:
+            if outcome is Outcome.RETRIED or outcome is Outcome.DELAYED:
+                settlement.reason = str(math.ceil(execution.later_s * 1000))
+        if task is not None and task.run is not None and outcome is not Outcome.DELAYED:
             run, index = task.run
             start = self._lease.redis_time(execution.started)
             end = self._lease.redis_time(execution.ended)
@@ -211,9 +221,12 @@ class Consumer:
         got = len(reply.deliveries)
         if want:
             self._idle = got + len(reply.too_large) < want and not reply.more
+            if self._idle and reply.due_ms >= 0:
+                self._look_in(reply.due_ms / 1000)
             self._woken.set()  # a turn more: there is more to claim, or it is time to wait
         for tag in reply.cancel:
             self.slots.cancel(tag)
+        self._executor.clock_ms = reply.now_ms
         if got:
             self._journal.metrics.last_claim_at = time.time()
         for delivery in reply.deliveries:
@@ -244,6 +257,14 @@ class Consumer:
         self._look_due = True
         self._idle = False
         self._woken.set()
+
+    def _look_in(self, seconds: float) -> None:
+        """Look again when a task gets due; a far one is found by the look of every interval."""
+        if self._look_at is not None:
+            self._look_at.cancel()
+            self._look_at = None
+        if seconds <= self._config.interval_s:
+            self._look_at = self._loop.call_later(seconds, self.look_again)
 
     def _decide_to_wait(self) -> None:
         if self._should_wait():

@@ -32,3 +32,14 @@ class BrokerBroken(BrokerUnavailable):
 
 class Reject(Exception):
     """Raised by a handler: this task can never succeed; keep it as a dead letter."""
+
+
+class Retry(Exception):
+    """Raised by a handler: try this task again later; counts against its type's `retries`."""
+
+    def __init__(self, why: str = "", *, after: float | None = None) -> None:
+        """`after`: seconds to wait, from 0; None takes the type's backoff."""
+        if after is not None and not 0 <= after < 1e10:
+            raise ValueError(f"after must be a number of seconds from 0, got {after!r}")
+        super().__init__(why)
+        self.after_s = after

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import traceback
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
-from worker.errors import Reject
-from worker.registry import UNKNOWN, Handler, Registry
+from worker.context import running
+from worker.errors import Reject, Retry
+from worker.plan import Plan, Plans
+from worker.registry import UNKNOWN
 from worker.task import Delivery, Invalid, Outcome, Task, decode
 
 log = logging.getLogger("worker.task")
@@ -26,21 +30,22 @@ class Execution:
     """One delivery in this worker's hands, from claim to settlement.
 
     Times are `time.monotonic()` seconds. `stop_reason` is "" until the worker itself asks the
-    handler to stop: "timeout", "released" or "cancelled".
+    handler to stop: "timeout", "released" or "cancelled". `later_s`: of one that is retried, the
+    seconds to wait; of a delayed one, the Unix seconds that it waits for.
     """
 
     __slots__ = (
-        *("deadline", "delivery", "ended", "error", "handler", "label", "number"),
-        *("outcome", "reason", "started", "stop_reason", "task", "thread", "work"),
+        *("deadline", "delivery", "ended", "error", "label", "later_s", "number", "outcome"),
+        *("plan", "reason", "started", "stop_reason", "task", "thread", "work"),
     )
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
         self.task: Task | None = None
-        self.handler: Handler | None = None
+        self.plan: Plan | None = None
         self.label = UNKNOWN
         self.number = 0
-        self.started = self.ended = 0.0
+        self.started = self.ended = self.later_s = 0.0
         self.deadline: float | None = None
         self.outcome: Outcome | None = None
         self.reason = ""
@@ -56,47 +61,72 @@ class Execution:
         elif self.stop_reason == "cancelled":
             self.end(Outcome.DEAD, "cancelled", "an operator cancelled it")
         else:
-            self.end(Outcome.FAILED, "timeout", "it ran into its timeout")
+            self.fail("timeout", "it ran into its timeout")
 
     def end(self, outcome: Outcome, reason: str = "", error: str = "") -> None:
         """Say what became of it."""
         self.outcome, self.reason, self.error = outcome, reason, error
 
+    def fail(self, reason: str, error: str, after_s: float | None = None) -> None:
+        """It failed: it is retried where its type still allows that, after `after_s` or backoff."""
+        plan, failed = self.plan, self.delivery.attempts + 1
+        if plan is None or failed > plan.retries:
+            self.end(Outcome.FAILED, reason, error)
+            return
+        self.later_s = plan.pause_s(failed) if after_s is None else after_s
+        self.end(Outcome.RETRIED, reason, error)
+
 
 class Executor:
-    """Runs executions with the handlers of a registry."""
+    """Runs executions as the plans say. `clock_ms`: the server's Unix time at the latest claim."""
 
-    def __init__(self, registry: Registry, timeouts: dict[str, float | None]) -> None:
-        """`timeouts`: seconds by type, from the config; they go before the handlers' own."""
-        self._find = registry.find
-        self._timeouts = timeouts
-        self._configured = frozenset(timeouts)
+    def __init__(self, plans: Plans) -> None:
+        self._find = plans.find
+        self.clock_ms = 0
 
     def prepare(self, execution: Execution) -> bool:
-        """Decode and find the handler; False when it has ended already (invalid, no handler)."""
+        """Decode and find the plan; False when it has ended without running."""
         try:
             task = execution.task = decode(execution.delivery.raw)
         except Invalid as fault:
             execution.end(Outcome.INVALID, fault.reason)
             return False
-        handler = execution.handler = self._find(task.type)
-        if handler is None:
+        plan = execution.plan = self._find(task.type)
+        if plan is None:
             execution.end(Outcome.FAILED, "no_handler", "no handler takes this type")
             return False
-        # A type of its own in the config is a label too, though the default handler runs it.
-        known = task.type in self._configured
-        execution.label = task.type if known else handler.label
-        timeout_s = self._timeouts[task.type] if known else None
-        if timeout_s is None:
-            timeout_s = handler.timeout_s
-        if timeout_s is not None:
-            execution.deadline = execution.started + timeout_s
+        execution.label = plan.label
+        if plan.timeout_s is not None:
+            execution.deadline = execution.started + plan.timeout_s
+        if task.run_at is not None and self._too_early(execution, task.run_at):
+            return False
+        return plan.expires_s is None or not self._expired(execution, task, plan.expires_s)
+
+    def _too_early(self, execution: Execution, run_at: float) -> bool:
+        """Whether its time has not come; in milliseconds, as Redis keeps it."""
+        due_ms = math.ceil(run_at * 1000)
+        if due_ms <= self.clock_ms:
+            return False
+        execution.later_s = due_ms / 1000
+        execution.end(Outcome.DELAYED)
+        return True
+
+    def _expired(self, execution: Execution, task: Task, after_s: float) -> bool:
+        """Whether it has waited too long; a task that carries no time never has."""
+        since = max(task.enqueued_at or 0.0, task.run_at or 0.0)
+        waited_s = self.clock_ms / 1000 - since
+        if not since or waited_s <= after_s:
+            return False
+        text = f"it waited {waited_s:.3f} s, longer than {after_s:g} s"
+        execution.end(Outcome.DEAD, "expired", text)
         return True
 
     async def run(self, execution: Execution) -> None:
         """Call the handler and set the outcome."""
-        handler, task = execution.handler, execution.task
-        assert handler is not None and task is not None
+        plan, task = execution.plan, execution.task
+        assert plan is not None and task is not None
+        handler = plan.handler
+        running.set(execution)
         arguments = (task.type, task.data) if handler.takes_type else (task.data,)
         try:
             if handler.is_sync:
@@ -118,12 +148,14 @@ class Executor:
                 execution.end_stopped()
             elif isinstance(fault, Reject):
                 execution.end(Outcome.FAILED, "rejected", describe(fault))
+            elif isinstance(fault, Retry):
+                execution.fail("error", describe(fault), fault.after_s)
             else:
                 self._failed(execution, fault)
 
     @staticmethod
     def _failed(execution: Execution, fault: BaseException) -> None:
-        execution.end(Outcome.FAILED, "error", describe(fault))
+        execution.fail("error", describe(fault))
         if log.isEnabledFor(logging.DEBUG):
             log.debug("traceback of %s:\n%s", execution.delivery.tag, trace(fault))
 
@@ -150,8 +182,9 @@ class Executor:
                 pass
 
         execution.thread = threading.Thread(
-            target=body, daemon=True, name=f"task-{execution.delivery.tag}"
-        )
+            target=copy_context().run, args=(body,), daemon=True,
+            name=f"task-{execution.delivery.tag}",
+        )  # fmt: skip
         execution.thread.start()
         fault = await done
         if fault is not None:

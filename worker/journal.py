@@ -62,6 +62,12 @@ class Journal:
                 number = execution.number or self._started
                 log.warning("task %d failed after %.3f s (%s): %s",
                             number, took_s, type_shown(execution), execution.error)  # fmt: skip
+        elif outcome is Outcome.RETRIED:
+            if self._failures:
+                log.warning("task %d failed after %.3f s (%s), again in %.3f s (attempt %d): %s",
+                            execution.number or self._started, took_s, type_shown(execution),
+                            execution.later_s, execution.delivery.attempts + 2,
+                            execution.error)  # fmt: skip
         elif execution.number and outcome is Outcome.SUCCEEDED:
             log.info("task %d done in %.3f s", execution.number, took_s)
         elif execution.number and outcome is Outcome.RELEASED:
@@ -83,11 +89,11 @@ class Journal:
                         reason, size, ascii(start[:60])[1:], more)  # fmt: skip
 
     def unrun(self, execution: Execution) -> None:
-        """It ended before a handler was called: an invalid item, or no handler takes it."""
+        """It ended before a handler was called: invalid, without handler, too early or too late."""
         raw = execution.delivery.raw
         if execution.outcome is Outcome.INVALID:
             self.invalid(execution.reason, len(raw), raw[:64])
-        elif self._failures:
+        elif execution.outcome in (Outcome.FAILED, Outcome.DEAD) and self._failures:
             log.warning("task failed (%s): %s", type_shown(execution), execution.error)
 
     def claim_lost(self, execution: Execution) -> None:

@@ -44,8 +44,8 @@ class Keys:
     about      HASH    worker id -> JSON description of a worker
     control    HASH    worker id -> "drain", "cancel:<n>", parted by spaces
     arrivals   LIST    where the blocking move lands; shared by all workers
-    redeliver  LIST    "tag:deliveries:attempt|raw" of dead workers and retries
-    delayed    ZSET    the same entries, by due time in ms
+    redeliver  LIST    "tag:deliveries:attempts|raw" of dead workers and what was delayed
+    delayed    ZSET    the same entries of retries and run_at, by due time in Unix ms
     dead       STREAM  dead letters                                                (public)
     dead_index LIST    "id bytes" of the invalid items among the dead letters
     stats      HASH    running totals                                              (public)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from worker.errors import UsageError
+from worker.options import Options
 
 DEFAULT = "*"  # the type of the handler for types that no other handler takes
 UNKNOWN = "unknown"  # what such types are called in metrics: never text from a payload
@@ -23,12 +24,12 @@ class Handler:
     `takes_type` is true for default handlers with two parameters: (type, data).
     """
 
-    __slots__ = ("function", "is_sync", "label", "module", "takes_type", "timeout_s", "type")
+    __slots__ = ("function", "is_sync", "label", "module", "options", "takes_type", "type")
 
-    def __init__(self, type: str, function: Callable[..., Any], timeout_s: float | None) -> None:
+    def __init__(self, type: str, function: Callable[..., Any], options: Options) -> None:
         self.type = type
         self.function = function
-        self.timeout_s = timeout_s
+        self.options = options
         self.module = f"{function.__module__}.{getattr(function, '__qualname__', '?')}"
         self.is_sync = not _is_async(function)
         self.label = UNKNOWN if type == DEFAULT else type
@@ -53,28 +54,44 @@ def _parameters(function: Callable[..., Any]) -> int:
 _MARK = "__taskrig_handlers__"
 
 
-def handler(type: str, *, timeout_s: float | None = None) -> Callable[[F], F]:
+def handler(
+    type: str,
+    *,
+    timeout_s: float | None = None,
+    retries: int | None = None,
+    backoff_s: float | None = None,
+    backoff_max_s: float | None = None,
+    expires_s: float | None = None,
+) -> Callable[[F], F]:
     """Declare a function as the handler of a task type (`"*"`: of every type without one).
 
     Args:
         type: 1 to 256 bytes, as it stands in the tasks.
-        timeout_s: the longest a run may take, in seconds; None for no limit. The config's
-            `tasks.<type>.timeout` goes before it.
+        timeout_s: the longest a run may take, in seconds; None for no limit.
+        retries: how often a task is tried again after it failed; none by default.
+        backoff_s: upper bound of the first wait before that, in seconds (1); it doubles, and the
+            wait is drawn evenly between 0 and the bound.
+        backoff_max_s: upper bound of any such wait, in seconds (300).
+        expires_s: a task that has waited longer, in seconds, is a dead letter and does not run.
+
+    `tasks.<type>` in config.yaml goes before each of them.
 
     The function takes the task's `data` (any JSON value). A coroutine function runs in the event
     loop, a plain function in a thread. What it returns is ignored; what it raises fails the task.
 
     Raises:
-        ValueError: the type or the timeout cannot be.
+        ValueError: the type or an option cannot be.
     """
     if not isinstance(type, str) or not 1 <= len(type.encode()) <= 256:
         raise ValueError(f"a handler's type is a string of 1 to 256 bytes, got {type!r}")
-    if timeout_s is not None and not timeout_s > 0:
-        raise ValueError(f"timeout_s must be more than 0, got {timeout_s!r}")
+    options = Options(
+        timeout_s=timeout_s, retries=retries, backoff_s=backoff_s, backoff_max_s=backoff_max_s,
+        expires_s=expires_s,
+    )  # fmt: skip
 
     def declare(function: F) -> F:
         marks = getattr(function, _MARK, ())
-        setattr(function, _MARK, (*marks, Handler(type, function, timeout_s)))
+        setattr(function, _MARK, (*marks, Handler(type, function, options)))
         return function
 
     return declare
@@ -160,7 +177,7 @@ def _function(name: str) -> list[Handler]:
             f"handlers: {name!r}: module {module_name!r} has no function {attribute!r}"
             + (f" (it has {known})" if known else "")
         )
-    return [Handler(DEFAULT, function, None)]
+    return [Handler(DEFAULT, function, Options())]
 
 
 def _declared(name: str) -> list[Handler]:

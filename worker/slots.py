@@ -90,6 +90,7 @@ class Slots:
 
     def _put_by(self, execution: Execution) -> None:
         del self.running[execution.delivery.tag]
+        execution.work = None  # its context holds the execution: a cycle would wait for the gc
         if execution is self.alone:
             self.alone = None
         self._say_ended(execution)

@@ -28,9 +28,11 @@ class Outcome(StrEnum):
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    RETRIED = "retried"  # failed, and to be run again later
     RELEASED = "released"
     DEAD = "dead"
     INVALID = "invalid"
+    DELAYED = "delayed"  # not run: its time has not come
 
 
 class Invalid(Exception):
@@ -62,16 +64,17 @@ class Task:
     """One decoded task: `type`, any JSON `data`, and the optional keys that we define.
 
     `run` is (run id, index) where the producer asks for a completion record;
-    `enqueued_at` is in Unix seconds, or None.
+    `enqueued_at` and `run_at` are in Unix seconds, or None.
     """
 
-    __slots__ = ("data", "enqueued_at", "id", "run", "type")
+    __slots__ = ("data", "enqueued_at", "id", "run", "run_at", "type")
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.type: str = fields["type"]
         self.data: Any = fields.get("data", {})
         self.run: tuple[str, str] | None = None
         self.enqueued_at: float | None = None
+        self.run_at: float | None = None
         self.id: str | None = None
         if len(fields) > 1 + ("data" in fields):
             self._read_options(fields)
@@ -81,12 +84,18 @@ class Task:
         run = fields.get("run")
         if type(run) is str and (found := RECORD_RUN.fullmatch(run)):
             self.run = (found[1], found[2])
-        at = fields.get("enqueued_at")
-        if isinstance(at, (int, float)) and at is not True and 0 < at < 1e11:
-            self.enqueued_at = float(at)
+        self.enqueued_at = _moment(fields.get("enqueued_at"))
+        self.run_at = _moment(fields.get("run_at"))
         given = fields.get("id")
         if type(given) is str and given:
             self.id = given
+
+
+def _moment(at: Any) -> float | None:
+    """Unix seconds, where `at` can be that."""
+    if isinstance(at, (int, float)) and at is not True and 0 < at < 1e11:
+        return float(at)
+    return None
 
 
 def _refuse_constant(_: str) -> NoReturn:
@@ -198,7 +207,7 @@ decode = make_decoder(msgspec.json.Decoder().decode)
 
 class Delivery:
     """One claim of one task, undecoded: `tag` names it, `deliveries` counts earlier claims that
-    ended with their worker's death, `attempts` earlier failed runs."""
+    ended with their worker's death, `attempts` earlier failed runs that were to be retried."""
 
     __slots__ = ("attempts", "deliveries", "raw", "tag")
 
@@ -212,7 +221,8 @@ class Delivery:
 class Settlement:
     """An outcome on its way to Redis.
 
-    `record` is the completion record of a task that carries a run id, else "".
+    `record` is the completion record of a task that carries a run id, else "". `reason` holds the
+    milliseconds to wait of one that is retried, the Unix milliseconds that a delayed one waits for.
     """
 
     __slots__ = ("error", "outcome", "reason", "record", "run", "tag", "type")

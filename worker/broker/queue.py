@@ -33,6 +33,8 @@ class Exchanged:
     too_large: list[tuple[int, bytes]]  # (size, start) of items dead-lettered unread
     deliveries: list[Delivery]
     cancel: list[str]  # tags of running tasks that an operator wants cancelled
+    due_ms: int  # until the next delayed task is due; -1: none, or nothing was to be claimed
+    now_ms: int  # Unix time by the server's clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Broker:
         k = self.keys
         keys = (
             *(k.queue, k.inflight, k.meta, k.workers, k.control, k.arrivals, k.redeliver),
-            *(k.dead, k.dead_index, k.stats, k.paused, k.alone),
+            *(k.dead, k.dead_index, k.stats, k.paused, k.alone, k.delayed),
         )
         lease_ms = round(config.worker.lease_s * 1000)
         self._exchange_head = Encoded.of(len(keys), *keys, worker_id, lease_ms)
@@ -132,7 +134,7 @@ class Broker:
             EXCHANGE, self._exchange_head, want, first, hands, self._exchange_tail,
             int(one_by_one), len(plain), Encoded.of_ascii(plain), *rest,
         )  # fmt: skip
-        why, gap, more, alone, missing, too_large, counts, items, cancel = reply
+        why, gap, more, alone, missing, too_large, counts, items, cancel, due_ms, now_ms = reply
         head = f"{self._id}:"
         deliveries = [Delivery(head + str(first + i), raw) for i, raw in enumerate(items)]
         for index, times, attempts in counts:
@@ -141,7 +143,7 @@ class Broker:
         return Exchanged(
             why.decode(), gap == 1, more == 1, alone == 1, missing,
             [(size, start) for size, start in too_large], deliveries,
-            [tag.decode() for tag in cancel],
+            [tag.decode() for tag in cancel], due_ms, now_ms,
         )  # fmt: skip
 
     async def _side(self, script: Script, keys: tuple[str, ...], *args: Any) -> Any:

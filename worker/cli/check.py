@@ -60,5 +60,5 @@ def _timeout_s(config: Config, entry: Any) -> float | None:
     task = config.tasks.get(entry.type)
     if task is not None and task.timeout_s is not None:
         return task.timeout_s
-    timeout_s: float | None = entry.timeout_s
+    timeout_s: float | None = entry.options.timeout_s
     return timeout_s

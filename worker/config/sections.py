@@ -144,6 +144,14 @@ class TaskConfig(Section):
 
     timeout_s: Annotated[float | None, OrNone(Seconds(zero=False, most=30 * 86400))] = None
     """A task of this type that runs longer has failed; goes before the decorator's."""
+    retries: Annotated[int | None, OrNone(Whole(0, 1_000_000))] = None
+    """How often a failed task is tried again; none unless the decorator says so."""
+    backoff_s: Annotated[float | None, OrNone(Seconds(most=30 * 86400))] = None
+    """Upper bound of the first wait before a retry (1s); it doubles, the wait is drawn below it."""
+    backoff_max_s: Annotated[float | None, OrNone(Seconds(most=30 * 86400))] = None
+    """Upper bound of any such wait (5m)."""
+    expires_s: Annotated[float | None, OrNone(Seconds(zero=False, most=366 * 86400))] = None
+    """A task that has waited longer since `enqueued_at` (or `run_at`) is dead and does not run."""
 
 
 class DeadLettersConfig(Section):

@@ -4,6 +4,7 @@
 -- KEYS  1 queue LIST       2 inflight HASH   3 meta HASH        4 workers ZSET
 --       5 control HASH     6 arrivals LIST   7 redeliver LIST   8 dead STREAM
 --       9 dead_index LIST 10 stats HASH     11 paused STRING   12 alone STRING
+--      13 delayed ZSET
 --      and, for tasks with a run id, LIST <run prefix><run> (same slot)
 -- ARGV  1 worker id         2 lease, ms          3 want: most tasks to claim
 --       4 number of the first new tag            5 tasks that stay in the worker's hands
@@ -12,9 +13,11 @@
 --      10 dead letters kept  11 invalid items kept  12 bytes of invalid items kept
 --      13 run key prefix     14 "1": settle one by one, to know which were missing
 --      15 n: plain successes, then n tags; then settlements of seven each:
---         outcome, tag, type, reason, error, run, record
+--         outcome, tag, type, reason, error, run, record; where the outcome is retried, reason is
+--         the ms to wait, where it is delayed, the Unix ms to wait for
 -- Returns { why, gap, more, alone, missing tags, too large {size, start}...,
---           counts {index, deliveries, attempts}..., raw items..., tags to cancel... }
+--           counts {index, deliveries, attempts}..., raw items..., tags to cancel..., ms until the next
+--           delayed one is due (-1: none, or nothing was to be claimed), TIME in ms }
 --   why: "" | paused | drain | alone (an entry on its last delivery waits for this worker to be
 --   idle); gap: 1 when the lease had lapsed; more: 1 when the byte bound ended the claim.
 -- Cost  O(settled + claimed); bounded by want and by the bytes.
@@ -24,6 +27,7 @@
 
 local queue, inflight, meta, workers = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local redeliver, dead, index, stats = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local delayed = KEYS[13]
 local id, lease, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local first, hands = tonumber(ARGV[4]), tonumber(ARGV[5])
 local from_right = ARGV[6] == 'right'
@@ -57,10 +61,11 @@ local function counts_of(tag)
   return tonumber(deliveries) or 0, tonumber(attempts) or 0
 end
 
-local function bury(raw, outcome, type, reason, error, deliveries)
+local function bury(raw, outcome, type, reason, error, deliveries, attempts)
   if outcome == 'invalid' then call('LLEN', index) end  -- a wrong type shows before the copy
   local entry = call('XADD', dead, '*', 'raw', raw, 'outcome', outcome, 'reason', reason,
-    'error', error, 'type', type, 'deliveries', deliveries, 'worker', id, 'time', stamp)
+    'error', error, 'type', type, 'deliveries', deliveries, 'attempts', attempts, 'worker', id,
+    'time', stamp)
   if outcome == 'invalid' then
     call('RPUSH', index, entry .. ' ' .. #raw)
     call('HINCRBY', stats, 'invalid_kept_bytes', #raw)
@@ -106,8 +111,14 @@ local function settle()
             call(alone and 'LPUSH' or 'RPUSH', redeliver,
               tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
           end
+        elseif outcome == 'retried' then
+          call('ZADD', delayed, string.format('%.0f', now + tonumber(ARGV[i + 3])),
+            tag .. ':' .. deliveries .. ':' .. attempts + 1 .. '|' .. raw)
+        elseif outcome == 'delayed' then
+          call('ZADD', delayed, ARGV[i + 3], tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
         else
-          bury(raw, outcome, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], deliveries + 1)
+          bury(raw, outcome, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
+            deliveries + 1, attempts + 1)
         end
         remove(tag)
       end
@@ -171,7 +182,7 @@ local function take(list, right, n)
     for i = 1, got do
       local raw = right and chunk[got + 1 - i] or chunk[i]
       if #raw > max_item then
-        bury(raw, 'invalid', '', 'too_large', '', 1)
+        bury(raw, 'invalid', '', 'too_large', '', 1, 1)
         count('invalid', 1)
         too_large[#too_large + 1] = { #raw, string.sub(raw, 1, 64) }
       else
@@ -232,8 +243,30 @@ local function take_redelivered(n)
   end
 end
 
+-- Move what is due from delayed to the front of redeliver, the earliest to the very front; no more
+-- than this exchange may claim. What stands for its last delivery goes to the back.
+local due = -1
+local function promote()
+  local entries, size = {}, 0
+  while true do
+    local next_one = call('ZRANGE', delayed, #entries, #entries, 'WITHSCORES')
+    if #next_one == 0 then break end
+    due = math.max(0, math.ceil(tonumber(next_one[2]) - now))
+    if due > 0 or #entries >= math.min(want, 100) or size >= max_bytes then break end
+    entries[#entries + 1] = next_one[1]
+    size, due = size + #next_one[1], -1
+  end
+  for i = #entries, 1, -1 do
+    local deliveries = tonumber(string.match(entries[i], '^[^|]*:(%d+):%d+|')) or 0
+    local last_one = deliveries > 0 and deliveries + 1 >= max_deliveries
+    call(last_one and 'LPUSH' or 'RPUSH', redeliver, entries[i])
+  end
+  if #entries > 0 then call('ZREM', delayed, unpack(entries)) end
+end
+
 local function claim()
   if want > 0 then
+    promote()
     local returned = call('LLEN', redeliver)
     if returned > 0 then
       local fresh = call('EXISTS', queue, KEYS[6]) > 0
@@ -277,4 +310,4 @@ if not ok then
   return type(fault) == 'table' and fault or redis.error_reply('ERR ' .. tostring(fault))
 end
 
-return { why, gap, more, alone, missing, too_large, counts, items, cancel }
+return { why, gap, more, alone, missing, too_large, counts, items, cancel, due, now }

@@ -71,7 +71,7 @@ for _, orphan in ipairs(orphans) do
   if deliveries >= max then
     call('XADD', KEYS[5], '*', 'raw', raw, 'outcome', 'dead', 'reason', 'poison',
       'error', 'its worker died ' .. deliveries .. ' times while it ran', 'type', '',
-      'deliveries', deliveries, 'worker', string.match(tag, '^[^:]*'), 'time', stamp)
+      'deliveries', deliveries, 'attempts', attempts + 1, 'worker', string.match(tag, '^[^:]*'), 'time', stamp)
     buried = buried + 1
   else
     -- On its last delivery it runs alone: such entries stand at the back (see exchange.lua).

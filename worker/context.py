@@ -1,0 +1,115 @@
+"""What a handler may ask about the task that it runs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from worker.task import Delivery, Task
+
+_log = logging.getLogger("worker.task")
+
+
+class Running(Protocol):
+    """The task that runs, as the executor knows it."""
+
+    delivery: Delivery
+    task: Task | None
+    deadline: float | None
+
+
+class Process:
+    """What holds for the whole worker; handlers inherit it from the loop that starts them."""
+
+    __slots__ = ("draining",)
+
+    def __init__(self) -> None:
+        self.draining = False
+
+
+running: ContextVar[Running] = ContextVar("running")
+process: ContextVar[Process] = ContextVar("process")
+
+
+class Context:
+    """One run of one task. Counts begin at 1, times are `time.monotonic()` seconds."""
+
+    __slots__ = ("_running",)
+
+    def __init__(self, run: Running) -> None:
+        self._running = run
+
+    @property
+    def task(self) -> Task:
+        """The task: `type`, `data`, and the optional keys that its producer gave."""
+        assert self._running.task is not None
+        return self._running.task
+
+    @property
+    def type(self) -> str:
+        """The task's type, which a default handler cannot know otherwise."""
+        return self.task.type
+
+    @property
+    def tag(self) -> str:
+        """The unique name of this delivery, as it stands in P:inflight and in log lines."""
+        return self._running.delivery.tag
+
+    @property
+    def deliveries(self) -> int:
+        """1 at first, and 1 more for every worker that died while it ran this task."""
+        return self._running.delivery.deliveries + 1
+
+    @property
+    def attempts(self) -> int:
+        """1 at first, and 1 more for every run that failed and was to be retried."""
+        return self._running.delivery.attempts + 1
+
+    @property
+    def deadline(self) -> float | None:
+        """When the timeout stops this run; None without one."""
+        return self._running.deadline
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until then, 0.0 when it has passed; None without a timeout."""
+        at = self._running.deadline
+        return None if at is None else max(0.0, at - time.monotonic())
+
+    @property
+    def draining(self) -> bool:
+        """Whether this worker is about to stop: a good moment to save and to return."""
+        of = process.get(None)
+        return of is not None and of.draining
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose lines carry the tag and the type."""
+        return _Bound(_log, {"tag": self.tag, "type": self.type})
+
+
+class _Bound(logging.LoggerAdapter[logging.Logger]):
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log with the tag and the type in front and, for collectors, beside the message."""
+        if not self.isEnabledFor(level):
+            return
+        bound = dict(self.extra or {})
+        head = f"{bound['tag']} ({bound['type']}): "
+        kwargs["extra"] = {**(kwargs.get("extra") or {}), **bound}
+        text = f"{head.replace('%', '%%')}{msg}" if args else f"{head}{msg}"
+        self.logger.log(level, text, *args, **kwargs)
+
+
+def context() -> Context:
+    """The context of the task that runs here; also in what its handler starts or calls.
+
+    Raises:
+        RuntimeError: no task runs here.
+    """
+    run = running.get(None)
+    if run is None:
+        raise RuntimeError("context() works only while a handler runs a task")
+    return Context(run)
