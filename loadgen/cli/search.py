@@ -25,7 +25,7 @@ from worker.config import Config
 from worker.errors import UsageError
 from worker.keys import Keys
 
-EXAMPLE = """loadgen search --mix fast=1 --slo 'wait.p50<300ms' \\
+EXAMPLE = """loadgen search --mix fast=1 --slo 'wait.p50<1s' \\
     --trial 1s --hold 2s --precision 30%"""
 WARMUP_SHARE = 0.2  # of a trial
 BACK_OFF = 0.95  # of the rate, when the hold fails
