@@ -233,6 +233,11 @@ class Consumer:
             self._start(delivery)
 
     def _start(self, delivery: Delivery) -> None:
+        if not self.claiming:  # the drain began while this claim was under way
+            execution = Execution(delivery)
+            execution.end(Outcome.RELEASED)
+            self._ended(execution)
+            return
         times = delivery.deliveries
         # On its last delivery nothing runs beside it: it may take its neighbours along.
         self.slots.start(delivery, times > 0 and times + 1 >= self._config.max_deliveries)
@@ -343,12 +348,7 @@ class Consumer:
             found = await self._broker.find(first, count)
             del self._asked[0]
             for delivery in found:
-                if self.claiming:
-                    self._start(delivery)
-                else:
-                    execution = Execution(delivery)
-                    execution.end(Outcome.RELEASED)
-                    self._finished.append(execution)
+                self._start(delivery)
 
     def known_tags(self) -> tuple[int, list[str]]:
         """(n, tags): below number n, these are all the tags that this worker has."""
