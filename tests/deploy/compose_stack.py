@@ -40,10 +40,13 @@ def require_compose() -> None:
 class Stack:
     """One Compose project, `taskrig-test-PID`: build, up, its containers and logs, close.
 
-    `more` is another override, `profiles` are those of the Compose file to start.
+    `more` is another override, `profiles` are those of the Compose file to start, `password` is
+    that of Redis.
     """
 
-    def __init__(self, folder: Path, more: str = "", profiles: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, more: str = "", profiles: Sequence[str] = (), password: str = ""
+    ) -> None:
         overrides = [folder / "override.yaml", folder / "more.yaml"]
         overrides[0].write_text(OVERRIDE)
         overrides[1].write_text(more or "{}")
@@ -60,6 +63,12 @@ class Stack:
             "LAST_PORT": str(first + 20),
             "CA_BUNDLE": compose.ca_bundle(),
         }
+        if password:
+            secret = folder / "redis-password"
+            secret.write_text(password + "\n")
+            self._env = {**self._env, "REDIS_PASSWORD_FILE": str(secret)}
+            overrides.insert(0, compose.FILE.with_name("compose.password.yaml"))
+            self.redis_url = f"redis://:{password}@127.0.0.1:{self.redis_port}/0"
         files = [word for path in (compose.FILE, *overrides) for word in ("-f", str(path))]
         chosen = [word for profile in profiles for word in ("--profile", profile)]
         self._command = ["docker", "compose", *files, *chosen]

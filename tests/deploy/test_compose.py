@@ -92,6 +92,13 @@ def test_loadgen_gets_the_cards_mix_done_by_the_container(stack: Stack, tmp_path
     assert json.loads(done.stdout)["accounting"]["succeeded"] == 7
 
 
+def test_loadgen_in_a_container_of_the_stack_reports_too(stack: Stack) -> None:
+    done = stack.compose("run", "--rm", "load", "--mix", "fast=2")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 sent = 2 succeeded" in done.stdout
+
+
 def test_a_stop_lets_the_running_task_finish_and_ends_in_time_with_exit_0(
     stack: Stack, queue: redis.Redis
 ) -> None:
@@ -125,3 +132,29 @@ def test_three_replicas_share_the_work_and_the_death_of_one_loses_nothing(
     assert queue.llen("async_tasks") == 0
     until(lambda: _in_flight(queue) == 0, what="nothing left in flight")
     assert int(queue.hget("{async_tasks}:stats", "reclaimed") or 0) > 0  # type: ignore[arg-type]
+
+
+def test_a_password_from_a_file_is_asked_for_and_shown_nowhere(
+    built: Stack, tmp_path: Path
+) -> None:
+    built.close()
+    secret = "s3cret-and-long"
+    tmp_path.chmod(0o755)
+    stack = Stack(tmp_path, password=secret)
+    try:
+        stack.up()
+        with redis.Redis.from_url(stack.redis_url) as client:
+            client.lpush("async_tasks", json.dumps({"type": "noop"}))
+            done = "{async_tasks}:stats"
+            until(lambda: client.hget(done, "succeeded") == b"1", what="the task to be done")
+        with (
+            redis.Redis(port=stack.redis_port) as stranger,
+            pytest.raises(redis.AuthenticationError),
+        ):
+            stranger.ping()
+        for container in stack.compose("ps", "--quiet").stdout.split():
+            assert secret not in json.dumps(inspect(container))
+            assert secret not in docker("top", container)
+            assert secret not in docker("logs", container)
+    finally:
+        stack.close()
