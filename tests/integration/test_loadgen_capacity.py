@@ -116,7 +116,7 @@ async def test_a_search_ends_by_itself_and_its_hold_passes(loadgen):
             "--slo",
             "wait.p50<100ms",
             "--trial",
-            "2s",
+            "3s",
             "--hold",
             "3s",
             "--from-rate",
