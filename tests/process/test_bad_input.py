@@ -9,25 +9,46 @@ import yaml
 
 from tests.support.processes import run_to_end
 from tests.support.servers import free_port
+from worker.cli import main
 
 USAGE, UNREACHABLE = 2, 3
 HANDLERS = "tests.support.handlers"
 
 
+def clear(code, said, lines=12):
+    """Exit code and text, checked to be something that a person can use."""
+    assert "Traceback" not in said, said
+    assert len(said.strip().splitlines()) <= lines, said
+    assert said.strip(), "it says nothing"
+    return code, said
+
+
 @pytest.fixture
 def worker_says(tmp_path):
-    """Run the worker to its end; its exit code and what it said, checked to be clear."""
+    """Run the real command to its end; its exit code and what it said."""
 
-    def run(*args, config=None, timeout_s=20, lines=12):
+    def run(*args, config=None):
         if config is not None:
             (tmp_path / "config.yaml").write_text(config)
             args = ("--config", str(tmp_path / "config.yaml"), *args)
-        done = run_to_end("worker", "run", *args, cwd=tmp_path, timeout_s=timeout_s)
-        said = done.stdout + done.stderr
-        assert "Traceback" not in said, said
-        assert len(said.strip().splitlines()) <= lines, said
-        assert said.strip(), "it says nothing"
-        return done.returncode, said
+        done = run_to_end("worker", "run", *args, cwd=tmp_path)
+        return clear(done.returncode, done.stdout + done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def command_says(tmp_path, monkeypatch, capsys):
+    """The same inside this process, for what ends before anything is started: in milliseconds."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args, config=None):
+        if config is not None:
+            (tmp_path / "config.yaml").write_text(config)
+            args = ("--config", str(tmp_path / "config.yaml"), *args)
+        code = main(["run", *args])
+        out, err = capsys.readouterr()
+        return clear(code, out + err)
 
     return run
 
@@ -50,8 +71,8 @@ def worker_says(tmp_path):
         ("--no-such-flag", "1"),
     ],
 )
-def test_a_bad_flag_is_named_with_exit_2(worker_says, flag, value):
-    code, said = worker_says(f"{flag}={value}")
+def test_a_bad_flag_is_named_with_exit_2(command_says, flag, value):
+    code, said = command_says(f"{flag}={value}")
     assert code == USAGE, said
     name = value.partition("=")[0].rpartition(".")[2] if flag == "--set" else flag.lstrip("-")
     assert name.replace("-", "_") in said.replace("-", "_"), said
@@ -71,20 +92,31 @@ def test_a_bad_flag_is_named_with_exit_2(worker_says, flag, value):
         ("a: !!python/object:os.system {}\n", "config.yaml:1"),
         ("worker: {max_concurrent: 5\n", "config.yaml"),
         ("just words\n", "config.yaml"),
+    ],
+)
+def test_a_broken_config_says_where_with_exit_2(command_says, config, says):
+    code, said = command_says(config=config)
+    assert code == USAGE, said
+    assert says in said
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
         ("handlers: [no_such_module_anywhere]\n", "no_such_module_anywhere"),
         ("handlers: ['json']\n", "no handler"),
         ("handlers: ['json:no_such_function']\n", "no_such_function"),
         ("handlers: []\n", "handlers"),
     ],
 )
-def test_a_broken_config_says_where_with_exit_2(worker_says, config, says):
+def test_handlers_that_are_not_there_are_named_with_exit_2(worker_says, config, says):
     code, said = worker_says(config=config)
     assert code == USAGE, said
     assert says in said
 
 
-def test_all_problems_of_a_config_are_said_at_once(worker_says):
-    code, said = worker_says(
+def test_all_problems_of_a_config_are_said_at_once(command_says):
+    code, said = command_says(
         config="worker:\n  max_concurrent: 0\n  intervall: 1\nhttp: {port: x}\nqeue: {}\n"
     )
     assert code == USAGE
@@ -92,9 +124,9 @@ def test_all_problems_of_a_config_are_said_at_once(worker_says):
         assert place in said
 
 
-def test_a_named_config_file_that_is_missing_or_a_folder_is_an_error(worker_says, tmp_path):
+def test_a_named_config_file_that_is_missing_or_a_folder_is_an_error(command_says, tmp_path):
     for path in (tmp_path / "missing.yaml", tmp_path):
-        code, said = worker_says("--config", str(path))
+        code, said = command_says("--config", str(path))
         assert code == USAGE
         assert str(path) in said
 
@@ -136,8 +168,8 @@ def test_a_handler_module_that_cannot_serve_is_named_with_exit_2(
         "",
     ],
 )
-def test_a_redis_url_with_a_typo_is_a_usage_error(worker_says, url):
-    code, said = worker_says(f"--redis-url={url}")
+def test_a_redis_url_with_a_typo_is_a_usage_error(command_says, url):
+    code, said = command_says(f"--redis-url={url}")
     assert code == USAGE, said
 
 

@@ -9,7 +9,6 @@ import random
 import time
 
 import pytest
-import redis
 
 from loadgen.wire import Wire
 from tests.support.waiting import until
@@ -95,19 +94,6 @@ def test_the_lost_reply_of_each_script_strands_nothing(wired, script):
     assert worker.alive
 
 
-def test_a_claim_whose_reply_was_lost_runs_each_task_once(wired):
-    wire, world = wired
-    worker = world.start_worker(concurrent=10)
-    sha = scripts.EXCHANGE.sha
-    for turn in range(4):
-        wire.eat_reply_when(lambda request: sha in request)
-        world.enqueue("note", 30)
-        until(lambda turn=turn: world.settled() == 30 * (turn + 1), 15, "the turn is done")
-    world.assert_conserved()
-    assert len(world.journal("start")) == 120
-    assert worker.alive
-
-
 def test_a_server_without_room_for_clients_is_waited_for(server, world_on):
     own = server()
     world = world_on(own.url)
@@ -159,37 +145,3 @@ def test_an_outage_is_not_a_flood_of_log_lines_or_of_attempts(server, world_on):
     own.start()
     world.enqueue("note", 3)
     world.all_settled()
-
-
-def test_redis_flapping_three_times_in_ten_seconds_is_survived(server, world_on):
-    own = server()
-    world = world_on(own.url)
-    worker = world.start_worker(concurrent=10)
-    for turn in range(3):
-        own.kill()
-        own.start()
-        world.redis.close()
-        world.redis = own.client()
-        world.enqueue("note", 100)
-        until(lambda turn=turn: world.settled() == 100 * (turn + 1), 15, "all are done")
-    assert worker.alive
-    world.assert_conserved()
-
-
-def test_a_producer_that_goes_on_pushing_through_restarts_of_workers_loses_nothing(world):
-    rng = random.Random(3)
-    for turn in range(4):
-        worker = world.start_worker(f"turn{turn}", concurrent=4)
-        for _ in range(20):
-            world.enqueue("note", 10)
-        if turn == 1:
-            with redis.Redis.from_url(world.url) as admin:
-                admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        if rng.random() < 0.5:
-            worker.kill()
-        else:
-            worker.terminate()
-            worker.ends_well()
-        world.assert_conserved()
-    world.start_worker("last")
-    world.all_settled(40)
