@@ -11,6 +11,7 @@ from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
 from loadgen.expectations import Expectation
 from loadgen.experiment import Experiment
+from loadgen.exporter import RunCollector, serve
 from loadgen.mix import parse_mix
 from loadgen.pacer import Arrivals, constant, parse_arrivals, parse_profile
 from loadgen.quantity import duration_s, rate_per_s, size_bytes
@@ -41,6 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", metavar="BYTES", help="size of each task's data, such as 1KiB")
     parser.add_argument("--shuffle", action="store_true", help="shuffle each cycle of the mix")
+    parser.add_argument(
+        "--metrics", metavar="PORT", help="answer Prometheus here while it runs: 9465, host:9465"
+    )
     options.add_follow(parser)
     output.add_output(parser)
 
@@ -57,8 +61,16 @@ def run(args: argparse.Namespace) -> int:
         f"offering {workload.mix.text} at {profile.text} ({workload.arrivals.text}), "
         f"about {workload.total:,.0f} tasks, to {config.queue.key!r}"
     )
+    end_metrics = None
+    if args.metrics:
+        collector = RunCollector(lambda: experiment.stage, workload, "run")
+        end_metrics = serve(args.metrics, collector)
     wait = args.on_interrupt == "wait"
-    result = run_loop(conduct(experiment, workload, config.queue.key, wait_on_interrupt=wait))
+    try:
+        result = run_loop(conduct(experiment, workload, config.queue.key, wait_on_interrupt=wait))
+    finally:
+        if end_metrics is not None:
+            end_metrics()
     return output.finish(result, args, [*more, *expectations])
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import urllib.request
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
+from tests.support.servers import free_port
 from tests.support.waiting import until_async
 
 KEY = "async_tasks"
@@ -176,3 +179,30 @@ async def test_bad_arguments_are_one_line_and_2(arguments, capsys):
     assert main(["run", *arguments]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1, err
+
+
+async def test_prometheus_can_follow_a_run(loadgen, redis_client):
+    port = free_port()
+    async with FakeWorker(loadgen.url, KEY, slots=20):
+        process = await loadgen.start(
+            "run", "--mix", "a=1", "--rate", "200", "--duration", "60s", "--metrics", str(port)
+        )
+
+        def scraped() -> dict[str, float]:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as page:
+                    families = list(text_string_to_metric_families(page.read().decode()))
+            except OSError:
+                return {}
+            found = {f"{s.name}{sorted(s.labels.items())}": s.value
+                     for f in families for s in f.samples}  # fmt: skip
+            return found if found.get("loadgen_tasks_sent_total[]", 0) > 100 else {}
+
+        found = await until_async(lambda: asyncio.to_thread(scraped), what="100 tasks sent")
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+    assert found["loadgen_offered_rate[]"] == 200
+    assert found["loadgen_tasks_offered_total[]"] >= 100
+    assert found["loadgen_tasks_done_total[('outcome', 'succeeded')]"] > 0
+    assert found["loadgen_send_lag_seconds[('quantile', '0.99')]"] > 0
+    assert any(name.startswith("loadgen_run_info") and "sending" in name for name in found)
