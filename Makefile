@@ -76,6 +76,16 @@ chaos: $(READY) ## Break workers, Redis and the wire under load for 3 minutes; l
 soak: $(READY) ## Run the faults and the memory tests in full counts (about 40 minutes; ARGS='-k recovery')
 	TEST_SOAK=1 $(PY) -m pytest tests/soak tests/process/test_faults_at_odd_moments.py --timeout 3600 -s $(ARGS)
 
+.PHONY: sbom
+sbom: ## List the Python packages in the image as CycloneDX JSON (results/sbom.json)
+	@mkdir -p results
+	@docker run --rm --interactive --entrypoint python3 $(or $(TASKRIG_IMAGE),taskrig:local) - < deploy/checks/sbom.py > results/sbom.json
+	@echo "written: results/sbom.json"
+
+.PHONY: pin
+pin: ## Pin the images by digest in deploy/compose.pinned.yaml (needs a registry)
+	@docker compose -f deploy/compose.yaml --profile '*' config --lock-image-digests redis prometheus grafana > .pinned && mv .pinned deploy/compose.pinned.yaml || { rm -f .pinned; exit 1; }
+
 .PHONY: lock
 lock: $(READY) ## Remake requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
 	@deploy/checks/lock $(VENV)/bin/uv $(if $(UPGRADE),--upgrade)

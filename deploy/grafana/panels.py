@@ -39,7 +39,8 @@ def _quantile(share: float, metric: str, where: str, by: str = "") -> str:
     groups = f"le, {by}" if by else "le"
     return (
         f"histogram_quantile({share}, sum by ({groups}) "
-        f"(rate({metric}_bucket{{{where}}}[$__rate_interval])))"
+        # Where nothing was observed the quantile is NaN, which some panels cannot draw.
+        f"(rate({metric}_bucket{{{where}}}[$__rate_interval]))) >= 0"
     )
 
 
@@ -207,9 +208,9 @@ TASK_TYPE = Board(
         ),
         Panel(
             "Outcomes",
-            "What became of the chosen types.",
+            "What became of the tasks of the chosen types.",
             "ops",
-            {"{{type}} {{outcome}}": _rate("worker_tasks_total", TYPE, "type, outcome")},
+            {"{{outcome}}": _rate("worker_tasks_total", TYPE, "outcome")},
         ),
         Panel(
             "Share that does not succeed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.deploy.compose_stack import Stack, docker, inspect, require_compose, 
 from tests.support.processes import run_to_end
 from tests.support.waiting import until
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(300)  # the first build installs everything
 
 
@@ -70,6 +72,19 @@ def test_the_worker_is_process_1_without_root_or_a_writable_root_or_an_installer
     assert inside("python3 -c 'import pip' 2>/dev/null || echo none") == "none"
     image = inspect(container)["Image"]
     print(f"image size: {int(docker('image', 'inspect', '-f', '{{.Size}}', image)) / 1e6:.0f} MB")
+
+
+def test_the_bill_of_materials_names_every_locked_package_of_the_image(stack: Stack) -> None:
+    (container,) = stack.workers()
+    script = (ROOT / "deploy" / "checks" / "sbom.py").read_text()
+    bill = json.loads(docker("exec", container, "python3", "-c", script))
+    found = {component["purl"] for component in bill["components"]}
+    lock = (ROOT / "requirements" / "runtime.txt").read_text()
+    locked = re.findall(r"^([a-z0-9._-]+)==(\S+) \\$", lock, re.MULTILINE)  # without a condition
+
+    assert bill["metadata"]["component"]["name"] == "taskrig"
+    assert len(locked) > 8
+    assert {f"pkg:pypi/{name}@{version}" for name, version in locked} - found == set()
 
 
 def test_the_ports_are_published_on_this_machine_only(stack: Stack) -> None:
