@@ -92,7 +92,9 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         if tail in series[name]:
             pairs.append((f"{name} {tail}", show_s(series[name][tail])))
     if totals["concurrency"]:
-        pairs.append((f"slots of {totals['workers']} workers", f"{totals['concurrency']}"))
+        workers = totals["workers"]
+        name = f"slots, {workers} worker{'s' * (workers != 1)}"
+        pairs.append((name, f"{totals['concurrency']}"))
     return pairs
 
 
