@@ -52,6 +52,10 @@ test: $(READY) ## Run all tests (ARGS='-k drain'; TEST_REDIS_URL=redis://... for
 test-all: ## Run the unit tests on each Python 3.11, 3.12, 3.13 there is (ARGS=tests for more)
 	@deploy/checks/each-python $(or $(ARGS),tests/unit)
 
+.PHONY: truth
+truth: $(READY) ## Test in full whether loadgen's figures can be believed (some 10 minutes; wants a quiet machine)
+	TRUTH=full $(PY) -m pytest tests/truth -s --timeout 900 $(ARGS)
+
 .PHONY: check
 check: $(READY) ## Check style, types, layers, configuration, Dockerfile, Compose file and scripts
 	@deploy/checks/all $(PY)
