@@ -90,6 +90,13 @@ sbom: ## List the Python packages in the image as CycloneDX JSON (results/sbom.j
 pin: ## Pin the images by digest in deploy/compose.pinned.yaml (needs a registry)
 	@docker compose -f deploy/compose.yaml --profile '*' config --lock-image-digests redis prometheus grafana > .pinned && mv .pinned deploy/compose.pinned.yaml || { rm -f .pinned; exit 1; }
 
+.PHONY: fuzz
+fuzz: $(READY) ## Fuzz what decides whether an item is a task (SECONDS=60)
+	@$(PY) -m pip install -qq --require-hashes -r requirements/fuzz.txt
+	@mkdir -p .run/fuzz
+	$(PY) -m tests.fuzz.decode .run/fuzz -dict=tests/fuzz/json.dict -max_len=2000 \
+	  -artifact_prefix=.run/fuzz- -max_total_time=$(or $(SECONDS),60)
+
 .PHONY: lock
 lock: $(READY) ## Remake requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
 	@deploy/checks/lock $(VENV)/bin/uv $(if $(UPGRADE),--upgrade)
