@@ -25,9 +25,11 @@ def verdict(decoder: Any, raw: bytes) -> tuple[str, str]:
     try:
         task = decoder(raw)
     except Invalid as fault:
-        assert fault.reason in REASONS, fault.reason
-        return fault.reason, ""
-    return task.type, repr(task.data)
+        reason = fault.reason
+    else:
+        return task.type, repr(task.data)
+    assert reason in REASONS, reason
+    return reason, ""
 
 
 def one_input(raw: bytes) -> None:
