@@ -30,6 +30,7 @@ from worker.journal import Journal
 from worker.lease import Lease
 from worker.logs import set_up
 from worker.metrics import Metrics
+from worker.page import Sample, StatusPage
 from worker.plan import Plans
 from worker.registry import Registry, load_handlers
 from worker.signals import Signals
@@ -81,6 +82,7 @@ class App:
         self.metrics.longest_running_s = self._longest_running_s
         self.address = Address(config.redis, config.queue.key, f"taskrig-{self.id}")
         self.http: HttpServer | None = None
+        self.page: StatusPage | None = None
         self.consumer: Consumer | None = None
         self.upkeep: Upkeep | None = None
         self.process = Process()
@@ -116,6 +118,8 @@ class App:
         self._signals.close()
         if self.http is not None:
             self.http.close()
+        if self.page is not None:
+            self.page.close()
         if error is not None and code != 1:
             log.error("stopping: %s", error)
         self._say_totals(code)
@@ -266,8 +270,24 @@ class App:
             self.http = HttpServer(
                 http.host, http.port,
                 metrics=self.metrics.expose, live=self.live, ready=self.ready, status=self.status,
+                page=self._make_page(),
             )  # fmt: skip
             self.http.start()
+
+    def _make_page(self) -> StatusPage | None:
+        """The status page, unless it is off or a supervisor shows one for all of us."""
+        if self.config.http.page and not self._pipes:
+            self.page = StatusPage(self.config, self.address, self._sample)
+            self.page.start()
+        return self.page
+
+    def _sample(self) -> Sample | None:
+        """The depths that upkeep saw last: the page's plots cost Redis nothing more."""
+        seen = self.upkeep.depths if self.upkeep is not None else None
+        if seen is None or not self.metrics.redis_up:
+            return None
+        oldest_s = self.metrics.oldest_age_s
+        return Sample(seen.waiting, seen.in_flight, seen.dead, seen.claimed, oldest_s)
 
     def _answer_parent(self) -> None:
         """Tell the supervisor our port, and drain when it dies."""

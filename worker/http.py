@@ -1,4 +1,4 @@
-"""The worker's one HTTP port: /metrics, /livez, /readyz, /status and an index.
+"""The worker's one HTTP port: /metrics, /livez, /readyz, /status, and the status page if any.
 
 Runs on threads of its own, so that it answers while a handler blocks the event loop. It asks
 callables for what it shows, knows nothing of Redis, and cannot be held up by its clients: every
@@ -16,8 +16,8 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -31,6 +31,7 @@ _CONNECTION_MAX_S = 15.0  # longer than any honest scrape; swept when others com
 _MAX_CONNECTIONS = 64  # beyond it the oldest is closed: probes and scrapers need a handful
 _MAX_THREADS = 2 * _MAX_CONNECTIONS  # beyond it new connections are refused
 _STOP_WITHIN_S = 0.1  # how often the accepting thread looks whether it is to end
+_MAX_BODY_BYTES = 64 * 1024  # an order of the status page; ids of some hundred dead letters
 _GZIP_FROM_BYTES = 1024  # below this a packet is a packet
 
 _SECURITY_HEADERS = {
@@ -53,18 +54,36 @@ Probe = Callable[[], tuple[bool, str]]
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """A request for the status page; `body` is that of a POST, at most 64 KiB."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is sent back. `headers` go before the ones that every answer has."""
+
+    body: bytes
+    content_type: str = _TEXT
+    code: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Page = Callable[[Request], Answer | None]  # None: it does not know this path
+
+
+@dataclass(frozen=True, slots=True)
 class _Sources:
     metrics: Callable[[str], tuple[bytes, str]]
     live: Probe
     ready: Probe
     status: Callable[[], dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    body: bytes
-    content_type: str = _TEXT
-    code: HTTPStatus = HTTPStatus.OK
+    page: Page | None
 
 
 class HttpServer:
@@ -77,6 +96,7 @@ class HttpServer:
         live: whether the worker's loops are alive, and a line that says why not.
         ready: whether it takes tasks, and a line that says why not.
         status: what the worker does now; must be quick and serve from memory, as the others.
+        page: answers all other paths, GET and POST; may ask Redis.
     """
 
     def __init__(
@@ -88,10 +108,11 @@ class HttpServer:
         live: Probe,
         ready: Probe,
         status: Callable[[], dict[str, Any]],
+        page: Page | None = None,
     ) -> None:
         self._host = host
         self._port = port
-        self._sources = _Sources(metrics, live, ready, status)
+        self._sources = _Sources(metrics, live, ready, status, page)
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -186,40 +207,71 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _READ_OR_SEND_TIMEOUT_S
     server_version = "taskrig"
     sys_version = ""
+    _secured = False
 
     def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        try:
-            answer = self._answer(path)
-        except Exception:  # one broken source must not take the other pages down
-            log.warning("GET %r failed", path[:100], exc_info=True)
-            answer = _Answer(b"internal error; see the worker's log\n", code=_BROKEN)
-        self._send(answer, may_gzip=path == "/metrics")
+        path, _, query = self.path.partition("?")
+        self._send(self._asked(self._answer, path, query), may_gzip=path == "/metrics")
 
     do_HEAD = do_GET
 
+    def do_POST(self) -> None:
+        if self.server.sources.page is None:
+            self._refuse()
+        else:
+            path, _, query = self.path.partition("?")
+            self._send(self._asked(self._order, path, query))
+
     def _refuse(self) -> None:
-        self._send(_Answer(b"only GET and HEAD\n", code=HTTPStatus.METHOD_NOT_ALLOWED))
+        self._send(_only("GET, HEAD"))
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
+    do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
 
-    def _answer(self, path: str) -> _Answer:
+    def _asked(self, source: Callable[[str, str], Answer], path: str, query: str) -> Answer:
+        try:
+            return source(path, query)
+        except Exception:  # one broken source must not take the other pages down
+            log.warning("%s %r failed", self.command, path[:100], exc_info=True)
+            return Answer(b"internal error; see the worker's log\n", code=_BROKEN)
+
+    def _order(self, path: str, query: str) -> Answer:
+        """A POST: read its body, bounded, and hand it to the page."""
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit() and len(length) < 10):
+            return Answer(b"a Content-Length is needed\n", code=HTTPStatus.LENGTH_REQUIRED)
+        if int(length) > _MAX_BODY_BYTES:
+            return Answer(b"too large\n", code=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        body = self.rfile.read(int(length))
+        answer = self._page("POST", path, query, body)
+        return answer or _only("GET, HEAD")
+
+    def _page(self, method: str, path: str, query: str, body: bytes = b"") -> Answer | None:
+        page = self.server.sources.page
+        if page is None:
+            return None
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        return page(Request(method, path, query, headers, body))
+
+    def _answer(self, path: str, query: str) -> Answer:
         sources = self.server.sources
         if path == "/metrics":
-            return _Answer(*sources.metrics(self.headers.get("Accept", "")))
+            return Answer(*sources.metrics(self.headers.get("Accept", "")))
         if path == "/livez":
             return _probe(sources.live)
         if path == "/readyz":
             return _probe(sources.ready)
         if path == "/status":
             body = json.dumps(sources.status(), default=str).encode() + b"\n"
-            return _Answer(body, "application/json")
+            return Answer(body, "application/json")
+        answer = self._page("GET", path, query)
+        if answer is not None:
+            return answer
         if path == "/":
-            return _Answer(_INDEX, "text/html; charset=utf-8")
+            return Answer(_INDEX, "text/html; charset=utf-8")
         known = b"no such page; try /metrics /livez /readyz /status\n"
-        return _Answer(known, code=HTTPStatus.NOT_FOUND)
+        return Answer(known, code=HTTPStatus.NOT_FOUND)
 
-    def _send(self, answer: _Answer, *, may_gzip: bool = False) -> None:
+    def _send(self, answer: Answer, *, may_gzip: bool = False) -> None:
         body = answer.body
         self.send_response(answer.code)
         self.send_header("Content-Type", answer.content_type)
@@ -228,16 +280,18 @@ class _Handler(BaseHTTPRequestHandler):
             if len(body) >= _GZIP_FROM_BYTES and _accepts_gzip(self.headers):
                 body = gzip.compress(body, compresslevel=1)
                 self.send_header("Content-Encoding", "gzip")
-        if answer.code == HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
+        for name, value in {**_SECURITY_HEADERS, **answer.headers}.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
+        self._secured = True
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
     def end_headers(self) -> None:
-        for name, value in _SECURITY_HEADERS.items():
-            self.send_header(name, value)
+        if not self._secured:  # an error page of the base class
+            for name, value in _SECURITY_HEADERS.items():
+                self.send_header(name, value)
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -247,10 +301,18 @@ class _Handler(BaseHTTPRequestHandler):
 _BROKEN = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def _probe(probe: Probe) -> _Answer:
+def _only(methods: str) -> Answer:
+    return Answer(
+        f"only {methods.replace(', ', ' and ')}\n".encode(),
+        code=HTTPStatus.METHOD_NOT_ALLOWED,
+        headers={"Allow": methods},
+    )
+
+
+def _probe(probe: Probe) -> Answer:
     good, line = probe()
     code = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
-    return _Answer(line.encode() + b"\n", code=code)
+    return Answer(line.encode() + b"\n", code=code)
 
 
 def _accepts_gzip(headers: Any) -> bool:

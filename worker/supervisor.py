@@ -20,9 +20,11 @@ import urllib.request
 from typing import Any
 
 from worker.app import CHILD_ENV
+from worker.broker import Address
 from worker.config import Config
 from worker.http import HttpServer
 from worker.merge import Merged
+from worker.page import StatusPage
 from worker.registry import load_handlers
 from worker.systemd import Systemd, without_manager
 
@@ -93,8 +95,10 @@ class Supervisor:
         Raises:
             UsageError: handlers or port cannot be.
         """
-        load_handlers(self._config.handlers)  # what is wrong is said once, not N times
-        for number in (signal.SIGINT, signal.SIGTERM):
+        load_handlers(
+            self._config.handlers, self._config
+        )  # what is wrong is said once, not N times
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, lambda number, _: self._events.put(number))
         http = self._start_http()
         log.info("supervising %d worker processes", len(self._shares))
@@ -109,6 +113,9 @@ class Supervisor:
                 continue
             if isinstance(event, Child):
                 self._ended(event)
+            elif event == signal.SIGUSR1:
+                for child in self._children.values():
+                    child.process.send_signal(event)  # each tells what it runs
             else:
                 self._stop(signal.Signals(event))
         if http is not None:
@@ -182,9 +189,15 @@ class Supervisor:
         http = self._config.http
         if not http.enabled:
             return None
+        page = None
+        if http.page:
+            config = self._config
+            page = StatusPage(config, Address(config.redis, config.queue.key, "taskrig-page"))
+            page.start()
         server = HttpServer(
             http.host, http.port,
             metrics=self._metrics, live=self._live, ready=self._ready, status=self._status,
+            page=page,
         )  # fmt: skip
         server.start()
         log.info("metrics of all processes on %s:%d", http.host, server.port)

@@ -7,7 +7,7 @@ from worker.broker.operate import Operator
 from worker.broker.queue import CLAIM_ITEMS, SLICE_BYTES, Broker, Depths, Exchanged, Slice
 from worker.broker.results import Results
 from worker.broker.start import check_start
-from worker.broker.survey import Rates, Survey
+from worker.broker.survey import Rates, Survey, age_of
 from worker.broker.waiting import waiting_items
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Results",
     "Slice",
     "Survey",
+    "age_of",
     "check_start",
     "waiting_items",
 ]

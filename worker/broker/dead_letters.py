@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from worker.broker.operate import Operator
 from worker.broker.queue import SLICE_BYTES
@@ -33,6 +35,16 @@ class DeadLetter:
         """Whether `start` is the whole item."""
         return len(self.start) == self.size
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the item as text where it is text, and exact in base64."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "start"}
+        return {
+            **plain,
+            "raw": self.start.decode("utf-8", "backslashreplace"),
+            "raw_base64": base64.b64encode(self.start).decode(),
+            "raw_complete": self.whole,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -48,6 +60,8 @@ class Progress:
 
     looked_at: int
     matching: int
+    next: str = ""  # where to go on, "" at the end ...
+    end: str = ""  # ... and up to which id
 
 
 class DeadLetters:
@@ -89,9 +103,9 @@ class DeadLetters:
                 break
         return Page(tuple(letters), at)
 
-    def get(self, letter: str) -> DeadLetter | None:
-        """One letter with its whole item; raises BrokerUnavailable."""
-        _, _, _, rows = self._slice(letter, letter, False, 1, -1, {})
+    def get(self, letter: str, shown: int = -1) -> DeadLetter | None:
+        """One letter with its whole item, or `shown` bytes of it; raises BrokerUnavailable."""
+        _, _, _, rows = self._slice(letter, letter, False, 1, shown, {})
         return rows[0] if rows else None
 
     def count(self, where: dict[str, str]) -> Iterator[Progress]:
@@ -102,16 +116,19 @@ class DeadLetters:
             looked, matching = looked + seen, matching + found
             yield Progress(looked, matching)
 
-    def move(self, act: str, where: dict[str, str]) -> Iterator[Progress]:
+    def move(
+        self, act: str, where: dict[str, str], at: str = "-", end: str = ""
+    ) -> Iterator[Progress]:
         """Requeue or drop those that match, slice by slice; raises BrokerUnavailable.
 
         Only what was dead when it began: a requeued task that fails again is not taken twice.
+        To go on with an earlier walk, give its progress's `next` and `end`.
         """
-        at, looked, moved, end = "-", 0, 0, self._last()
+        looked, moved, end = 0, 0, end or self._last()
         while at:
             at, seen, found = self._move(act, at, end, where)
             looked, moved = looked + seen, moved + found
-            yield Progress(looked, moved)
+            yield Progress(looked, moved, at, end)
 
     def move_one(self, act: str, letter: str) -> bool:
         """Requeue or drop one; False when there is none of this id. Raises BrokerUnavailable."""

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.broker.address import Address
-from worker.broker.queue import SLICE_BYTES
+from worker.broker.queue import SLICE_BYTES, Depths, depths_of
 from worker.broker.scripts import (
     ASK,
     FORGET,
     HELD,
     LEAVE,
+    LOOK,
     ORPHANS,
     PAUSE,
     RECLAIM,
@@ -68,6 +69,13 @@ class Operator:
         running = [task for task, yes in zip(seen.running, held, strict=True) if yes]
         running.sort(key=lambda task: -(task.for_s or 0.0))
         return replace(seen, running=tuple(running))
+
+    def look(self) -> Depths:
+        """The depths alone, cheaper than a survey; raises BrokerUnavailable."""
+        keys = (self.keys.queue, self.keys.arrivals, self.keys.redeliver, self.keys.inflight,
+                self.keys.delayed, self.keys.dead, self.keys.stats, self.keys.workers,
+                self.keys.paused, self.keys.reclaiming)  # fmt: skip
+        return depths_of(self.wire.run(LOOK, keys, self.config.queue.pop))
 
     def _held(self, tags: list[str]) -> list[bool]:
         found: list[bool] = []

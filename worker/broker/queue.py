@@ -54,6 +54,16 @@ class Depths:
     front: bytes  # the next item, where it is short
 
 
+def depths_of(reply: list[Any]) -> Depths:
+    """The depths in a reply of look.lua."""
+    waiting, in_flight, delayed, dead, expired, paused, scanned_by, *rest = reply
+    claimed, trimmed, now_s, front = rest
+    return Depths(
+        waiting, in_flight, delayed, dead, expired, paused == 1, scanned_by.decode(),
+        claimed, trimmed, now_s, front,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """One slice of a scan of in flight."""
@@ -205,13 +215,7 @@ class Broker:
         k = self.keys
         keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed)
         more = (k.dead, k.stats, k.workers, k.paused, k.reclaiming)
-        r = await self._side(LOOK, keys + more, self._config.queue.pop)
-        waiting, in_flight, delayed, dead, expired, paused, scanned_by, *rest = r
-        claimed, trimmed, now_s, front = rest
-        return Depths(
-            waiting, in_flight, delayed, dead, expired, paused == 1, scanned_by.decode(),
-            claimed, trimmed, now_s, front,
-        )  # fmt: skip
+        return depths_of(await self._side(LOOK, keys + more, self._config.queue.pop))
 
     async def reclaim(
         self, cursor: int, count: int, hold_ms: int, below: int, known: list[str]

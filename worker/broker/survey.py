@@ -125,7 +125,7 @@ def survey_of(queue: str, reply: list[Any]) -> Survey:
         paused=bool(paused),
         paused_since=float(since) if since.isdigit() and len(since) < 16 else None,
         paused_why=why,
-        oldest_waiting_s=_age(front, at),
+        oldest_waiting_s=age_of(front, at),
         totals={flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)},
         workers=tuple(_worker(row, about, at) for row, about in abouts),
         workers_alive=alive,
@@ -179,7 +179,8 @@ def _running(worker: str, about: dict[str, Any], at: float) -> list[RunningTask]
     return tasks
 
 
-def _age(front: bytes, at: float) -> float | None:
+def age_of(front: bytes, at: float) -> float | None:
+    """The age of the next item, in seconds, where it carries its time."""
     if not front:
         return None
     try:

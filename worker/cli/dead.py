@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from worker.cli.desk import (
     ProgressLine,
@@ -116,7 +115,7 @@ def execute_list(args: argparse.Namespace) -> int:
         page = letters.page(_where(args), args.number, oldest_first=args.oldest)
         total = operator.survey().dead
     if args.json:
-        print_json({"total": total, "letters": [as_dict(letter) for letter in page.letters]})
+        print_json({"total": total, "letters": [letter.as_dict() for letter in page.letters]})
         return 0
     for letter in page.letters:
         print(_line(letter))
@@ -129,24 +128,6 @@ def _dead_letters(operator: Operator) -> DeadLetters:
     from worker.broker import DeadLetters
 
     return DeadLetters(operator)
-
-
-def as_dict(letter: DeadLetter) -> dict[str, Any]:
-    """A dead letter for JSON: the item as text where it is text, and exact in base64."""
-    return {
-        "id": letter.id,
-        "time": letter.time,
-        "outcome": letter.outcome,
-        "reason": letter.reason,
-        "error": letter.error,
-        "type": letter.type,
-        "deliveries": letter.deliveries,
-        "worker": letter.worker,
-        "size": letter.size,
-        "raw": letter.start.decode("utf-8", "backslashreplace"),
-        "raw_base64": base64.b64encode(letter.start).decode(),
-        "raw_complete": letter.whole,
-    }
 
 
 def _line(letter: DeadLetter) -> str:
@@ -167,7 +148,7 @@ def execute_show(args: argparse.Namespace) -> int:
         sys.stdout.buffer.write(letter.start)
         sys.stdout.buffer.flush()
     elif args.json:
-        print_json(as_dict(letter))
+        print_json(letter.as_dict())
     else:
         when = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(letter.time))
         for name, value in (

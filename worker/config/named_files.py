@@ -12,6 +12,7 @@ SECRET_FILES: dict[Path, Path] = {
     ("redis", "password_file"): ("redis", "password"),
     ("redis", "sentinel_password_file"): ("redis", "sentinel_password"),
     ("email", "password_file"): ("email", "password"),
+    ("http", "token_file"): ("http", "token"),
 }
 TLS_FILES: tuple[Path, ...] = (
     ("redis", "tls_ca_file"),

@@ -174,6 +174,20 @@ class HttpConfig(Section):
     """The address to listen on; `0.0.0.0` in a container."""
     port: Annotated[int, Whole(0, 65535)] = 9464
     """0 picks a free one and logs it."""
+    page: Flag = True
+    """Whether to serve the status page too."""
+    token: SecretText = None
+    """Who knows it may requeue, drop, cancel and pause on the page; none: it is read-only."""
+    token_file: FileName = None
+    """A file that holds the token."""
+    names: Annotated[tuple[str, ...], Several(checks.host)] = ()
+    """Host names under which the page may be asked for, besides this machine's and addresses."""
+
+    @model_validator(mode="after")
+    def _token_is_no_word(self) -> Self:
+        if self.token is not None and len(self.token.get_secret_value()) < 16:
+            raise wrong("token must have at least 16 characters, such as `openssl rand -hex 16`")
+        return self
 
 
 class LogConfig(Section):

@@ -1,0 +1,97 @@
+"""The orders that the page may give: each a POST with a JSON object."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from http import HTTPStatus
+from typing import Any
+
+from worker.broker import DeadLetter, DeadLetters, Operator
+from worker.page.guard import Refused
+
+MOST_IDS = 500
+BUDGET_S = 2.0  # a long walk is done in parts: the page asks again with what it was told
+FILTERS = ("type", "reason", "outcome")
+_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
+
+
+class Orders:
+    """Carries orders out."""
+
+    def __init__(self, operator: Operator, letters: DeadLetters) -> None:
+        self._operator = operator
+        self._letters = letters
+
+    @staticmethod
+    def is_id(text: str) -> bool:
+        """Whether it can be the id of a dead letter."""
+        return _ID.fullmatch(text) is not None
+
+    def letter(self, text: str, most: int) -> DeadLetter | None:
+        """One dead letter with up to `most` bytes of its item."""
+        return self._letters.get(text, most) if self.is_id(text) else None
+
+    def carry_out(self, order: str, body: bytes) -> dict[str, Any]:
+        """Do it, and say what became of it.
+
+        Raises:
+            Refused: there is no such order, or it makes no sense.
+            BrokerUnavailable: Redis is away.
+        """
+        try:
+            said = json.loads(body or b"{}")
+        except (ValueError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            raise _senseless("an order's body is a JSON object")
+        if order in ("dead/requeue", "dead/drop"):
+            return self._move(order.removeprefix("dead/"), said)
+        if order == "pause":
+            return {"paused": True, "changed": self._operator.pause("from the status page")}
+        if order == "resume":
+            return {"paused": False, "changed": self._operator.resume()}
+        if order == "cancel":
+            return {"reply": self._operator.cancel(_text(said, "tag"))}
+        if order == "drain":
+            return {"reply": self._operator.drain(_text(said, "worker"))}
+        raise Refused(HTTPStatus.NOT_FOUND, "no such order")
+
+    def _move(self, act: str, said: dict[str, Any]) -> dict[str, Any]:
+        ids, where = said.get("ids"), said.get("where")
+        if isinstance(ids, list) and where is None:
+            if len(ids) > MOST_IDS or not all(isinstance(i, str) and self.is_id(i) for i in ids):
+                raise _senseless(f"ids is a list of at most {MOST_IDS} ids")
+            return {"moved": sum(self._letters.move_one(act, one) for one in ids), "next": ""}
+        if (
+            ids is not None
+            or not isinstance(where, dict)
+            or not all(name in FILTERS and isinstance(value, str) for name, value in where.items())
+        ):
+            raise _senseless("give ids, or where with type, reason, outcome")
+        at, end = said.get("next") or "-", said.get("end") or ""
+        if not isinstance(at, str) or not isinstance(end, str):
+            raise _senseless("next and end are what the last answer told")
+        if (at != "-" and not self.is_id(at.removeprefix("("))) or (end and not self.is_id(end)):
+            raise _senseless("next and end are what the last answer told")
+        return self._walk(act, where, at, end)
+
+    def _walk(self, act: str, where: dict[str, str], at: str, end: str) -> dict[str, Any]:
+        until, moved = time.monotonic() + BUDGET_S, 0
+        for step in self._letters.move(act, where, at, end):
+            moved, at, end = step.matching, step.next, step.end
+            if time.monotonic() >= until:
+                break
+        return {"moved": moved, "next": at, "end": end}
+
+
+def _text(said: dict[str, Any], name: str) -> str:
+    value = said.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= 200:
+        raise _senseless(f"{name} is missing")
+    return value
+
+
+def _senseless(text: str) -> Refused:
+    return Refused(HTTPStatus.BAD_REQUEST, text)
