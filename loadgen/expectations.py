@@ -22,7 +22,7 @@ from worker.errors import UsageError
 EXAMPLE = "'e2e{type=fast_task}.p99 < 50ms' or 'lost == 0'"
 STATISTICS = ("mean", "stddev", "min", "max", *PERCENTILES)
 ACCOUNTS = (
-    "sent", "succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost",
+    "sent", "succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost", "gone",
     "duplicates", "lost_claims", "interrupted", "retried", "unconfirmed", "never_arrived",
     "refused", "unsent",
 )  # fmt: skip

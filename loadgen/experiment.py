@@ -9,10 +9,11 @@ import asyncio
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from loadgen.blackbox import CANNOT, OutsideObserver, outside_figures, scrape
 from loadgen.clock import Offset, drift_s, measure_offset
 from loadgen.connection import REDIS_ERRORS, RedisOutOfReach, connected, describe
 from loadgen.environment import describe_environment, safe_command
@@ -60,11 +61,19 @@ class Experiment:
         *,
         kind: str,
         when_sent: Callable[[], Awaitable[None]] | None = None,
+        observe: str = "probe",
+        scrape_urls: Sequence[str] = (),
     ) -> None:
-        """`kind` names the command in the result: mix, run, drain, ...
+        """What to run and how to watch it.
 
-        `when_sent` is called between the last push and the following (drain lets go there).
+        Args:
+            kind: names the command in the result: mix, run, drain, ...
+            when_sent: called between the last push and the following (drain lets go there).
+            observe: probe (completion records), or from outside: queue, metrics.
+            scrape_urls: /metrics of every worker, for metrics.
         """
+        self._observe_by = observe
+        self._scrape_urls = scrape_urls
         self._when_sent = when_sent
         self._config = config
         self._workload = workload
@@ -102,7 +111,9 @@ class Experiment:
                 TaskWriter(run_id, ledger.types, self._workload.bodies), offset,
                 push_right=self._config.queue.pop == "left",
             )  # fmt: skip
-            observer = Observer(watching, self._keys, run_id, ledger)
+            cls = Observer if self._observe_by == "probe" else OutsideObserver
+            observer = cls(watching, self._keys, run_id, ledger)
+            before = await scrape(self._scrape_urls)
             observer.views.append(view)
             self.stage = Stage("sending", run_id, ledger, view, None, offset)
             self._sender = sender
@@ -120,12 +131,21 @@ class Experiment:
                 clock={"offset_error_s": offset.error_s, "drift_s": drift_s(offset, end)},
                 environment=await describe_environment(client, self._config),
             )  # fmt: skip
-        return make_result(facts)
+        result = make_result(facts)
+        if self._observe_by != "probe":
+            first = min(ledger.sent, default=facts.started)
+            result["outside"] = {
+                "mode": self._observe_by,
+                "cannot": CANNOT[self._observe_by],
+                **outside_figures(observer.views, ledger.sent_count, first),
+                "types": (await scrape(self._scrape_urls)).since(before),
+            }
+        return result
 
     async def _send_and_follow(self, sender: Sender, observer: Observer, follow: bool) -> None:
         sending = asyncio.create_task(self._send(sender))
         while not sending.done():
-            await self._observe(observer, sender)
+            await self._watch(observer, sender)
         await sending
         if self._when_sent is not None:
             await self._when_sent()
@@ -133,7 +153,7 @@ class Experiment:
         if follow:
             self.stage.phase = "draining"
             while not self._give_up.is_set() and not await self._is_over(observer):
-                await self._observe(observer, sender)
+                await self._watch(observer, sender)
 
     async def _send(self, sender: Sender) -> None:
         workload = self._workload
@@ -143,7 +163,7 @@ class Experiment:
             until_s = workload.profile.length_s + SEND_GRACE_S
             await sender.send_on_schedule(workload.kinds(), workload.due(), until_s=until_s)
 
-    async def _observe(self, observer: Observer, sender: Sender) -> None:
+    async def _watch(self, observer: Observer, sender: Sender) -> None:
         if not await observer.step():
             await asyncio.sleep(POLL_S)
         self.stage.view = observer.views[-1]

@@ -35,6 +35,7 @@ class Whereabouts:
     delayed: int
     lost: int
     never_arrived: int  # unconfirmed pushes that are nowhere: most likely never tasks
+    gone: int = 0  # seen from outside only: no longer in the queue, more is not known
 
 
 class Observer:
@@ -50,6 +51,7 @@ class Observer:
         self._trim: int | None = None  # records to drop in Redis before the next read
         self._first = b""
         self._last_look = 0.0
+        self.look_every_s = LOOK_EVERY_S
         self.ledger = ledger
         self.views: list[QueueView] = []
         self.outages = 0  # times Redis did not answer
@@ -63,7 +65,7 @@ class Observer:
         try:
             fresh = await self._read_records()
             now = time.perf_counter()
-            if now - self._last_look >= LOOK_EVERY_S:
+            if now - self._last_look >= self.look_every_s:
                 self._last_look = now
                 self.views.append(await look(self._client, self._keys))
         except REDIS_ERRORS:

@@ -42,20 +42,26 @@ def with_key(config: Config, key: str) -> Config:
 
 @asynccontextmanager
 async def own_worker(
-    config: Config, slots: int, *, config_file: str | None = None, sets: Sequence[str] = ()
+    config: Config,
+    slots: int,
+    *,
+    config_file: str | None = None,
+    sets: Sequence[str] = (),
+    port: int = 0,
 ) -> AsyncIterator[None]:
     """A worker with `slots` slots on the config's queue, alive inside the block.
 
     Args:
         config_file: what --config named, so that the worker finds the same handlers.
         sets: what --set gave.
+        port: of its HTTP endpoints; 0 takes any.
 
     Raises:
         WorkerDidNotStart: it ended, or had no lease within 20 s.
     """
     with tempfile.TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
-            *_command(config, slots, config_file, sets),
+            *_command(config, slots, config_file, [*sets, f"http.port={port}"]),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -76,7 +82,7 @@ def _command(config: Config, slots: int, file: str | None, sets: Sequence[str]) 
     for one in sets:
         command += ["--set", one]
     command += ["--redis-key", config.queue.key, "--max-concurrent", str(slots)]
-    return [*command, "--set", "http.port=0", "--set", "log.tasks=none"]
+    return [*command, "--set", "log.tasks=none"]
 
 
 def _environment(config: Config) -> dict[str, str]:

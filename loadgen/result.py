@@ -79,7 +79,10 @@ def make_result(facts: Facts) -> Result:
 
 
 def accounting(facts: Facts) -> dict[str, int]:
-    """sent = succeeded + failed + dead + waiting + in_flight + delayed + lost, of this run only."""
+    """sent = succeeded + failed + dead + waiting + in_flight + delayed + lost (+ gone).
+
+    Of this run's tasks only; gone are those that were watched from outside and left the queue.
+    """
     ledger, where = facts.ledger, facts.where
     return {
         "sent": ledger.sent_count - where.never_arrived,
@@ -90,6 +93,7 @@ def accounting(facts: Facts) -> dict[str, int]:
         "in_flight": where.in_flight,
         "delayed": where.delayed,
         "lost": where.lost,
+        "gone": where.gone,
         "duplicates": ledger.duplicates,
         "lost_claims": ledger.lost_claims,
         "interrupted": ledger.interrupted,

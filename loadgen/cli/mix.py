@@ -21,6 +21,7 @@ def configure(parser: argparse.ArgumentParser, *, required: bool = True) -> None
     """The options of the bare command."""
     options.add_mix(parser, required=required)
     options.add_follow(parser)
+    options.add_observe(parser)
     output.add_output(parser)
     parser.add_argument(
         "--no-follow", action="store_true", help="only push; do not wait for the tasks"
@@ -31,9 +32,12 @@ def run(args: argparse.Namespace) -> int:
     """`loadgen --mix ...`"""
     config = options.read_config(args)
     expectations = output.read_expectations(args)
+    options.check_observe(args)
     mix = options.read_mix(args, config)
     workload = Workload(mix=mix, seed=args.seed, drain_timeout_s=options.drain_timeout_s(args))
-    experiment = Experiment(config, workload, kind="mix")
+    experiment = Experiment(
+        config, workload, kind="mix", observe=args.observe, scrape_urls=args.worker_metrics
+    )
     queue = config.queue.key
     remark(f"pushing {mix.total:,} tasks ({mix.text}) to {queue!r}")
     result = run_loop(

@@ -6,6 +6,7 @@ import argparse
 import re
 from typing import Any
 
+from loadgen.blackbox import MODES
 from loadgen.cli.console import remark
 from loadgen.mix import Mix, near_miss, parse_mix
 from loadgen.quantity import duration_s
@@ -108,6 +109,28 @@ def add_follow(parser: argparse.ArgumentParser) -> None:
         default="stop",
         help="after Ctrl-C report at once, or first wait for what was sent (default stop)",
     )
+
+
+def add_observe(parser: argparse.ArgumentParser) -> None:
+    """--observe and --worker-metrics."""
+    parser.add_argument(
+        "--observe", choices=MODES, default="probe",
+        help="how ends are learnt: probe (exact, from the worker's completion records), or from "
+        "outside: queue (depths) or metrics (depths and --worker-metrics)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--worker-metrics", nargs="+", default=[], metavar="URL",
+        help="/metrics of every worker, for --observe metrics",
+    )  # fmt: skip
+
+
+def check_observe(args: argparse.Namespace) -> None:
+    """Raises UsageError unless --observe and --worker-metrics fit together."""
+    if (args.observe == "metrics") != bool(args.worker_metrics):
+        raise UsageError("--observe metrics and --worker-metrics URL belong together")
+    for url in args.worker_metrics:
+        if not url.startswith(("http://", "https://")):
+            raise UsageError(f"--worker-metrics {url!r}: write it like http://host:9464/metrics")
 
 
 def drain_timeout_s(args: argparse.Namespace) -> float:

@@ -46,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--metrics", metavar="PORT", help="answer Prometheus here while it runs: 9465, host:9465"
     )
     options.add_follow(parser)
+    options.add_observe(parser)
     output.add_output(parser)
 
 
@@ -53,8 +54,11 @@ def run(args: argparse.Namespace) -> int:
     """`loadgen run`"""
     config = options.read_config(args)
     expectations = output.read_expectations(args)
+    options.check_observe(args)
     workload, more = make_workload(args, config)
-    experiment = Experiment(config, workload, kind="run")
+    experiment = Experiment(
+        config, workload, kind="run", observe=args.observe, scrape_urls=args.worker_metrics
+    )
     profile = workload.profile
     assert profile is not None  # make_workload refuses a run without one
     remark(

@@ -40,6 +40,7 @@ def page(result: Result) -> str:
         section("Accounting", _accounting(result)),
         *_judged(result),
         *_forecast(result),
+        *_outside(result),
         section("Environment", _environment(result), wide=True),
         "</div>",
     ]
@@ -228,7 +229,7 @@ def _latency(result: Result) -> str:
     return table(["type", "series", "count", *_COLUMNS], rows, texts=2)
 
 
-_EQUATION = ("succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost")
+_EQUATION = ("succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost", "gone")
 
 
 def _accounting(result: Result) -> str:
@@ -269,6 +270,21 @@ def _forecast(result: Result) -> list[str]:
     return [
         section("Predicted beside measured", table(["", "predicted", "measured"], rows), note=note)
     ]
+
+
+def _outside(result: Result) -> list[str]:
+    seen = result.get("outside")
+    if seen is None:
+        return []
+    pairs = [
+        ("empty after", "" if seen["emptied_s"] is None else show_s(seen["emptied_s"])),
+        ("mean wait", "" if seen["mean_wait_s"] is None else show_s(seen["mean_wait_s"])),
+    ]
+    for kind, figures in seen["types"].items():
+        told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        pairs.append((kind, told))
+    note = f"Cannot be known {seen['cannot']}."
+    return [section("Watched from outside", definitions(pairs), note=note)]
 
 
 def _known(value: float | None) -> str:

@@ -24,6 +24,7 @@ def render(result: Result) -> Iterator[RenderableType]:
     yield _headline(result)
     yield latency_table(result)
     yield _accounting(result["accounting"])
+    yield from _outside(result.get("outside"))
     yield from _verdict(result)
     yield from _expectations(result["expectations"])
 
@@ -92,7 +93,7 @@ def _cell(figures: dict[str, Any]) -> Any:
 
 
 def _accounting(books: dict[str, int]) -> Text:
-    names = ("succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost")
+    names = ("succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost", "gone")
     always = ("succeeded", "failed", "lost")
     parts = [f"{books[n]:,} {n.replace('_', ' ')}" for n in names if books[n] or n in always]
     line = f"accounting: {books['sent']:,} sent = " + " + ".join(parts)
@@ -111,6 +112,27 @@ def _accounting(books: dict[str, int]) -> Text:
     ]
     bad = books["lost"] or books["duplicates"] or books["refused"]
     return Text(line + ("; " + ", ".join(extra) if extra else ""), style="red" if bad else "")
+
+
+def _outside(seen: dict[str, Any] | None) -> Iterator[RenderableType]:
+    """What was learnt from outside, and what cannot be learnt that way."""
+    if seen is None:
+        return
+    empty, wait = seen["emptied_s"], seen["mean_wait_s"]
+    if empty is None:
+        yield Text("watched from outside: the queue was not empty at the end", style="bold")
+    else:
+        waited = show_s(wait) if wait is not None else "-"
+        told = f"watched from outside: empty after {show_s(empty)}, mean wait {waited} (Little)"
+        yield Text(told, style="bold")
+    for kind, figures in seen["types"].items():
+        parts = [
+            f"{name.removesuffix('_s').replace('_', ' ')} {show_s(value)}"
+            if name.endswith("_s") else f"{value:,.0f} {name}"
+            for name, value in figures.items()
+        ]  # fmt: skip
+        yield Text(f"  {kind}: {', '.join(parts)}")
+    yield Text(f"cannot be known {seen['cannot']}", style="dim")
 
 
 def _verdict(result: Result) -> Iterator[Text]:

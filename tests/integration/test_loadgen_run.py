@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from loadgen.own_workers import own_worker
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.servers import free_port
 from tests.support.waiting import until_async
+from worker.config.load import load_config
 
 KEY = "async_tasks"
 
@@ -206,3 +208,38 @@ async def test_prometheus_can_follow_a_run(loadgen, redis_client):
     assert found["loadgen_tasks_done_total[('outcome', 'succeeded')]"] > 0
     assert found["loadgen_send_lag_seconds[('quantile', '0.99')]"] > 0
     assert any(name.startswith("loadgen_run_info") and "sending" in name for name in found)
+
+
+async def test_from_depths_alone_it_says_when_the_queue_was_empty_and_what_it_cannot_know(loadgen):
+    async with FakeWorker(loadgen.url, KEY, slots=2, service_s=lambda _: 0.05):
+        code, out, _ = await loadgen("--mix", "a=40", "--observe", "queue", "--out", "r.json")
+    result = json.loads((loadgen.folder / "r.json").read_text())
+    assert code == 0
+    assert "40 gone" in out
+    assert "cannot be known from depths alone" in out
+    assert result["outside"]["emptied_s"] == pytest.approx(1.0, abs=0.3)
+    assert result["outside"]["mean_wait_s"] == pytest.approx(0.5, abs=0.2)
+    assert result["series"]["all"]["wait"]["count"] == 0
+
+
+async def test_the_metrics_of_a_real_worker_tell_counts_and_means_per_type(loadgen):
+    config = load_config(env={}, overrides={"redis.url": loadgen.url})
+    port = free_port()
+    async with own_worker(config, 5, port=port):
+        code, result = await loadgen.result(
+            "--mix", "fast=3,noop=10", "--observe", "metrics",
+            "--worker-metrics", f"http://127.0.0.1:{port}/metrics",
+        )  # fmt: skip
+    types = result["outside"]["types"]
+    assert code == 0
+    assert (types["fast_task"]["succeeded"], types["noop"]["succeeded"]) == (3, 10)
+    assert types["fast_task"]["mean_service_s"] == pytest.approx(0.5, abs=0.1)
+
+
+async def test_metrics_that_do_not_answer_are_one_clear_line(loadgen):
+    url = f"http://127.0.0.1:{free_port()}/metrics"
+    code, _, err = await loadgen("--mix", "a=1", "--observe", "metrics", "--worker-metrics", url)
+    assert code == 1
+    assert f"cannot read the metrics of a worker at {url}" in err
+    code, _, err = await loadgen("--mix", "a=1", "--observe", "metrics")
+    assert code == 2
