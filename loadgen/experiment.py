@@ -13,9 +13,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from loadgen.barrier import sleep_until, wait_at
 from loadgen.blackbox import CANNOT, OutsideObserver, outside_figures, scrape
 from loadgen.clock import Offset, drift_s, measure_offset
-from loadgen.connection import REDIS_ERRORS, RedisOutOfReach, connected, describe
+from loadgen.connection import REDIS_ERRORS, RedisOutOfReach, clear_errors, connected, describe
 from loadgen.environment import describe_environment, safe_command
 from loadgen.ledger import Ledger
 from loadgen.observer import POLL_S, Observer, Whereabouts
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 EMPTY_FOR_S = 1.0  # nothing waiting, running or recorded for so long: what is open is searched
 SEARCH_EVERY_S = 5.0
+BARRIER_TIMEOUT_S = 120.0  # for the other generators to come
 BUSY_PATIENCE = 10  # times the drain timeout, while a live worker still runs something
 
 
@@ -61,6 +63,7 @@ class Experiment:
         *,
         kind: str,
         when_sent: Callable[[], Awaitable[None]] | None = None,
+        barrier: tuple[str, int] | None = None,
         observe: str = "probe",
         scrape_urls: Sequence[str] = (),
     ) -> None:
@@ -69,9 +72,11 @@ class Experiment:
         Args:
             kind: names the command in the result: mix, run, drain, ...
             when_sent: called between the last push and the following (drain lets go there).
+            barrier: name and number of the generators that start together.
             observe: probe (completion records), or from outside: queue, metrics.
             scrape_urls: /metrics of every worker, for metrics.
         """
+        self._barrier = barrier
         self._observe_by = observe
         self._scrape_urls = scrape_urls
         self._when_sent = when_sent
@@ -117,6 +122,7 @@ class Experiment:
             observer.views.append(view)
             self.stage = Stage("sending", run_id, ledger, view, None, offset)
             self._sender = sender
+            await self._meet(client, offset)
             if self._stop.is_set():
                 sender.stop()
             await self._send_and_follow(sender, observer, follow)
@@ -141,6 +147,20 @@ class Experiment:
                 "types": (await scrape(self._scrape_urls)).since(before),
             }
         return result
+
+    async def _meet(self, client: Any, offset: Offset) -> None:
+        """Wait for the other generators, if there are any, and for the common start."""
+        if self._barrier is None:
+            return
+        self.stage.phase = "waiting for the others"
+        name, count = self._barrier
+        with clear_errors(self._config):
+            start = await wait_at(
+                client, self._keys, name, count,
+                timeout_s=BARRIER_TIMEOUT_S, stopped=self._stop.is_set,
+            )  # fmt: skip
+        await sleep_until(start, offset)
+        self.stage.phase = "sending"
 
     async def _send_and_follow(self, sender: Sender, observer: Observer, follow: bool) -> None:
         sending = asyncio.create_task(self._send(sender))

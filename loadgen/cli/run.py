@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from loadgen.barrier import parse_barrier
 from loadgen.cli import options, output
 from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
@@ -45,6 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics", metavar="PORT", help="answer Prometheus here while it runs: 9465, host:9465"
     )
+    parser.add_argument(
+        "--barrier", metavar="NAME:N", help="start together with N-1 other generators; see merge"
+    )
     options.add_follow(parser)
     options.add_observe(parser)
     output.add_output(parser)
@@ -57,8 +61,9 @@ def run(args: argparse.Namespace) -> int:
     options.check_observe(args)
     workload, more = make_workload(args, config)
     experiment = Experiment(
-        config, workload, kind="run", observe=args.observe, scrape_urls=args.worker_metrics
-    )
+        config, workload, kind="run", observe=args.observe, scrape_urls=args.worker_metrics,
+        barrier=parse_barrier(args.barrier) if args.barrier else None,
+    )  # fmt: skip
     profile = workload.profile
     assert profile is not None  # make_workload refuses a run without one
     remark(

@@ -243,3 +243,26 @@ async def test_metrics_that_do_not_answer_are_one_clear_line(loadgen):
     assert f"cannot read the metrics of a worker at {url}" in err
     code, _, err = await loadgen("--mix", "a=1", "--observe", "metrics")
     assert code == 2
+
+
+async def test_generators_that_meet_at_a_barrier_start_together(loadgen):
+    flags = ["--mix", "a=1", "--rate", "100", "--duration", "1s", "--barrier", "pair:2"]
+    async with FakeWorker(loadgen.url, KEY, slots=20):
+        both = await asyncio.gather(*(loadgen.result("run", *flags) for _ in range(2)))
+        code, _, err = await loadgen("run", *flags)
+    starts = [result["started"] for _, result in both]
+    assert abs(starts[0] - starts[1]) < 0.1
+    assert all(result["accounting"]["succeeded"] == 100 for _, result in both)
+    assert code == 2
+    assert "have met there already" in err
+
+
+async def test_ctrl_c_while_it_waits_for_other_generators_ends_at_once(loadgen, redis_client):
+    process = await loadgen.start(
+        "run", "--mix", "a=1", "--rate", "100", "--duration", "1s", "--barrier", "alone:2", "--json"
+    )
+    await until_async(lambda: redis_client.keys("*barrier-alone"), what="it waits")
+    process.send_signal(signal.SIGINT)
+    out, _ = await process.communicate()
+    assert process.returncode == 130
+    assert json.loads(out)["accounting"]["sent"] == 0

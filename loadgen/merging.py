@@ -1,0 +1,144 @@
+"""Results of several generators of one load, as one result. Pure.
+
+Counts and rates are added, histograms merged (three digits), means weighted. Percentiles of
+single seconds cannot be merged: the worst of the generators stands there, an upper bound.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from loadgen.figures import SERIES
+from loadgen.histogram import merge as merge_histograms
+from loadgen.result import Result, verdict
+from loadgen.stats import PERCENTILES, supported
+from worker.errors import UsageError
+
+
+def merge(results: Sequence[Result]) -> Result:
+    """One result of at least two.
+
+    Raises:
+        UsageError: fewer than two, one of them twice, or runs of different queues or mixes.
+    """
+    if len(results) < 2:
+        raise UsageError("merging needs at least two results")
+    if len({r["run_id"] for r in results}) < len(results):
+        raise UsageError("the same run is given twice")
+    first = results[0]
+    for other in results[1:]:
+        for name in ("queue", "kind"):
+            if other[name] != first[name]:
+                raise UsageError(f"cannot merge: {name} is {other[name]!r} and {first[name]!r}")
+        if set(other["workload"]["mix"]) != set(first["workload"]["mix"]):
+            raise UsageError("cannot merge: the runs have different types")
+    started = min(r["started"] for r in results)
+    texts = [r["workload"]["profile"] for r in results]
+    same = len(set(texts)) == 1
+    profile = texts[0] and (f"{len(results)} x {texts[0]}" if same else " + ".join(texts))
+    whole: Result = {
+        **first,
+        "run_id": "+".join(r["run_id"] for r in results),
+        "started": started,
+        "workload": {**first["workload"], "profile": profile},
+        "clock": _clock([r["clock"] for r in results]),
+        "accounting": _added([r["accounting"] for r in results]),
+        "totals": _totals(results, started),
+        "series": {
+            kind: {name: _series([r["series"][kind][name] for r in results]) for name in SERIES}
+            for kind in first["series"]
+        },
+        "timeline": _timeline(results, started),
+        "interrupted": any(r["interrupted"] for r in results),
+        "followed": all(r["followed"] for r in results),
+        "outages": sum(r["outages"] for r in results),
+        "send_errors": _added([r["send_errors"] for r in results]),
+        "expectations": [],
+    }
+    whole["verdict"] = verdict(whole)
+    return whole
+
+
+def _added(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: sum(part.get(name, 0) for part in parts) for name in names}
+
+
+def _clock(clocks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "offset_error_s": max(c["offset_error_s"] for c in clocks),
+        "drift_s": max((c["drift_s"] for c in clocks), key=abs),
+        "anomalies": sum(c["anomalies"] for c in clocks),
+    }
+
+
+def _totals(results: Sequence[Result], started: float) -> dict[str, Any]:
+    totals = [r["totals"] for r in results]
+
+    def known(name: str) -> list[float]:
+        return [t[name] for t in totals if t[name] is not None]
+
+    ends = [r["started"] + r["totals"]["makespan_s"] for r in results if r["totals"]["makespan_s"]]
+    makespan = max(ends) - started if ends else None
+    done = sum(r["accounting"][n] for r in results for n in ("succeeded", "failed", "dead"))
+    return {
+        **totals[0],
+        "makespan_s": makespan,
+        "serial_s": math.fsum(known("serial_s")) or None,
+        "ideal_s": None,  # of one pushed order; several have none
+        "ideal_basis": "unknown",
+        "concurrency": max(t["concurrency"] for t in totals),
+        "workers": max(t["workers"] for t in totals),
+        "offered_per_s": math.fsum(known("offered_per_s")) or None,
+        "achieved_per_s": math.fsum(known("achieved_per_s")) or None,
+        "done_per_s": done / makespan if makespan else None,
+        "send_s": max(t["send_s"] for t in totals),
+        "drain_s": None,
+        "drained_per_s": None,
+        "slot_overhead_s": min(known("slot_overhead_s"), default=None),
+        "pickup_s": min(known("pickup_s"), default=None),
+    }
+
+
+def _series(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    parts = [part for part in parts if part["count"]]
+    if not parts:
+        return {"count": 0}
+    count = sum(part["count"] for part in parts)
+    mean = math.fsum(part["mean"] * part["count"] for part in parts) / count
+    square = math.fsum(
+        part["stddev"] ** 2 * (part["count"] - 1) + part["count"] * (part["mean"] - mean) ** 2
+        for part in parts
+    )
+    histogram = merge_histograms(part["hdr"] for part in parts)
+    figures = {
+        "count": count,
+        "mean": mean,
+        "stddev": math.sqrt(square / (count - 1)) if count > 1 else 0.0,
+        "min": min(part["min"] for part in parts),
+        "max": max(part["max"] for part in parts),
+    }
+    for name, share in PERCENTILES.items():
+        if supported(count, share):
+            figures[name] = histogram.get_value_at_percentile(share * 100) / 1e6
+    return {**figures, "hdr": histogram.encode().decode()}
+
+
+_ADDED = ("offered", "sent", "done", "busy_slots")
+
+
+def _timeline(results: Sequence[Result], started: float) -> list[dict[str, Any]]:
+    rows: dict[int, dict[str, Any]] = {}
+    for result in results:
+        shift = round(result["started"] - started)
+        for row in result["timeline"]:
+            second = row["second"] + shift
+            into = rows.setdefault(second, {**row, "second": second, **dict.fromkeys(_ADDED, 0)})
+            for name, value in row.items():
+                if name in _ADDED:
+                    into[name] = round(into[name] + value, 3)
+                elif name != "second" and value is not None:
+                    into[name] = value if into[name] is None else max(into[name], value)
+    return [rows[second] for second in sorted(rows)]

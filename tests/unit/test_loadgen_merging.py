@@ -1,0 +1,58 @@
+"""Merging results: nothing is lost, nothing invented."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jsonschema
+import pytest
+
+from loadgen.barrier import parse_barrier
+from loadgen.merging import merge
+from loadgen.result import schema_text
+from tests.unit.test_loadgen_reports import a_result
+from worker.errors import UsageError
+
+
+def two() -> list[dict[str, Any]]:
+    pair = [a_result(rate=100, count=400), a_result(rate=100, count=800)]
+    for number, result in enumerate(pair):
+        result["run_id"] = f"r{number}"
+    return pair
+
+
+def test_counts_rates_and_seconds_are_added():
+    whole = merge(two())
+    assert whole["accounting"]["sent"] == whole["accounting"]["succeeded"] == 1200
+    assert whole["totals"]["offered_per_s"] == pytest.approx(200)
+    assert [row["offered"] for row in whole["timeline"][:8]] == [200] * 4 + [100] * 4
+    assert whole["workload"]["profile"] == "4s@100 + 8s@100"
+    assert whole["verdict"]["complete"]
+    jsonschema.validate(whole, json.loads(schema_text()))
+
+
+def test_figures_are_those_of_all_tasks_together():
+    pair = two()
+    pair[0]["series"]["all"]["wait"].update(mean=0.02, stddev=0.0)
+    wait = merge(pair)["series"]["all"]["wait"]
+    assert wait["count"] == 1200
+    assert wait["mean"] == pytest.approx((400 * 0.02 + 800 * 0.01) / 1200)
+    assert wait["p99"] == pytest.approx(0.01, rel=0.002)
+
+
+def test_unlike_runs_and_the_same_run_twice_are_refused():
+    pair = two()
+    with pytest.raises(UsageError, match="twice"):
+        merge([pair[0], pair[0]])
+    with pytest.raises(UsageError, match="two results"):
+        merge(pair[:1])
+    pair[1]["queue"] = "other"
+    with pytest.raises(UsageError, match="queue is 'other'"):
+        merge(pair)
+
+
+@pytest.mark.parametrize("text", ["", "x", "x:", "x:0", ":2", "a b:2", "x:-1"])
+def test_a_bad_barrier_is_refused(text):
+    with pytest.raises(UsageError, match="--barrier"):
+        parse_barrier(text)
