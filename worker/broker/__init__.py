@@ -4,6 +4,7 @@ from worker.broker.address import Address
 from worker.broker.dead_letters import DeadLetter, DeadLetters
 from worker.broker.lease import LeaseWire
 from worker.broker.operate import Operator
+from worker.broker.produce import Producer
 from worker.broker.queue import CLAIM_ITEMS, SLICE_BYTES, Broker, Depths, Exchanged, Slice
 from worker.broker.results import Results
 from worker.broker.start import check_start
@@ -21,6 +22,7 @@ __all__ = [
     "Exchanged",
     "LeaseWire",
     "Operator",
+    "Producer",
     "Rates",
     "Results",
     "Slice",

@@ -48,6 +48,24 @@ def env_layer(env: Mapping[str, str]) -> Layer:
     return layer
 
 
+def framework_layer(name: str, values: Mapping[str, Any]) -> Layer:
+    """Settings that a framework holds as Python values, such as Django's settings.TASKRIG."""
+    layer = Layer()
+
+    def put(path: Path, value: Any) -> None:
+        if isinstance(value, Mapping):
+            layer.put(path, {}, Place(name, name))
+            for key, inner in value.items():
+                put((*path, str(key)), inner)
+        else:
+            written = repr(value) if isinstance(value, str | int | float) else None
+            layer.put(path, _plain(value), Place(name, name, written))
+
+    for key, value in values.items():
+        put((str(key),), value)
+    return layer
+
+
 def flag_layer(overrides: Mapping[str, Any]) -> Layer:
     """Settings of flags, by dotted name; text takes the type its setting wants."""
     layer = Layer()

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from worker.config.document import read_file
-from worker.config.layers import env_layer, flag_layer, set_layer
+from worker.config.layers import env_layer, flag_layer, framework_layer, set_layer
 from worker.config.model import Config
 from worker.config.named_files import drop_rivals, read_named_files
 from worker.config.raw import Layer, Path, Problem, merged, value_at
@@ -37,6 +37,7 @@ def load_config(
     env: Mapping[str, str],
     overrides: Mapping[str, Any] = _NOTHING,
     sets: Sequence[str] = (),
+    framework: tuple[str, Mapping[str, Any]] | None = None,
 ) -> Config:
     """The configuration that holds after all layers.
 
@@ -45,18 +46,21 @@ def load_config(
         env: the environment, for TASKRIG_ variables and ${VAR} in the file.
         overrides: settings of flags by dotted key; text takes the type its setting wants.
         sets: "a.b=c" settings, the value parsed as YAML; they win over `overrides`.
+        framework: a name and nested settings, between file and environment; with them
+            ./config.yaml is not looked for.
 
     Raises:
         UsageError: with every problem, a line each.
     """
-    if path is None and os.path.lexists(DEFAULT_FILE):
+    if path is None and framework is None and os.path.lexists(DEFAULT_FILE):
         path = DEFAULT_FILE
     layer, problems = read_file(path, env) if path is not None else (Layer(), [])
     problems += [*stray_variables(env), *without_wrong_sections(layer)]
     set_values, set_problems = set_layer(sets)
     problems += set_problems
     flags = flag_layer({_yaml_name(name): value for name, value in overrides.items()})
-    for upper in (env_layer(env), flags, set_values):
+    own = framework_layer(*framework) if framework is not None else Layer()
+    for upper in (own, env_layer(env), flags, set_values):
         problems += [*misplaced(upper), *without_wrong_sections(upper)]
         layer = merged(drop_rivals(layer, upper), upper)
     problems += read_named_files(layer, path.parent if path else FilePath())

@@ -1,0 +1,182 @@
+"""The example Django project, with the real management commands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from datetime import datetime
+
+import pytest
+
+from tests.support.processes import ROOT, environment
+from tests.support.servers import free_port
+from tests.support.waiting import until
+
+
+class Shop:
+    """The project, copied to a folder of the test's own."""
+
+    def __init__(self, world):
+        self.world = world
+        self.folder = world.folder / "django"
+        shutil.copytree(ROOT / "examples" / "django", self.folder)
+        self.env = environment({"REDIS_URL": world.url, "SHOP_DATABASE": str(self.folder / "db")})
+        self._started = []
+
+    def command(self, *args):
+        return [sys.executable, "manage.py", *args]
+
+    def manage(self, *args, code=0, stdin=None, **env):
+        done = subprocess.run(self.command(*args), cwd=self.folder, env={**self.env, **env},
+                              input=stdin, capture_output=True, text=True, timeout=60,
+                              check=False)  # fmt: skip
+        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    def shell(self, code):
+        return self.manage("shell", "--verbosity", "0", "-c", code)
+
+    def start(self, *args):
+        """Start the worker command in the background; returns the process and its log."""
+        log = self.folder / f"worker{len(self._started)}.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(self.command("async_command", *args), cwd=self.folder,
+                                       env=self.env, stdout=out, stderr=out)  # fmt: skip
+        self._started.append(process)
+        until(lambda: "started:" in log.read_text(), 20, log.read_text)
+        return process, log
+
+    def tables(self):
+        self.manage("migrate", "--run-syncdb", "--verbosity", "0")
+
+    def receipts(self):
+        with closing(sqlite3.connect(self.folder / "db")) as database:
+            return dict(database.execute("SELECT number, receipt FROM shop_order"))
+
+    def close(self):
+        for process in self._started:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def shop(world):
+    one = Shop(world)
+    yield one
+    one.close()
+
+
+def makespan(log):
+    """Seconds from the first task's start to the last one's end, as the log has them."""
+    lines = [line for line in log.splitlines() if "handling" in line or " done in " in line]
+    times = [datetime.fromisoformat(line[:23]) for line in lines]
+    return (max(times) - min(times)).total_seconds()
+
+
+@pytest.mark.parametrize(("at_once", "takes_s"), [("1", 7.5), ("10", 2.0)])
+def test_the_seven_tasks_run_serially_or_at_once(world, shop, at_once, takes_s):
+    assert "7 tasks added to my_tasks" in shop.manage("add_test_tasks", "--action", "add",
+                                                      "--redis-key", "my_tasks")  # fmt: skip
+    log = shop.manage("async_command", "--redis-key", "my_tasks", "--interval", "2",
+                      "--max-tasks", "7", "--max-concurrent", at_once)  # fmt: skip
+    assert makespan(log) == pytest.approx(takes_s, abs=0.4)
+    assert "stopped: 7 done, 0 failed" in log
+
+
+def test_max_tasks_is_exact_and_clear_empties_the_queue(world, shop):
+    shop.manage("add_test_tasks")
+    log = shop.manage("async_command", "--max-tasks", "2", "--max-concurrent", "1")
+    assert "stopped: 2 done" in log
+    assert world.waiting() == 5
+    assert "5 waiting tasks removed" in shop.manage("add_test_tasks", "--action", "clear")
+    assert world.waiting() == 0
+
+
+def test_ctrl_c_lets_what_runs_finish_and_ends_with_0(world, shop):
+    process, log = shop.start("--max-concurrent", "1")
+    world.enqueue("slow_task", 3)
+    until(lambda: "handling slow_task" in log.read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    assert "draining" in log.read_text() and "stopped: 1 done" in log.read_text()
+    assert world.waiting() == 2
+
+
+def test_a_task_is_enqueued_when_its_transaction_commits_and_not_when_it_is_rolled_back(
+    world, shop
+):
+    shop.tables()
+    shop.shell(
+        "from django.db import transaction\n"
+        "from shop.models import Order\n"
+        "from worker.contrib.django import enqueue\n"
+        "import datetime, decimal\n"
+        "with transaction.atomic():\n"
+        "    Order.objects.create(number='A1')\n"
+        "    enqueue('make_receipt', {'number': 'A1', 'sum': decimal.Decimal('1.10')}, id='a1')\n"
+        "    from worker.contrib.django.producing import producer_of\n"
+        "    import os\n"
+        "    assert producer_of(os.getpid())._wire.call('LLEN', 'async_tasks') == 0\n"
+        "try:\n"
+        "    with transaction.atomic():\n"
+        "        enqueue('make_receipt', {'number': 'B2'})\n"
+        "        raise RuntimeError\n"
+        "except RuntimeError: pass\n"
+        "enqueue('count_orders')\n"
+        "for bad in ({'x': float('nan')}, ):\n"
+        "    try: enqueue('x', bad)\n"
+        "    except ValueError: continue\n"
+        "    raise AssertionError\n"
+    )
+    first, second = (json.loads(one) for one in world.redis.lrange("async_tasks", 0, -1)[::-1])
+    assert (first["type"], first["data"]["sum"], first["id"]) == ("make_receipt", "1.10", "a1")
+    assert abs(first["enqueued_at"] - time.time()) < 60
+    assert second["type"] == "count_orders"
+
+    shop.manage("async_command", "--max-tasks", "2", "--max-concurrent", "1")
+    assert shop.receipts() == {"A1": "Receipt for A1", "count": "1"}
+
+
+def test_a_database_connection_that_broke_is_not_met_by_the_next_task(world, shop):
+    shop.tables()
+    shop.shell("from shop.models import Order; Order.objects.create(number='A1')")
+    process, _ = shop.start("--max-concurrent", "1")
+    world.enqueue("break_connection", 1)
+    world.push('{"type": "make_receipt", "data": {"number": "A1"}}')
+    until(lambda: world.settled() == 2)
+    assert (world.totals()["failed"], world.totals()["succeeded"]) == (1, 1)
+    assert shop.receipts()["A1"] == "Receipt for A1"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "code", "says"),
+    [
+        (["--max-concurrent", "0"], {}, 2, "--max-concurrent: must be at least 1"),
+        (["--interval", "soon"], {}, 2, "--interval: must be a duration"),
+        (["--redis-url", "http://x"], {}, 2, "must begin with redis://"),
+        (["--max-tasks", "1"], {"TASKRIG_REDIS__CONNECT_TIMEOUT": "0"}, 3, "Redis at"),
+    ],
+)
+def test_wrong_flags_and_a_missing_redis_are_one_clear_line(shop, args, env, code, says):
+    if code == 3:
+        args = [*args, "--redis-url", f"redis://127.0.0.1:{free_port()}/0"]
+    assert says in shop.manage("async_command", *args, code=code, **env)
+
+
+def test_wrong_settings_are_named_by_their_place(shop):
+    settings = shop.folder / "shop" / "settings.py"
+    settings.write_text(settings.read_text() + "TASKRIG['worker'] = {'max_concurent': 3}\n")
+    said = shop.manage("async_command", code=2)
+    assert (
+        "settings.TASKRIG: worker.max_concurent: unknown key; did you mean max_concurrent?" in said
+    )
+    assert "settings.TASKRIG" in shop.manage("add_test_tasks", code=2)

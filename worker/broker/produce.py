@@ -1,0 +1,51 @@
+"""A producer for code that lives beside the worker; others need only LPUSH."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+from worker.broker.address import Address
+from worker.broker.wire import ThreadWire
+from worker.config import Config
+from worker.errors import BrokerUnavailable
+from worker.keys import Keys
+
+_SURE_FOR_S = 1.0  # a connection that was quiet for longer may have been closed at the other end
+_SLICE = 1000
+
+
+class Producer:
+    """Pushes tasks to one queue, over one connection that threads may share."""
+
+    def __init__(self, config: Config) -> None:
+        """Raises UsageError when the queue cannot be served in this Cluster."""
+        self.queue = config.queue.key
+        self._keys = Keys.of(config.queue.key)
+        self._push = "LPUSH" if config.queue.pop == "right" else "RPUSH"
+        address = Address(config.redis, config.queue.key, "taskrig-producer")
+        self._wire = ThreadWire(address, config.redis.socket_timeout_s)
+        self._used_at = 0.0
+
+    def push(self, items: Sequence[bytes]) -> None:
+        """Push items in order.
+
+        Raises:
+            BrokerUnavailable: Redis is out of reach, or its answer was lost: then the items may
+                have been pushed all the same, so nothing is sent twice by itself.
+        """
+        if time.monotonic() - self._used_at > _SURE_FOR_S:
+            with contextlib.suppress(BrokerUnavailable):  # then the push connects anew
+                self._wire.call("PING")
+        for at in range(0, len(items), _SLICE):
+            self._wire.call(self._push, self.queue, *items[at : at + _SLICE])
+        self._used_at = time.monotonic()
+
+    def clear(self) -> int:
+        """Remove what waits in the queue (not what workers hold); returns how many."""
+        keys = (self.queue, self._keys.arrivals)
+        waiting = sum(int(self._wire.call("LLEN", key)) for key in keys)
+        for key in keys:
+            self._wire.call("UNLINK", key)
+        return waiting
