@@ -1,4 +1,4 @@
-"""Write deploy/grafana/dashboards/*.json from panels.py. Run it after every change there.
+"""Write deploy/grafana/dashboards/*.json from boards/. Run it after every change there.
 
     python deploy/grafana/make_dashboards.py [--check]
 
@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from panels import BOARDS, Board, Panel
+from boards import BOARDS
+from boards.queries import Board, Panel
 
 FOLDER = Path(__file__).parent / "dashboards"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -50,11 +51,29 @@ def dashboard(board: Board) -> dict[str, Any]:
         "refresh": "10s",
         "time": {"from": "now-30m", "to": "now"},
         "timezone": "browser",
-        "annotations": {"list": []},
+        "annotations": {"list": _annotations(board)},
         "links": [_link()],
         "templating": {"list": [_datasource(), *_variables(board)]},
         "panels": _placed(board.panels),
     }
+
+
+def _annotations(board: Board) -> list[dict[str, Any]]:
+    if not board.annotation:
+        return []
+    return [
+        {
+            "name": "Runs",
+            "datasource": SOURCE,
+            "enable": True,
+            "iconColor": "blue",
+            # What the Prometheus data source reads; Grafana's published types leave it out, with
+            # a note of their own that they should not.
+            "expr": board.annotation,
+            "titleFormat": "{{kind}} {{mix}}",
+            "textFormat": "run {{run}}, {{phase}}",
+        }
+    ]
 
 
 def _link() -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""Is the work getting done, and how long does it wait?"""
+
+from __future__ import annotations
+
+from boards.queries import JOB, WAIT, Board, Panel, depth, quantile, rate
+
+OVERVIEW = Board(
+    uid="taskrig-overview",
+    title="Taskrig: overview",
+    description="Is the work getting done, and how long does it wait?",
+    variables={"job": "label_values(worker_build_info, job)"},
+    panels=(
+        Panel(
+            "Done per second",
+            "Tasks that reached an end within the last minute.",
+            "ops",
+            {"done": f"sum(job:worker_tasks_done:rate1m{{{JOB}}})"},
+            stat=True,
+        ),
+        Panel(
+            "Waiting",
+            "Tasks in the queue that nobody has taken yet.",
+            "short",
+            {"waiting": depth("waiting")},
+            stat=True,
+        ),
+        Panel(
+            "Oldest waiting",
+            "Age of the next task by its enqueued_at; without one a lower bound.",
+            "s",
+            {"age": f"max(worker_queue_oldest_age_seconds{{{JOB}}})"},
+            stat=True,
+        ),
+        Panel(
+            "Time to empty",
+            "How long the waiting tasks take at the present pace, if no more came in.",
+            "s",
+            {
+                "left": f"sum(job:worker_queue_waiting:max{{{JOB}}}) / "
+                f"(sum(job:worker_tasks_done:rate1m{{{JOB}}}) > 0)"
+            },
+            stat=True,
+        ),
+        Panel(
+            "Slots in use",
+            "Share of all workers' slots that run a task.",
+            "percentunit",
+            {"used": f"max(job:worker_slots_used:ratio{{{JOB}}})"},
+            stat=True,
+        ),
+        Panel(
+            "Workers",
+            "Workers that answer Prometheus.",
+            "short",
+            {"workers": f"sum(up{{{JOB}}})"},
+            stat=True,
+        ),
+        Panel(
+            "Offered and done",
+            "What comes in against what gets done. Offered is estimated: done, and what the "
+            "backlog grew by.",
+            "ops",
+            {
+                "offered": f"sum(job:worker_tasks_offered:rate1m{{{JOB}}})",
+                "done": f"sum(job:worker_tasks_done:rate1m{{{JOB}}})",
+            },
+        ),
+        Panel(
+            "Queue",
+            "Tasks of the whole queue by state.",
+            "short",
+            {state: depth(state) for state in ("waiting", "in_flight", "delayed", "dead")},
+        ),
+        Panel(
+            "Wait before a task starts",
+            "From enqueued_at to the handler's start, for tasks whose producer gives it.",
+            "s",
+            {f"p{share:g}": quantile(share / 100, WAIT, JOB) for share in (50, 90, 99)},
+        ),
+        Panel(
+            "Age of the oldest waiting task",
+            "Rises steadily when nothing is taken.",
+            "s",
+            {"age": f"max(worker_queue_oldest_age_seconds{{{JOB}}})"},
+        ),
+        Panel(
+            "Tasks by outcome",
+            "succeeded, failed (kept as dead letters), dead (their workers died), released (given "
+            "back at a shutdown).",
+            "ops",
+            {"{{outcome}}": rate("worker_tasks_total", JOB, "outcome")},
+        ),
+        Panel(
+            "Slots",
+            "Tasks that run, and how many could.",
+            "short",
+            {
+                "running": f"sum(worker_tasks_in_flight{{{JOB}}})",
+                "limit": f"sum(worker_concurrency_limit{{{JOB}}})",
+            },
+        ),
+        Panel(
+            "Share that does not succeed",
+            "Failed and dead among all tasks that ended, over five minutes.",
+            "percentunit",
+            {"bad": f"max(job:worker_tasks_bad:ratio_rate5m{{{JOB}}})"},
+        ),
+        Panel(
+            "Items that are no tasks",
+            "List items that were skipped and kept, by reason: a producer's fault.",
+            "ops",
+            {"{{reason}}": rate("worker_invalid_items_total", JOB, "reason")},
+        ),
+    ),
+)

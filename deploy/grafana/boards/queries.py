@@ -1,0 +1,62 @@
+"""What a board and a panel are, and the PromQL that several boards share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+JOB = 'job=~"$job"'
+HERE = 'job=~"$job", instance=~"$instance"'
+TYPE = 'job=~"$job", type=~"$type"'
+ENDED = 'outcome=~"succeeded|failed|dead"'
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel: `series` maps a legend to its PromQL; `stat` is a single number.
+
+    `unit` is Grafana's name of it: s, ops (a second), short, percentunit, bytes.
+    """
+
+    title: str
+    description: str
+    unit: str
+    series: dict[str, str]
+    stat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One dashboard; `variables` maps a name to the label query that fills it.
+
+    `annotation` is a query whose series are marked on every graph while they last.
+    """
+
+    uid: str
+    title: str
+    description: str
+    variables: dict[str, str]
+    panels: tuple[Panel, ...]
+    annotation: str = ""
+
+
+def quantile(share: float, metric: str, where: str, by: str = "") -> str:
+    groups = f"le, {by}" if by else "le"
+    return (
+        f"histogram_quantile({share}, sum by ({groups}) "
+        # Where nothing was observed the quantile is NaN, which some panels cannot draw.
+        f"(rate({metric}_bucket{{{where}}}[$__rate_interval]))) >= 0"
+    )
+
+
+def rate(metric: str, where: str, by: str) -> str:
+    return f"sum by ({by}) (rate({metric}{{{where}}}[$__rate_interval]))"
+
+
+def depth(state: str) -> str:
+    # The same on every worker: taken once.
+    return f'max(worker_queue_depth{{{JOB}, state="{state}"}})'
+
+
+WAIT = "worker_task_wait_seconds"
+DURATION = "worker_task_duration_seconds"
+ROUNDTRIP = "worker_redis_roundtrip_seconds"
