@@ -1,0 +1,182 @@
+"""The code of docs/operators.md, docs/producers.md and docs/django.md runs as it stands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from tests.support.processes import ROOT, environment
+from tests.support.waiting import until
+from worker.config import load_config
+from worker.task import decode
+
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page, language):
+    """The code blocks of one language, in order."""
+    text = (ROOT / "docs" / page).read_text()
+    return [code for kind, code in FENCE.findall(text) if kind == language]
+
+
+@pytest.fixture
+def run(world):
+    """Run a program's text as a person would, with `worker` and `python` on the PATH."""
+    tools = world.folder / "bin"
+    tools.mkdir()
+    for name, words in (
+        ("worker", f'"{sys.executable}" -m worker'),
+        ("python", f'"{sys.executable}"'),
+    ):
+        (tools / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        (tools / name).chmod(0o755)
+
+    def typed(*command, cwd=world.folder, **env):
+        known = {
+            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            "REDIS_PORT": str(urlsplit(world.url).port),
+            "REDIS_URL": world.url,
+            "TASKRIG_REDIS__URL": world.url,
+        }
+        done = subprocess.run(
+            command, cwd=cwd, env=environment({**known, **env}), text=True,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=90, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout
+
+    return typed
+
+
+def pushed(world, count=1):
+    """What the example pushed: valid tasks, all of them."""
+    items = world.redis.lrange(world.keys.queue, 0, -1)
+    assert len(items) == count
+    return [decode(item) for item in items]
+
+
+def local(code, world):
+    """The example at the test's server in place of the usual address."""
+    return code.replace("redis://localhost:6379/0", world.url)
+
+
+# -- operators ---------------------------------------------------------------------------------
+
+
+def test_the_operators_commands_run_as_they_stand(world, run):
+    world.start_worker(concurrent=1)
+    world.enqueue("raise", 3, kind="ValueError")
+    world.push(b"no json")
+    world.all_settled()
+    world.enqueue("gate", 1)
+    until(lambda: world.in_flight() == 1)
+    [tag] = [one.decode() for one in world.redis.hkeys(world.keys.inflight)]
+    letter = world.redis.xrange(world.keys.dead, count=1)[0][0].decode()
+    names = {"TAG": tag, "WORKER": tag.partition(":")[0], "ID": letter}
+    in_order = sorted(blocks("operators.md", "sh"), key=lambda code: "worker drain" in code)
+    assert len(in_order) == 6  # the drain comes last: it ends the worker
+
+    for code in in_order:
+        run("sh", "-eu", "-c", code, **names)
+
+    assert world.workers[0].exit_code() == 0
+    assert (world.folder / "item.json").read_bytes().startswith(b'{"type": "raise"')
+    assert {b"cancelled"} <= {one["reason"] for one in world.dead()}
+
+
+def test_the_operators_settings_are_right(tmp_path):
+    [text] = blocks("operators.md", "yaml")
+    (tmp_path / "password").write_text("x")
+    values = yaml.safe_load(text)
+    values["email"]["password_file"] = str(tmp_path / "password")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    config = load_config(tmp_path / "config.yaml", env={})
+    assert config.files.results_prefix == "results:" and config.email.username == "shop"
+
+
+# -- producers ---------------------------------------------------------------------------------
+
+
+def test_the_shell_example_pushes_a_task(world, run):
+    if shutil.which("redis-cli") is None:
+        pytest.skip("no redis-cli on the PATH (Debian: redis-tools)")
+    [code] = blocks("producers.md", "sh")
+    run("sh", "-eu", "-c", code.replace("redis-cli", f"redis-cli -u {world.url}"))
+    assert pushed(world)[0].data["to"] == "user@example.com"
+
+
+def test_the_python_examples_push_tasks(world, run):
+    one, _, many = blocks("producers.md", "python")
+    assert "1 tasks wait" in run("python", "-c", local(one, world))
+    assert pushed(world)[0].enqueued_at
+    world.redis.flushdb()
+    run("python", "-c", local(many, world))
+    assert [task.data["n"] for task in pushed(world, 2500)[::-1]] == list(range(2500))
+
+
+def test_the_fastapi_example_pushes_a_task(world, run):
+    _, code, _ = blocks("producers.md", "python")
+    client = """
+        from fastapi.testclient import TestClient
+        with TestClient(app) as client:
+            reply = client.post("/receipts/A1")
+            assert (reply.status_code, reply.json()) == (202, {"accepted": "A1"})
+    """
+    run("python", "-c", local(code, world) + textwrap.dedent(client))
+    [task] = pushed(world)
+    assert (task.type, task.data) == ("make_receipt", {"number": "A1"})
+
+
+RUNTIMES = [name for name in ("node", "java") if shutil.which(name)]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_the_examples_of_other_languages_push_a_task(world, run, runtime):
+    if runtime == "java":
+        [code] = blocks("producers.md", "java")
+        (world.folder / "Enqueue.java").write_text(code)
+        said = run("java", "Enqueue.java")
+    else:
+        [code] = blocks("producers.md", "js")
+        (world.folder / "enqueue.mjs").write_text(code)
+        run("npm", "install", "--silent", "--no-audit", "--no-fund", "redis@5")
+        said = run("node", "enqueue.mjs")
+    assert "1 tasks wait" in said
+    assert pushed(world)[0].type == "fast_task"
+
+
+def test_the_task_of_the_go_example_is_valid():
+    [code] = blocks("producers.md", "go")
+    [task] = re.findall(r"`(\{.*\})`", code)
+    assert decode(task.encode()).type == "fast_task"
+
+
+# -- Django ------------------------------------------------------------------------------------
+
+
+def test_the_django_page_is_the_example_project_and_its_commands_run(world, run):
+    project = world.folder / "django"
+    shutil.copytree(ROOT / "examples" / "django", project)
+    settings, handlers, enqueueing = blocks("django.md", "python")
+    (project / "shop" / "tasks.py").write_text(handlers)
+    with (project / "shop" / "settings.py").open("a") as file:
+        file.write(local(settings, world) + 'TASKRIG["http"] = {"port": 0}\n')
+    env = {"cwd": project, "SHOP_DATABASE": str(project / "db")}
+    run("python", "manage.py", "migrate", "--run-syncdb", **env)
+    run("python", "manage.py", "shell", "-c", enqueueing, **env)
+    assert json.loads(world.redis.rpop(world.keys.queue))["data"] == {"number": "A1"}
+
+    serve, try_it = blocks("django.md", "sh")
+    run("python", "manage.py", "add_test_tasks", "--redis-key", "my_tasks", **env)
+    run("sh", "-eu", "-c", serve, **env)
+    run("sh", "-eu", "-c", try_it, **env)
+    assert not world.redis.exists("my_tasks", world.keys.queue)
