@@ -14,6 +14,7 @@ from loadgen.queueview import (
     QueueView,
     dead_letters,
     hash_values,
+    held_lists,
     list_items,
     look,
     zset_members,
@@ -150,6 +151,7 @@ class Observer:
             ("waiting", list_items(client, keys.queue)),
             ("waiting", list_items(client, keys.arrivals)),
             ("waiting", list_items(client, keys.redeliver)),
+            *[("waiting", list_items(client, key)) for key in await held_lists(client, keys)],
             ("delayed", zset_members(client, keys.delayed)),
             ("in_flight", hash_values(client, keys.inflight)),
         ):

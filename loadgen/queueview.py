@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,6 +65,7 @@ async def look(client: Any, keys: Keys) -> QueueView:
     pipe.hgetall(keys.stats)
     pipe.zrange(keys.workers, 0, -1, withscores=True)
     pipe.hgetall(keys.about)
+    pipe.smembers(keys.held)
     (
         now,
         queued,
@@ -77,12 +78,14 @@ async def look(client: Any, keys: Keys) -> QueueView:
         stats,
         leases,
         about,
+        held_names,
     ) = await pipe.execute()
+    held = await _held(client, keys, held_names) if held_names else 0
     at = now[0] + now[1] / 1e6
     alive = [name for name, deadline_ms in leases if deadline_ms > at * 1000]
     return QueueView(
         at=at,
-        waiting=queued + arrived + again,
+        waiting=queued + arrived + again + held,
         in_flight=flying,
         delayed=delayed,
         dead_letters=dead,
@@ -90,6 +93,18 @@ async def look(client: Any, keys: Keys) -> QueueView:
         totals={name.decode(): int(value) for name, value in stats.items()},
         workers=tuple(_worker(name.decode(), about.get(name)) for name in alive),
     )
+
+
+async def _held(client: Any, keys: Keys, names: Iterable[bytes]) -> int:
+    pipe = client.pipeline(transaction=False)
+    for name in names:
+        pipe.llen(f"{keys.held}:{name.decode()}")
+    return sum(await pipe.execute())
+
+
+async def held_lists(client: Any, keys: Keys) -> list[str]:
+    """The keys of tasks that a limit of their type holds back."""
+    return sorted(f"{keys.held}:{name.decode()}" for name in await client.smembers(keys.held))
 
 
 def _worker(name: str, raw: bytes | None) -> Worker:

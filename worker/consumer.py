@@ -19,6 +19,7 @@ from worker.broker import CLAIM_ITEMS, Broker, Exchanged
 from worker.config import Config
 from worker.errors import BrokerBroken, BrokerUnavailable
 from worker.executor import Execution, Executor
+from worker.gate import Gate, held_name
 from worker.journal import Journal
 from worker.outage import Outage
 from worker.slots import STUBBORN_S, Slots
@@ -31,6 +32,7 @@ COUNTED = (
     Outcome.RETRIED,
     Outcome.DEAD,
 )  # what max_tasks counts
+UNRUN = (Outcome.DELAYED, Outcome.HELD)  # no execution: no completion record
 
 
 class LeaseView(Protocol):
@@ -58,10 +60,13 @@ class Consumer:
         self._woken = asyncio.Event()
         self._may_wait = asyncio.Event()
         self.slots = Slots(
-            config.worker.max_concurrent, executor, journal,
+            config.worker.max_concurrent, executor, journal, gated=self._gated,
             ended=self._ended, freed=self._woken.set, broke=self.fail,
         )  # fmt: skip
         self.running = self.slots.running
+        limited = executor.plans.limited()
+        # None where no type has limits: the gate then costs nothing.
+        self._gate = Gate(limited, broker, self.slots, self._woken.set) if limited else None
         self.outage = Outage(config.redis.max_outage_s, journal)
         self.claiming = True
         self._finished: list[Execution] = []
@@ -116,6 +121,7 @@ class Consumer:
         batch = self._finished[:SETTLE_MAX]
         want = self._want()
         if not batch and not self._look_due and (want == 0 or self._idle):
+            await self._ask_gate()
             return
         try:
             if self._asked:
@@ -130,6 +136,17 @@ class Consumer:
             self.suspicious_until = time.monotonic() + 2 * self._config.lease_s
         self._hand_in(batch, reply)
         self._take(reply, want)
+        await self._ask_gate()
+
+    async def _ask_gate(self) -> None:
+        """Let claimed tasks of limited types start, and held ones come back where there is room."""
+        if self._gate is None or not self._gate.due:
+            return
+        try:
+            if await self._gate.turn(0 if self._paused else self._want()):
+                self._claim_again()
+        except BrokerUnavailable as error:
+            await self._went_away(error)
 
     async def _exchange(self, batch: list[Execution], want: int) -> Exchanged:
         first = self._open_from = self._next
@@ -171,7 +188,9 @@ class Consumer:
             settlement.reason, settlement.error = execution.reason, execution.error
             if outcome is Outcome.RETRIED or outcome is Outcome.DELAYED:
                 settlement.reason = str(math.ceil(execution.later_s * 1000))
-        if task is not None and task.run is not None and outcome is not Outcome.DELAYED:
+            elif outcome is Outcome.HELD:
+                settlement.type = held_name(execution)
+        if task is not None and task.run is not None and outcome not in UNRUN:
             run, index = task.run
             start = self._lease.redis_time(execution.started)
             end = self._lease.redis_time(execution.ended)
@@ -198,6 +217,8 @@ class Consumer:
             else:
                 self._journal.settled(execution)
         self._resend = False
+        if self._gate is not None:
+            self._gate.settled(batch)
         if self._counted == self._config.max_tasks and not self.running and not self._finished:
             self.asked_to_drain(f"max_tasks ({self._counted}) is reached")
 
@@ -242,6 +263,10 @@ class Consumer:
         # On its last delivery nothing runs beside it: it may take its neighbours along.
         self.slots.start(delivery, times > 0 and times + 1 >= self._config.max_deliveries)
 
+    def _gated(self, execution: Execution) -> None:
+        assert self._gate is not None
+        self._gate.claimed(execution)
+
     def _ended(self, execution: Execution) -> None:
         """An outcome waits here for the next exchange."""
         if execution.outcome in COUNTED:
@@ -259,6 +284,11 @@ class Consumer:
 
     def look_again(self) -> None:
         """Exchange soon even if nothing seems to be there; called every interval."""
+        if self._gate is not None:
+            self._gate.look()
+        self._claim_again()
+
+    def _claim_again(self) -> None:
         self._look_due = True
         self._idle = False
         self._woken.set()
@@ -269,7 +299,7 @@ class Consumer:
             self._look_at.cancel()
             self._look_at = None
         if seconds <= self._config.interval_s:
-            self._look_at = self._loop.call_later(seconds, self.look_again)
+            self._look_at = self._loop.call_later(seconds, self._claim_again)
 
     def _decide_to_wait(self) -> None:
         if self._should_wait():

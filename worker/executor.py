@@ -31,11 +31,22 @@ class Execution:
 
     Times are `time.monotonic()` seconds. `stop_reason` is "" until the worker itself asks the
     handler to stop: "timeout", "released" or "cancelled". `later_s`: of one that is retried, the
-    seconds to wait; of a delayed one, the Unix seconds that it waits for.
+    seconds to wait; of a delayed one, the Unix seconds that it waits for. `admitted`: it has been
+    let through the gate of its limited type.
     """
 
     __slots__ = (
-        *("deadline", "delivery", "ended", "error", "label", "later_s", "number", "outcome"),
+        *(
+            "admitted",
+            "deadline",
+            "delivery",
+            "ended",
+            "error",
+            "label",
+            "later_s",
+            "number",
+            "outcome",
+        ),
         *("plan", "reason", "started", "stop_reason", "task", "thread", "work"),
     )
 
@@ -45,6 +56,7 @@ class Execution:
         self.plan: Plan | None = None
         self.label = UNKNOWN
         self.number = 0
+        self.admitted = False
         self.started = self.ended = self.later_s = 0.0
         self.deadline: float | None = None
         self.outcome: Outcome | None = None
@@ -81,6 +93,7 @@ class Executor:
     """Runs executions as the plans say. `clock_ms`: the server's Unix time at the latest claim."""
 
     def __init__(self, plans: Plans) -> None:
+        self.plans = plans
         self._find = plans.find
         self.clock_ms = 0
 
@@ -96,8 +109,6 @@ class Executor:
             execution.end(Outcome.FAILED, "no_handler", "no handler takes this type")
             return False
         execution.label = plan.label
-        if plan.timeout_s is not None:
-            execution.deadline = execution.started + plan.timeout_s
         if task.run_at is not None and self._too_early(execution, task.run_at):
             return False
         return plan.expires_s is None or not self._expired(execution, task, plan.expires_s)

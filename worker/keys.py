@@ -50,6 +50,7 @@ class Keys:
     dead_index LIST    "id bytes" of the invalid items among the dead letters
     stats      HASH    running totals                                              (public)
     paused     STRING  present = claim nothing                                     (public)
+    held       SET     names of types that have held tasks (a name: the type, escaped)
     alone      STRING  worker id that makes room for a task on its last delivery
     reclaiming STRING  worker id that scans in flight now
     version    STRING  format of all this
@@ -68,6 +69,7 @@ class Keys:
     dead_index: str
     stats: str
     paused: str
+    held: str
     alone: str
     reclaiming: str
     version: str
@@ -82,6 +84,17 @@ class Keys:
     def owns(self, key: str) -> bool:
         """Whether `key` is the queue or one of our keys of it, which nobody else may write."""
         return key == self.queue or key.startswith(f"{prefix(self.queue)}:")
+
+    @property
+    def prefix(self) -> str:
+        """What every key of ours begins with; of limited types there are, by name:
+
+        held:<name>     LIST    entries as in redeliver, which a limit keeps back
+        holders:<name>  SET     tags that run, where their number is limited in all workers
+        rate:<name>     STRING  us of Redis TIME at which the next one is due
+        unique:<name>   HASH    task id -> the tag that runs, or "~ms" until which it is kept
+        """
+        return f"{prefix(self.queue)}:"
 
     def run(self, run_id: str) -> str:
         """LIST of the completion records of one run (expires after an hour)."""
@@ -103,6 +116,7 @@ EXPECTED_TYPES = {
     "dead_index": "list",
     "stats": "hash",
     "paused": "string",
+    "held": "set",
     "alone": "string",
     "reclaiming": "string",
     "version": "string",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, fields
 
 BACKOFF_S = 1.0  # upper bound of the first wait before a task is tried again
 BACKOFF_MAX_S = 300.0  # upper bound of any such wait
+_RATE = re.compile(r"([0-9]{1,7})/([0-9]{1,7})?([smhd])")
+_PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +21,10 @@ class Options:
     backoff_s: float | None = None
     backoff_max_s: float | None = None
     expires_s: float | None = None
+    concurrency: int | None = None
+    max_concurrent_total: int | None = None
+    rate_limit: str | None = None
+    unique: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("timeout_s", "expires_s"):
@@ -28,6 +35,12 @@ class Options:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must be at least 0, got {value!r}")
+        for name in ("concurrency", "max_concurrent_total"):
+            value = getattr(self, name)
+            if value is not None and not value >= 1:
+                raise ValueError(f"{name} must be at least 1, got {value!r}")
+        if self.rate_limit is not None:
+            rate(self.rate_limit)
 
     def over(self, other: Options) -> Options:
         """These settings, and those of `other` where nothing is said here."""
@@ -36,6 +49,19 @@ class Options:
             mine = getattr(self, field.name)
             both[field.name] = getattr(other, field.name) if mine is None else mine
         return Options(**both)
+
+
+def rate(text: str) -> tuple[int, float]:
+    """How many starts in how many seconds: "100/s", "5/10s", "600/m", "1000/h", "1/d".
+
+    Raises:
+        ValueError: it says something else.
+    """
+    found = _RATE.fullmatch(text)
+    count, times = (int(found[1]), int(found[2] or 1)) if found else (0, 0)
+    if not found or not 1 <= count <= 1_000_000 or not 1 <= times <= 1_000_000:
+        raise ValueError('must be a rate such as "100/s", "5/10s" or "600/m"')
+    return count, float(times * _PERIODS[found[3]])
 
 
 def backoff_s(attempt: int, *, base_s: float = BACKOFF_S, cap_s: float = BACKOFF_MAX_S) -> float:

@@ -3,21 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from worker.config import TaskConfig
-from worker.options import BACKOFF_MAX_S, BACKOFF_S, Options, backoff_s
+from worker.options import BACKOFF_MAX_S, BACKOFF_S, Options, backoff_s, rate
 from worker.registry import DEFAULT, Handler, Registry
+
+MAX_SLACK_US = 50_000  # starts of a limited rate are even to this
+
+
+class Limits:
+    """The limits of one task type; `running` is kept by the gate.
+
+    `name` is the type as it stands in keys, `here` the most that run in this worker (None: any),
+    `total` in all workers (0: any). Two starts are `every_us` apart (0: no rate), but a late one
+    lets the next come up to `slack_us` sooner, a twentieth of the rate's period at most.
+    """
+
+    __slots__ = ("every_us", "here", "name", "running", "slack_us", "total", "unique")
+
+    def __init__(self, type: str, options: Options) -> None:
+        self.name = quote(type, safe="-._~/@+")
+        self.here = options.concurrency
+        self.total = options.max_concurrent_total or 0
+        self.unique = bool(options.unique)
+        self.running = 0
+        self.every_us = self.slack_us = 0.0
+        if options.rate_limit is not None:
+            count, period_s = rate(options.rate_limit)
+            self.every_us = period_s * 1e6 / count
+            spare = period_s * 1e6 / 20 - self.every_us
+            self.slack_us = max(0.0, min(spare, MAX_SLACK_US))
+
+    @classmethod
+    def of(cls, type: str, options: Options) -> Limits | None:
+        """The limits that the options set; None when they set none."""
+        o = options
+        any_set = o.concurrency or o.max_concurrent_total or o.rate_limit or o.unique
+        return cls(type, options) if any_set else None
 
 
 class Plan:
-    """What the executor needs to know of one task type; `label` is its name in metrics."""
+    """What the executor needs to know of one task type; `label` is its name in metrics.
 
-    __slots__ = ("_backoff_max_s", "_backoff_s", "expires_s", "handler", "label", "retries",
-                 "timeout_s")  # fmt: skip
+    `limits` is None for a type without any: its tasks start as soon as they are claimed.
+    """
 
-    def __init__(self, handler: Handler, label: str, options: Options) -> None:
+    __slots__ = ("_backoff_max_s", "_backoff_s", "expires_s", "handler", "label", "limits",
+                 "retries", "timeout_s")  # fmt: skip
+
+    def __init__(self, type: str, handler: Handler, label: str, options: Options) -> None:
         self.handler = handler
         self.label = label
+        self.limits = Limits.of(type, options)
         self.timeout_s = options.timeout_s
         self.expires_s = options.expires_s
         self.retries = options.retries or 0
@@ -38,14 +76,18 @@ class Plans:
         self._by_type: dict[str, Plan] = {}
         for handler in registry.entries():
             options = said.get(handler.type, Options()).over(handler.options)
-            self._by_type[handler.type] = Plan(handler, handler.label, options)
+            self._by_type[handler.type] = Plan(handler.type, handler, handler.label, options)
         self._default = self._by_type.get(DEFAULT)
         # A type of its own in the config is a label too, though the default handler runs it.
         for name, options in said.items():
             if name not in self._by_type and self._default is not None:
                 handler = self._default.handler
-                self._by_type[name] = Plan(handler, name, options.over(handler.options))
+                self._by_type[name] = Plan(name, handler, name, options.over(handler.options))
 
     def find(self, type: str) -> Plan | None:
         """The plan of `type`, else the default handler's, else None."""
         return self._by_type.get(type, self._default)
+
+    def limited(self) -> list[Plan]:
+        """The plans of types that have limits."""
+        return [plan for plan in self._by_type.values() if plan.limits is not None]

@@ -62,6 +62,10 @@ def handler(
     backoff_s: float | None = None,
     backoff_max_s: float | None = None,
     expires_s: float | None = None,
+    concurrency: int | None = None,
+    max_concurrent_total: int | None = None,
+    rate_limit: str | None = None,
+    unique: bool | None = None,
 ) -> Callable[[F], F]:
     """Declare a function as the handler of a task type (`"*"`: of every type without one).
 
@@ -73,6 +77,11 @@ def handler(
             wait is drawn evenly between 0 and the bound.
         backoff_max_s: upper bound of any such wait, in seconds (300).
         expires_s: a task that has waited longer, in seconds, is a dead letter and does not run.
+        concurrency: how many tasks of this type run at once in one worker.
+        max_concurrent_total: how many run at once in all workers.
+        rate_limit: how many start in all workers: "100/s", "5/10s", "600/m".
+        unique: while a task runs or waits for its retry, others of this type with the same `id`
+            are dead letters.
 
     `tasks.<type>` in config.yaml goes before each of them.
 
@@ -86,7 +95,8 @@ def handler(
         raise ValueError(f"a handler's type is a string of 1 to 256 bytes, got {type!r}")
     options = Options(
         timeout_s=timeout_s, retries=retries, backoff_s=backoff_s, backoff_max_s=backoff_max_s,
-        expires_s=expires_s,
+        expires_s=expires_s, concurrency=concurrency, max_concurrent_total=max_concurrent_total,
+        rate_limit=rate_limit, unique=unique,
     )  # fmt: skip
 
     def declare(function: F) -> F:

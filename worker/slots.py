@@ -25,15 +25,17 @@ class Slots:
         limit: int,
         executor: Executor,
         journal: Journal,
+        gated: Callable[[Execution], None],
         ended: Callable[[Execution], None],
         freed: Callable[[], None],
         broke: Callable[[BaseException], None],
     ) -> None:
-        """`freed` is called when a slot gets free without a task ending; `broke` with an error
-        that is the worker's own."""
+        """`gated` is given what has limits, and calls `admit` or `refuse`. `freed` is called when
+        a slot gets free without a task ending; `broke` with an error that is the worker's own."""
         self._limit = limit
         self._executor = executor
         self._journal = journal
+        self._say_gated = gated
         self._say_ended, self._say_freed, self._say_broke = ended, freed, broke
         self._loop = asyncio.get_running_loop()
         self._spawn = _spawner(self._loop)
@@ -61,9 +63,23 @@ class Slots:
         if alone:
             self.alone = execution
         if not self._executor.prepare(execution):
-            self._journal.unrun(execution)
-            self._put_by(execution)
+            self.refuse(execution)
             return
+        plan = execution.plan
+        if plan is not None and plan.limits is not None:
+            self._say_gated(execution)
+        else:
+            self._begin(execution)
+
+    def admit(self, execution: Execution) -> None:
+        """Start the handler of a task that had to be let through first."""
+        execution.started = time.monotonic()
+        self._begin(execution)
+
+    def _begin(self, execution: Execution) -> None:
+        plan = execution.plan
+        if plan is not None and plan.timeout_s is not None:
+            execution.deadline = execution.started + plan.timeout_s
         self._journal.started(execution, len(self.running))
         if execution.deadline is not None and not self._sweeping:
             self._sweeping = True
@@ -88,6 +104,11 @@ class Slots:
         self._journal.ended(execution)
         self._put_by(execution)
 
+    def refuse(self, execution: Execution) -> None:
+        """It ended without a run."""
+        self._journal.unrun(execution)
+        self._put_by(execution)
+
     def _put_by(self, execution: Execution) -> None:
         del self.running[execution.delivery.tag]
         execution.work = None  # its context holds the execution: a cycle would wait for the gc
@@ -100,6 +121,9 @@ class Slots:
     def release(self) -> None:
         """Cancel all that runs; what has not stopped after STUBBORN_S is left behind."""
         for execution in list(self.running.values()):
+            if execution.work is None and execution.outcome is None:
+                execution.end(Outcome.RELEASED)  # not yet let through the gate
+                self._put_by(execution)
             self._stop(execution, "released")
         self._loop.call_later(STUBBORN_S, self._leave_behind)
 

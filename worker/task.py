@@ -33,6 +33,7 @@ class Outcome(StrEnum):
     DEAD = "dead"
     INVALID = "invalid"
     DELAYED = "delayed"  # not run: its time has not come
+    HELD = "held"  # not run: a limit of its type is reached
 
 
 class Invalid(Exception):
@@ -207,15 +208,17 @@ decode = make_decoder(msgspec.json.Decoder().decode)
 
 class Delivery:
     """One claim of one task, undecoded: `tag` names it, `deliveries` counts earlier claims that
-    ended with their worker's death, `attempts` earlier failed runs that were to be retried."""
+    ended with their worker's death, `attempts` earlier failed runs that were to be retried.
+    `returned`: it had been claimed before, and waited elsewhere than in the queue."""
 
-    __slots__ = ("attempts", "deliveries", "raw", "tag")
+    __slots__ = ("attempts", "deliveries", "raw", "returned", "tag")
 
     def __init__(self, tag: str, raw: bytes, deliveries: int = 0, attempts: int = 0) -> None:
         self.tag = tag
         self.raw = raw
         self.deliveries = deliveries
         self.attempts = attempts
+        self.returned = False
 
 
 class Settlement:
@@ -223,6 +226,7 @@ class Settlement:
 
     `record` is the completion record of a task that carries a run id, else "". `reason` holds the
     milliseconds to wait of one that is retried, the Unix milliseconds that a delayed one waits for.
+    Of a held one `type` is the name in keys, `reason` the end of the list: front or back.
     """
 
     __slots__ = ("error", "outcome", "reason", "record", "run", "tag", "type")

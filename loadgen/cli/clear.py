@@ -10,6 +10,7 @@ from loadgen.cli import options
 from loadgen.cli.console import remark
 from loadgen.cli.live import run_loop
 from loadgen.connection import clear_errors, connected
+from loadgen.queueview import held_lists
 from worker.config import Config
 from worker.errors import UsageError
 from worker.keys import Keys
@@ -45,20 +46,21 @@ def _agreed(key: str, waiting: int) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def _waiting_keys(config: Config) -> list[tuple[str, str]]:
+async def _waiting_keys(client: Any, config: Config) -> list[tuple[str, str]]:
     keys = Keys.of(config.queue.key)
     return [
         (keys.queue, "list"),
         (keys.arrivals, "list"),
         (keys.redeliver, "list"),
         (keys.delayed, "zset"),
+        *((key, "list") for key in await held_lists(client, keys)),
     ]
 
 
 async def _count(config: Config) -> int:
     async with connected(config) as client:
         with clear_errors(config):
-            return sum([await _length(client, *one) for one in _waiting_keys(config)])
+            return sum([await _length(client, *one) for one in await _waiting_keys(client, config)])
 
 
 async def _length(client: Any, key: str, kind: str) -> int:
@@ -70,7 +72,7 @@ async def _drop(config: Config) -> int:
     dropped = 0
     async with connected(config) as client:
         with clear_errors(config):
-            for key, kind in _waiting_keys(config):
+            for key, kind in await _waiting_keys(client, config):
                 left = await _length(client, key, kind)
                 while left > 0:
                     part = min(SLICE, left)

@@ -84,3 +84,30 @@ async def says(data: dict[str, Any]) -> None:
     at = context()
     say(id=data["id"], same=await asyncio.create_task(inner()) == at.tag, left_s=at.left_s)
     at.log.info("runs in %s", FOLDER.name)
+
+
+@handler("limited")
+async def limited(data: dict[str, Any]) -> None:
+    """Says when it starts and ends, and takes `s` seconds."""
+    say(id=data["id"], event="start")
+    try:
+        await asyncio.sleep(data.get("s", 0.05))
+    finally:
+        say(id=data["id"], event="end")
+
+
+@handler("gated")
+async def gated(data: dict[str, Any]) -> None:
+    """Runs until the test opens the gate."""
+    say(id=data["id"], event="start")
+    while not (FOLDER / "open").exists():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    say(id=data["id"], event="end")
+
+
+@handler("fails_once", retries=1, backoff_s=0.0)
+async def fails_once(data: dict[str, Any]) -> None:
+    """Fails at its first attempt."""
+    say(id=data["id"], event="start")
+    if context().attempts == 1:
+        raise Retry("once more", after=data.get("after", 0.0))

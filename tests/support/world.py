@@ -145,7 +145,17 @@ class World:
     def waiting(self) -> int:
         """Tasks waiting, wherever they wait."""
         keys = self.keys
-        return sum(int(self.redis.llen(key)) for key in (keys.queue, keys.arrivals, keys.redeliver))
+        lists = (keys.queue, keys.arrivals, keys.redeliver, *self.held_lists())
+        return sum(int(self.redis.llen(key)) for key in lists)
+
+    def held_lists(self) -> list[str]:
+        """The keys of tasks that a limit holds back."""
+        names: Any = self.redis.smembers(self.keys.held)
+        return [f"{self.keys.held}:{name.decode()}" for name in names]
+
+    def held(self) -> int:
+        """Tasks that a limit holds back."""
+        return sum(int(self.redis.llen(key)) for key in self.held_lists())
 
     def in_flight(self) -> int:
         """Tasks claimed and not settled."""
@@ -166,7 +176,7 @@ class World:
         pipe = self.redis.pipeline(transaction=True)  # one instant, or a moving task is seen twice
         keys = self.keys
         pipe.hmget(keys.stats, *FINAL)
-        for key in (keys.queue, keys.arrivals, keys.redeliver):
+        for key in (keys.queue, keys.arrivals, keys.redeliver, *self.held_lists()):
             pipe.llen(key)
         pipe.hlen(keys.inflight)
         pipe.zcard(keys.delayed)

@@ -61,7 +61,7 @@ class Operator:
         """How things stand now; raises BrokerUnavailable."""
         k = self.keys
         keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed, k.dead, k.stats)
-        more = (k.workers, k.paused, k.about, k.control)
+        more = (k.workers, k.paused, k.about, k.control, k.held)
         reply = self.wire.run(SURVEY, keys + more, self.config.queue.pop, WORKERS_SHOWN)
         seen = survey_of(k.queue, reply)
         # Workers tell with their leases what they run: leave out what has ended since.
@@ -74,7 +74,7 @@ class Operator:
         """The depths alone, cheaper than a survey; raises BrokerUnavailable."""
         keys = (self.keys.queue, self.keys.arrivals, self.keys.redeliver, self.keys.inflight,
                 self.keys.delayed, self.keys.dead, self.keys.stats, self.keys.workers,
-                self.keys.paused, self.keys.reclaiming)  # fmt: skip
+                self.keys.paused, self.keys.reclaiming, self.keys.held)  # fmt: skip
         return depths_of(self.wire.run(LOOK, keys, self.config.queue.pop))
 
     def _held(self, tags: list[str]) -> list[bool]:
@@ -83,6 +83,11 @@ class Operator:
             part = tags[at : at + 1000]
             found += [one == 1 for one in self.wire.run(HELD, (self.keys.inflight,), *part)]
         return found
+
+    def held_lists(self) -> list[str]:
+        """The keys of tasks that a limit holds back; raises BrokerUnavailable."""
+        names = self.wire.call("SMEMBERS", self.keys.held)
+        return [f"{self.keys.held}:{name.decode()}" for name in names]
 
     def held(self, tag: str) -> bool:
         """Whether a task is in flight; raises BrokerUnavailable."""

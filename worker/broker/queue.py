@@ -9,7 +9,7 @@ from typing import Any
 
 from worker.broker.address import Address
 from worker.broker.resp import Encoded
-from worker.broker.scripts import EXCHANGE, FORGET, LEAVE, LOOK, PASS_ON, RECLAIM, Script
+from worker.broker.scripts import EXCHANGE, FORGET, GATE, LEAVE, LOOK, PASS_ON, RECLAIM, Script
 from worker.broker.start import find_wrong_key
 from worker.broker.wire import Wire
 from worker.config import Config
@@ -96,7 +96,7 @@ class Broker:
         k = self.keys
         keys = (
             *(k.queue, k.inflight, k.meta, k.workers, k.control, k.arrivals, k.redeliver),
-            *(k.dead, k.dead_index, k.stats, k.paused, k.alone, k.delayed),
+            *(k.dead, k.dead_index, k.stats, k.paused, k.alone, k.delayed, k.held),
         )
         lease_ms = round(config.worker.lease_s * 1000)
         self._exchange_head = Encoded.of(len(keys), *keys, worker_id, lease_ms)
@@ -150,11 +150,34 @@ class Broker:
         for index, times, attempts in counts:
             deliveries[index - 1].deliveries = times
             deliveries[index - 1].attempts = attempts
+            deliveries[index - 1].returned = True
         return Exchanged(
             why.decode(), gap == 1, more == 1, alone == 1, missing,
             [(size, start) for size, start in too_large], deliveries,
             [tag.decode() for tag in cancel], due_ms, now_ms,
         )  # fmt: skip
+
+    async def gate(
+        self,
+        room: int,
+        types: Sequence[tuple[str | int | float, ...]],
+        ended: Sequence[tuple[int, str, str, int]],
+        starting: Sequence[tuple[int, str, int, str]],
+    ) -> tuple[list[int], list[tuple[int, int, str]]]:
+        """Which tasks of limited types may start; the fields are those of gate.lua.
+
+        Over the exchanges' connection, between two of them. Returns a verdict for each that is
+        starting, and (ms to wait, moved, cursor) for each type. Raises BrokerUnavailable.
+        """
+        k = self.keys
+        flat = [str(value) for row in types for value in row]
+        gone = [str(value) for row in ended for value in row]
+        more = [str(value) for row in starting for value in row]
+        verdicts, *states = await self._exchange_wire.run(
+            GATE, (k.inflight, k.redeliver, k.held), k.prefix, self._config.worker.max_deliveries,
+            room, CLAIM_BYTES, len(types), *flat, len(ended), *gone, *more,
+        )  # fmt: skip
+        return verdicts, [(wait, moved, cursor.decode()) for wait, moved, cursor in states]
 
     async def _side(self, script: Script, keys: tuple[str, ...], *args: Any) -> Any:
         async with self._side_turn:
@@ -179,6 +202,7 @@ class Broker:
                 if raw is not None:
                     deliveries, attempts = (meta or b"0:0").split(b":")
                     found.append(Delivery(tag, raw, int(deliveries), int(attempts)))
+                    found[-1].returned = meta is not None
         return found
 
     async def wrong_key(self) -> str:
@@ -214,7 +238,7 @@ class Broker:
         """How things stand; raises BrokerUnavailable."""
         k = self.keys
         keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed)
-        more = (k.dead, k.stats, k.workers, k.paused, k.reclaiming)
+        more = (k.dead, k.stats, k.workers, k.paused, k.reclaiming, k.held)
         return depths_of(await self._side(LOOK, keys + more, self._config.queue.pop))
 
     async def reclaim(

@@ -18,6 +18,7 @@ class Script:
 
 
 EXCHANGE = Script("exchange")
+GATE = Script("gate")
 RENEW = Script("renew")
 LEAVE = Script("leave")
 PASS_ON = Script("pass_on")

@@ -19,7 +19,7 @@ class WaitingItem:
 
     raw: bytes | None
     size: int
-    again: bool  # it comes back from a dead worker
+    again: bool  # it had been claimed before: of a dead worker, delayed, or held by a limit
 
     def type(self) -> str:
         """The task's type, or "invalid: reason"."""
@@ -39,6 +39,9 @@ def waiting_items(operator: Operator) -> Iterator[WaitingItem]:
     k = operator.keys
     for raw in _entries(operator, k.redeliver, "right"):
         yield _redelivered(raw)
+    for key in sorted(operator.held_lists()):
+        for raw in _entries(operator, key, "right"):
+            yield _redelivered(raw)
     for key, side in ((k.arrivals, "right"), (k.queue, operator.config.queue.pop)):
         for raw in _entries(operator, key, side):
             if isinstance(raw, bytes):

@@ -7,6 +7,7 @@ import re
 
 from worker.config.readings import wrong
 from worker.config.redis_url import BadUrl, checked
+from worker.options import rate as parsed_rate
 
 _SENDER = re.compile(r"[^\s<>@]+@[^\s<>@]+|[^<>@]*<[^\s<>@]+@[^\s<>@]+>")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
@@ -61,6 +62,15 @@ def task_type(text: str) -> str:
     """The type of a task: at most 256 bytes."""
     if len(text.encode()) > 256:
         raise wrong("a task type has at most 256 bytes")
+    return text
+
+
+def rate(text: str) -> str:
+    """How many starts in a time."""
+    try:
+        parsed_rate(text)
+    except ValueError as error:
+        raise wrong(str(error)) from None
     return text
 
 

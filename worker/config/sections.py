@@ -152,6 +152,14 @@ class TaskConfig(Section):
     """Upper bound of any such wait (5m)."""
     expires_s: Annotated[float | None, OrNone(Seconds(zero=False, most=366 * 86400))] = None
     """A task that has waited longer since `enqueued_at` (or `run_at`) is dead and does not run."""
+    concurrency: Annotated[int | None, OrNone(Whole(1, 100_000))] = None
+    """How many tasks of this type run at once in one worker."""
+    max_concurrent_total: Annotated[int | None, OrNone(Whole(1, 10_000))] = None
+    """How many run at once in all workers; the same in each of them."""
+    rate_limit: Annotated[str | None, OrNone(Words(checks.rate))] = None
+    """How many start in all workers, such as `100/s`, `5/10s` or `600/m`, evenly spaced."""
+    unique: Annotated[bool | None, OrNone(YesNo())] = None
+    """While one runs or waits for its retry, others of the type with its `id` are dead letters."""
 
 
 class DeadLettersConfig(Section):

@@ -4,7 +4,7 @@
 -- KEYS  1 queue LIST       2 inflight HASH   3 meta HASH        4 workers ZSET
 --       5 control HASH     6 arrivals LIST   7 redeliver LIST   8 dead STREAM
 --       9 dead_index LIST 10 stats HASH     11 paused STRING   12 alone STRING
---      13 delayed ZSET
+--      13 delayed ZSET   14 held SET, and LIST <held>:<name> for a held type
 --      and, for tasks with a run id, LIST <run prefix><run> (same slot)
 -- ARGV  1 worker id         2 lease, ms          3 want: most tasks to claim
 --       4 number of the first new tag            5 tasks that stay in the worker's hands
@@ -14,7 +14,8 @@
 --      13 run key prefix     14 "1": settle one by one, to know which were missing
 --      15 n: plain successes, then n tags; then settlements of seven each:
 --         outcome, tag, type, reason, error, run, record; where the outcome is retried, reason is
---         the ms to wait, where it is delayed, the Unix ms to wait for
+--         the ms to wait, where it is delayed, the Unix ms to wait for; where it is held,
+--         type is the name of the held list and reason the end to put it to: front|back
 -- Returns { why, gap, more, alone, missing tags, too large {size, start}...,
 --           counts {index, deliveries, attempts}..., raw items..., tags to cancel..., ms until the next
 --           delayed one is due (-1: none, or nothing was to be claimed), TIME in ms }
@@ -27,7 +28,7 @@
 
 local queue, inflight, meta, workers = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local redeliver, dead, index, stats = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local delayed = KEYS[13]
+local delayed, held = KEYS[13], KEYS[14]
 local id, lease, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local first, hands = tonumber(ARGV[4]), tonumber(ARGV[5])
 local from_right = ARGV[6] == 'right'
@@ -116,6 +117,10 @@ local function settle()
             tag .. ':' .. deliveries .. ':' .. attempts + 1 .. '|' .. raw)
         elseif outcome == 'delayed' then
           call('ZADD', delayed, ARGV[i + 3], tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
+        elseif outcome == 'held' then
+          call('SADD', held, ARGV[i + 2])
+          call(ARGV[i + 3] == 'front' and 'RPUSH' or 'LPUSH', held .. ':' .. ARGV[i + 2],
+            tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
         else
           bury(raw, outcome, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
             deliveries + 1, attempts + 1)

@@ -3,17 +3,22 @@
 --
 -- KEYS  1 queue LIST  2 arrivals LIST  3 redeliver LIST  4 inflight HASH  5 delayed ZSET
 --       6 dead STREAM 7 stats HASH     8 workers ZSET    9 paused STRING  10 reclaiming STRING
+--      11 held SET, and LIST <held>:<name> for each name in it
 -- ARGV  1 side to pop: right|left
 -- Returns { waiting, in flight, delayed, dead, expired leases, paused, scan held by,
 --           claimed so far, dead letters trimmed so far, TIME in s,
 --           front item or "" (only up to 4 KiB) }
--- Cost  O(log workers) and the size of the front item.
+-- Cost  O(log workers + held types) and the size of the front item.
 local call = redis.call
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local front = call('LINDEX', KEYS[1], ARGV[1] == 'right' and -1 or 0) or ''
+local held = 0
+for _, name in ipairs(call('SMEMBERS', KEYS[11])) do
+  held = held + call('LLEN', KEYS[11] .. ':' .. name)
+end
 return {
-  call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]),
+  call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]) + held,
   call('HLEN', KEYS[4]), call('ZCARD', KEYS[5]), call('XLEN', KEYS[6]),
   call('ZCOUNT', KEYS[8], '-inf', '(' .. string.format('%.0f', now)),
   call('EXISTS', KEYS[9]), call('GET', KEYS[10]) or '',

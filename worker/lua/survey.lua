@@ -3,7 +3,7 @@
 --
 -- KEYS  1 queue LIST  2 arrivals LIST  3 redeliver LIST  4 inflight HASH  5 delayed ZSET
 --       6 dead STREAM 7 stats HASH     8 workers ZSET    9 paused STRING  10 about HASH
---      11 control HASH
+--      11 control HASH  12 held SET, and LIST <held>:<name> for each name in it
 -- ARGV  1 side to pop: right|left   2 most workers to describe
 -- Returns { waiting, in flight, delayed, dead, TIME in s, us, paused ("" when not),
 --           front item or "" (only up to 4 KiB), expired leases, live leases,
@@ -23,8 +23,12 @@ for i = 1, #alive, 2 do
     call('HGET', KEYS[10], id) or '', call('HGET', KEYS[11], id) or '',
   }
 end
+local held = 0
+for _, name in ipairs(call('SMEMBERS', KEYS[12])) do
+  held = held + call('LLEN', KEYS[12] .. ':' .. name)
+end
 return {
-  call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]),
+  call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]) + held,
   call('HLEN', KEYS[4]), call('ZCARD', KEYS[5]), call('XLEN', KEYS[6]),
   tonumber(time[1]), tonumber(time[2]), call('GET', KEYS[9]) or '',
   #front <= 4096 and front or '',

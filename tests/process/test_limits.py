@@ -1,0 +1,217 @@
+"""Limits per type: in one worker, in all workers, by rate; what is blocked holds nobody back."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+
+import pytest
+
+from tests.support.said import said
+from tests.support.waiting import until
+from tests.support.world import LEASE_S
+
+HANDLERS = ["tests.support.author_handlers"]
+
+
+def start(world, name, concurrent=10, **tasks):
+    return world.start_worker(name, handlers=HANDLERS, concurrent=concurrent, tasks=tasks)
+
+
+def most_at_once(lines):
+    """The most that ran at the same time."""
+    running = most = 0
+    for line in sorted(lines, key=lambda one: (one["at"], one["event"] == "start")):
+        running += 1 if line["event"] == "start" else -1
+        most = max(most, running)
+    return most
+
+
+def starts(world):
+    return [line for line in said(world.folder) if line.get("event") == "start"]
+
+
+def test_a_worker_runs_no_more_of_a_type_than_its_limit(world):
+    limit = {"concurrency": 2}
+    workers = [start(world, name, limited=limit) for name in ("one", "two")]
+    world.enqueue("limited", 60)
+    world.all_settled(40)
+    lines = said(world.folder)
+    for worker in workers:
+        assert most_at_once([line for line in lines if line["pid"] == worker.pid]) == 2
+    assert world.totals()["succeeded"] == 60
+
+
+def test_all_workers_together_run_no_more_of_a_type_than_its_limit(world):
+    for name in ("one", "two", "three"):
+        start(world, name, limited={"max_concurrent_total": 3})
+    world.enqueue("limited", 90, s=0.03)
+    world.all_settled(40)
+    assert most_at_once(said(world.folder)) == 3
+    assert len(starts(world)) == 90
+    until(lambda: world.redis.scard("{async_tasks}:holders:limited") == 0, what="no holder is left")
+
+
+def test_a_blocked_type_holds_nobody_back_and_counts_as_waiting(world):
+    world.enqueue("gated", 300)
+    world.enqueue("says", 50)
+    worker = start(world, "one", concurrent=5, gated={"max_concurrent_total": 1})
+    until(lambda: world.settled() == 50, 20, "all of the other type are done")
+    until(lambda: world.in_flight() == 1 and world.held() == 299, 10, "the rest is held")
+    world.assert_conserved()
+    until(lambda: worker.metric("worker_queue_depth", state="waiting") == 299, 10, "the gauge")
+    world.open_gate()
+    world.all_settled(60)
+    assert [line["id"] for line in starts(world) if "same" not in line][:300] == list(range(300))
+
+
+def test_while_everything_is_blocked_nobody_spins(world):
+    world.enqueue("gated", 500)
+    limit = {"max_concurrent_total": 1}
+    workers = [start(world, name, gated=limit) for name in ("one", "two")]
+    until(lambda: world.held() == 499, 20, "all but one are held")
+    took = _cpu_s(workers)
+    commands = world.redis.info("stats")["total_commands_processed"]
+    began = time.monotonic()
+    until(lambda: time.monotonic() - began > 4, 5, "four seconds of blocked life")
+    busy = (_cpu_s(workers) - took) / (time.monotonic() - began) / len(workers)
+    asked = world.redis.info("stats")["total_commands_processed"] - commands
+    assert busy < 0.05, f"{busy:.1%} of a CPU each"
+    assert asked < 3000, asked
+    assert (world.in_flight(), world.held()) == (1, 499)
+    world.open_gate()
+    world.all_settled(60)
+
+
+def _cpu_s(workers):
+    total = 0
+    for worker in workers:
+        with open(f"/proc/{worker.pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_worker_that_is_killed_leaks_no_place(world):
+    limit = {"max_concurrent_total": 2}
+    doomed = start(world, "doomed", gated=limit)
+    world.enqueue("gated", 6)
+    until(lambda: len(starts(world)) == 2, what="two run")
+    other = start(world, "other", gated=limit)
+    until(lambda: world.held() == 4, what="four are held")
+    doomed.kill()
+    died = time.monotonic()
+    until(lambda: len(starts(world)) == 4, 10, "two more run")
+    assert starts(world)[-1]["at"] - died < 2 * LEASE_S + 2
+    assert {line["pid"] for line in starts(world)[2:]} == {other.pid}
+    world.open_gate()
+    world.all_settled()
+    assert world.totals()["succeeded"] == 6
+
+
+def test_a_place_freed_by_a_release_goes_to_another_worker(world):
+    limit = {"max_concurrent_total": 1}
+    first = world.start_worker(
+        "first", handlers=HANDLERS, worker={"drain_timeout": 0.2}, tasks={"gated": limit}
+    )
+    world.enqueue("gated", 3)
+    until(lambda: len(starts(world)) == 1, what="one runs")
+    start(world, "second", gated=limit)
+    assert first.drain() == 0
+    until(lambda: len(starts(world)) == 2, 10, "the other worker runs one")
+    world.open_gate()
+    world.all_settled()
+
+
+def most_within(times, window_s):
+    return max(sum(at <= other < at + window_s for other in times) for at in times)
+
+
+@pytest.mark.parametrize("workers", [4])
+def test_four_workers_together_keep_a_rate_over_any_second(world, workers):
+    for number in range(workers):
+        start(world, f"w{number}", limited={"rate_limit": "100/s"})
+    world.enqueue("limited", 400, s=0)
+    world.all_settled(40)
+    times = sorted(line["at"] for line in starts(world))
+    assert len(times) == 400
+    # Seen in the handlers, so what lies between Redis and them is in it: 5 ms either way.
+    assert most_within(times, 0.99) <= 105
+    took_s = times[-1] - times[0]
+    assert 399 / took_s <= 105
+    assert 399 / took_s > 75
+
+
+def test_a_slow_rate_is_evenly_spaced(world):
+    start(world, "one", limited={"rate_limit": "300/m"})
+    world.enqueue("limited", 10, s=0)
+    world.all_settled(20)
+    times = sorted(line["at"] for line in starts(world))
+    gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
+    assert min(gaps) > 0.2 - 0.05 - 0.05, "even to within 50 ms, and what handlers see is late"
+    assert 9 * 0.2 - 0.1 < sum(gaps) < 9 * 0.2 + 1
+
+
+def test_limits_of_one_type_do_not_touch_another(world):
+    start(world, "one", limited={"concurrency": 1}, gated={"max_concurrent_total": 1})
+    world.enqueue("gated", 5)
+    world.enqueue("limited", 20, s=0)
+    until(lambda: world.settled() == 20, 20, "the others are done")
+    world.open_gate()
+    world.all_settled()
+
+
+def test_a_type_with_any_name_can_be_limited(world):
+    odd = "a b/{x}:|\n任务"
+    worker = world.start_worker(
+        "one", handlers=["tests.support.any_type"], tasks={odd: {"max_concurrent_total": 1}}
+    )
+    world.enqueue(odd, 20, s=0.01)
+    world.all_settled(20)
+    assert most_at_once(said(world.folder)) == 1
+    assert all(b"\n" not in key for key in world.redis.keys("{async_tasks}:*"))
+    assert worker.alive
+
+
+def test_the_limits_of_a_default_handler_hold_for_unknown_types_together(world):
+    world.start_worker(
+        "one", handlers=["tests.support.any_type"], tasks={"*": {"concurrency": 2}}, concurrent=9
+    )
+    for kind in range(30):
+        world.enqueue(f"kind{kind}", id=kind, s=0.02)
+    world.all_settled(20)
+    assert most_at_once(said(world.folder)) == 2
+    assert len(world.redis.keys("{async_tasks}:*kind*")) == 0
+
+
+def test_limited_tasks_retry_and_fail_like_others(world):
+    start(world, "one", fails_once={"max_concurrent_total": 2, "rate_limit": "1000/s"})
+    world.enqueue("fails_once", 40)
+    world.all_settled(20)
+    totals = world.totals()
+    assert (totals["succeeded"], totals["retried"]) == (40, 40)
+
+
+def test_max_tasks_counts_no_held_task(world):
+    world.enqueue("limited", 12, s=0.01)
+    worker = world.start_worker(
+        None, "--max-tasks", "5", wait=False, handlers=HANDLERS, concurrent=4,
+        tasks={"limited": {"max_concurrent_total": 1}},
+    )  # fmt: skip
+    worker.ends_well(20)
+    assert world.totals()["succeeded"] == 5
+    assert world.waiting() == 7
+    world.assert_conserved()
+
+
+def test_held_tasks_come_back_after_a_restart_of_redis(server, world_on):
+    redis = server()
+    world = world_on(redis.url)
+    start(world, "one", limited={"max_concurrent_total": 1})
+    world.enqueue("limited", 30, s=0.05)
+    until(lambda: world.held() > 10, what="some are held")
+    redis.stop()
+    redis.start()
+    world.all_settled(30)
+    assert most_at_once(said(world.folder)) == 1

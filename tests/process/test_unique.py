@@ -1,0 +1,81 @@
+"""`unique`: of one type and id at most one runs or waits for its retry; the others are dead."""
+
+from __future__ import annotations
+
+import time
+
+from tests.support.said import said
+from tests.support.waiting import until
+from tests.support.world import LEASE_S
+
+HANDLERS = ["tests.support.author_handlers"]
+UNIQUE = {"gated": {"unique": True}, "fails_once": {"unique": True}}
+
+
+def start(world, name):
+    return world.start_worker(name, handlers=HANDLERS, tasks=UNIQUE)
+
+
+def marks(world):
+    return world.redis.hlen("{async_tasks}:unique:gated")
+
+
+def test_a_second_one_is_dead_while_the_first_runs_in_whatever_worker(world):
+    start(world, "one"), start(world, "two")
+    world.enqueue("gated", id="first", extra={"id": "user-5"})
+    until(lambda: said(world.folder), what="it runs")
+    for number in range(8):
+        world.enqueue("gated", id=number, extra={"id": "user-5"})
+    until(lambda: world.totals()["dead"] == 8, what="the others are dead")
+    assert {letter["reason"] for letter in world.dead()} == {b"duplicate"}
+    world.open_gate()
+    world.all_settled()
+    until(lambda: marks(world) == 0, what="no mark is left")
+    world.enqueue("gated", id="later", extra={"id": "user-5"})
+    world.all_settled()
+    assert world.totals()["succeeded"] == 2
+
+
+def test_other_ids_and_tasks_without_one_run_beside_it(world):
+    start(world, "one")
+    for name in ("a", "b"):
+        world.enqueue("gated", id=name, extra={"id": name})
+    world.enqueue("gated", 2)
+    until(lambda: len(said(world.folder)) == 4, what="all four run")
+    world.open_gate()
+    world.all_settled()
+    assert world.totals()["dead"] == 0
+
+
+def test_a_killed_worker_leaves_no_mark_and_its_task_runs_again(world):
+    doomed = start(world, "doomed")
+    world.enqueue("gated", id="first", extra={"id": "x"})
+    until(lambda: said(world.folder), what="it runs")
+    doomed.kill()
+    died = time.monotonic()
+    start(world, "rescuer")
+    until(lambda: len(said(world.folder)) == 2, 10, "it runs again")
+    assert said(world.folder)[1]["at"] - died < 2 * LEASE_S + 2
+    world.enqueue("gated", id="second", extra={"id": "x"})
+    until(lambda: world.totals()["dead"] == 1, what="the second is a duplicate")
+    world.open_gate()
+    world.all_settled()
+    until(lambda: marks(world) == 0, what="no mark is left")
+
+
+def test_a_mark_that_nobody_took_away_is_found_within_two_leases(world):
+    world.redis.hset("{async_tasks}:unique:gated", "x", "gone:1")
+    world.redis.hset("{async_tasks}:unique:gated", "y", "~1000")
+    start(world, "one")
+    until(lambda: marks(world) == 0, 2 * LEASE_S + 2, "the stale marks are gone")
+
+
+def test_while_it_waits_for_its_retry_another_is_dead_and_it_runs_itself(world):
+    start(world, "one")
+    world.enqueue("fails_once", id="first", after=1.5, extra={"id": "x"})
+    until(lambda: world.redis.zcard(world.keys.delayed) == 1, what="it waits for its retry")
+    world.enqueue("fails_once", id="second", extra={"id": "x"})
+    until(lambda: world.totals()["dead"] == 1, what="the second is dead")
+    world.all_settled()
+    assert [line["id"] for line in said(world.folder)] == ["first", "first"]
+    until(lambda: world.redis.hlen("{async_tasks}:unique:fails_once") == 0, what="no mark is left")

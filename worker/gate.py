@@ -1,0 +1,178 @@
+"""Tasks of limited types start only as their limits allow; the others never come here.
+
+What may not start now is held in Redis, on a list of its type, and comes back to the queue when
+there is room: when a task of the type has ended here, when the rate allows the next one, and at
+each look. Nobody waits in a slot, and nobody asks again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from worker.broker import Broker
+from worker.executor import Execution
+from worker.plan import Limits, Plan
+from worker.task import Outcome
+
+MIN_PAUSE_S = 0.005  # a fast rate is served in small bursts, within its slack
+RETRY_MARK_S = 60.0  # how long after a retry is due its id is kept for it
+START, HOLD, DUPLICATE = 1, 0, 2
+
+
+class GateSlots(Protocol):
+    """What the gate needs of the slots."""
+
+    def admit(self, execution: Execution) -> None: ...
+    def refuse(self, execution: Execution) -> None: ...
+
+
+class Gate:
+    """Asks Redis, once a turn at most, which of the claimed tasks of limited types may start."""
+
+    def __init__(
+        self, limited: Iterable[Plan], broker: Broker, slots: GateSlots, wake: Callable[[], None]
+    ) -> None:
+        """`wake` makes the consumer take a turn."""
+        self._plans = list(limited)
+        self._broker = broker
+        self._slots = slots
+        self._wake = wake
+        self._claimed: list[Execution] = []
+        self._ended: list[Execution] = []
+        self._room_for: set[Plan] = set()  # types of which held ones may be able to start
+        self._look_due = True
+        self._cursors: dict[Plan, str] = {}
+        self._timers: dict[Plan, asyncio.TimerHandle] = {}
+
+    @property
+    def due(self) -> bool:
+        """Whether there is anything to ask."""
+        return bool(self._look_due or self._claimed or self._ended or self._room_for)
+
+    def claimed(self, execution: Execution) -> None:
+        """A task of a limited type was claimed; it starts when it has been let through."""
+        self._claimed.append(execution)
+
+    def settled(self, batch: Iterable[Execution]) -> None:
+        """These have left in flight: what they held is free."""
+        for execution in batch:
+            plan = execution.plan
+            if plan is not None and plan.limits is not None and execution.admitted:
+                execution.admitted = False
+                plan.limits.running -= 1
+                self._ended.append(execution)
+                self._room_for.add(plan)
+
+    def look(self) -> None:
+        """Look at every limited type at the next turn, also for marks of dead workers."""
+        self._look_due = True
+
+    async def turn(self, room: int) -> bool:
+        """Ask, and start or hold what was claimed; True when held tasks came back to the queue.
+
+        `room`: how many held tasks this worker could take.
+
+        Raises:
+            BrokerUnavailable: nothing was decided; the next turn asks again.
+        """
+        looks = self._look_due
+        self._claimed = [e for e in self._claimed if e.outcome is None]
+        claimed = list(self._claimed)
+        ended = list(self._ended)
+        plans = self._asked_about(claimed, looks)
+        if not plans:
+            return False
+        index = {plan: number for number, plan in enumerate(plans, 1)}
+        verdicts, states = await self._broker.gate(
+            room,
+            [self._type(plan, looks) for plan in plans],
+            [(index[_plan(e)], *_ended(e)) for e in ended],
+            [(index[_plan(e)], *_starting(e)) for e in claimed],
+        )
+        del self._claimed[: len(claimed)], self._ended[: len(ended)]
+        self._look_due = False
+        self._room_for.difference_update(plans)
+        for execution, verdict in zip(claimed, verdicts, strict=True):
+            self._decide(execution, verdict)
+        for plan, (wait_ms, _, cursor) in zip(plans, states, strict=True):
+            if looks:
+                self._cursors[plan] = cursor
+            if wait_ms >= 0:
+                self._look_in(plan, wait_ms / 1000)
+        return any(moved for _, moved, _ in states)
+
+    def _asked_about(self, claimed: list[Execution], looks: bool) -> list[Plan]:
+        if looks:
+            self._plans.append(self._plans.pop(0))  # each is the first to get its held ones back
+            return list(self._plans)
+        return list(
+            {_plan(e): None for e in (*claimed, *self._ended)} | dict.fromkeys(self._room_for)
+        )
+
+    def _type(self, plan: Plan, looks: bool) -> tuple[str | int | float, ...]:
+        limits = _limits(plan)
+        here = -1 if limits.here is None else max(0, limits.here - limits.running)
+        cursor = self._cursors.get(plan, "0") if looks else ""
+        every_us, slack_us = limits.every_us, limits.slack_us
+        return limits.name, here, limits.total, every_us, slack_us, int(limits.unique), cursor
+
+    def _decide(self, execution: Execution, verdict: int) -> None:
+        if execution.outcome is not None:
+            # It was released while we asked; what it was given goes back.
+            if verdict == START:
+                self._ended.append(execution)
+            return
+        if verdict == START:
+            execution.admitted = True
+            _limits(_plan(execution)).running += 1
+            self._slots.admit(execution)
+        elif verdict == DUPLICATE:
+            execution.end(Outcome.DEAD, "duplicate", "another task with its id runs")
+            self._slots.refuse(execution)
+        else:
+            execution.end(Outcome.HELD, "front" if execution.delivery.returned else "back")
+            self._slots.refuse(execution)
+
+    def _look_in(self, plan: Plan, seconds: float) -> None:
+        timer = self._timers.get(plan)
+        if timer is not None:
+            timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[plan] = loop.call_later(max(seconds, MIN_PAUSE_S), self._rate_allows, plan)
+
+    def _rate_allows(self, plan: Plan) -> None:
+        self._room_for.add(plan)
+        self._wake()
+
+
+def held_name(execution: Execution) -> str:
+    """The name in keys of a held task's type."""
+    return _limits(_plan(execution)).name
+
+
+def _plan(execution: Execution) -> Plan:
+    assert execution.plan is not None
+    return execution.plan
+
+
+def _limits(plan: Plan) -> Limits:
+    assert plan.limits is not None
+    return plan.limits
+
+
+def _id(execution: Execution) -> str:
+    task = execution.task
+    return task.id or "" if task is not None and _limits(_plan(execution)).unique else ""
+
+
+def _ended(execution: Execution) -> tuple[str, str, int]:
+    retried = execution.outcome is Outcome.RETRIED
+    stays_ms = round((execution.later_s + RETRY_MARK_S) * 1000) if retried else 0
+    return execution.delivery.tag, _id(execution), stays_ms
+
+
+def _starting(execution: Execution) -> tuple[str, int, str]:
+    delivery = execution.delivery
+    return delivery.tag, int(not delivery.returned), _id(execution)

@@ -1,0 +1,167 @@
+#!lua flags=allow-oom
+-- gate.lua: let claimed tasks of limited types start, or say what they have to wait for; bring
+-- held ones back to the queue as far as their limits have room.
+--
+-- KEYS  1 inflight HASH   2 redeliver LIST   3 held SET of names that have held tasks
+--      and for each name, all in the same slot:
+--         <prefix>held:<name> LIST of entries as in redeliver, oldest on the right
+--         <prefix>holders:<name> SET of tags that run      <prefix>rate:<name> STRING, us
+--         <prefix>unique:<name> HASH task id -> tag that runs, or "~ms" while it waits for a retry
+-- ARGV  1 prefix   2 max deliveries   3 held tasks that this worker could take   4 max bytes of them
+--       5 n: types, then seven each: name, how many more may start in this worker (-1: any),
+--         most holders (0: any), us between two starts (0: any), us of slack, "1": unique,
+--         cursor of the look for stale marks ("": do not look)
+--       then m: ended tasks, then four each: index of its type, tag, task id, ms for which its mark
+--         stays although it ended (a retry; 0: not at all)
+--       then tasks that want to start, four each: index of its type, tag, "1" when it comes fresh
+--         from the queue, task id
+-- Returns { verdicts..., { ms until the rate allows another (-1: nothing waits for that), moved,
+--           next cursor }... }     verdict: 1 start | 0 hold | 2 another one with its id runs
+-- Cost  O(types + ended + starting + moved), and where it looks for stale marks O(holders) and
+--       100 ids for each type.
+--
+-- A mark whose tag is not in flight is stale: its worker died, and the task was reclaimed. So
+-- nothing leaks. Held entries are copied before they are removed. Safe to repeat: a tag that
+-- holds already may start; only the rate counts it again.
+
+local call = redis.call
+local inflight, redeliver, held_names = KEYS[1], KEYS[2], KEYS[3]
+local prefix, max_deliveries, room, max_bytes =
+  ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = call('TIME')
+local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local now_ms = math.floor(now_us / 1000)
+
+local types, at = {}, 6
+for _ = 1, tonumber(ARGV[5]) do
+  local name = ARGV[at]
+  types[#types + 1] = {
+    name = name, here = tonumber(ARGV[at + 1]), total = tonumber(ARGV[at + 2]),
+    every = tonumber(ARGV[at + 3]), slack = tonumber(ARGV[at + 4]), unique = ARGV[at + 5] == '1',
+    cursor = ARGV[at + 6], held_key = prefix .. 'held:' .. name,
+    holders = prefix .. 'holders:' .. name, rate = prefix .. 'rate:' .. name,
+    ids = prefix .. 'unique:' .. name, blocked = 0, moved = 0, wait = -1,
+  }
+  at = at + 7
+end
+
+-- Ended tasks hold nothing any more.
+local ended = tonumber(ARGV[at])
+at = at + 1
+for _ = 1, ended do
+  local t, tag, id, stays = types[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+  if t.total > 0 then call('SREM', t.holders, tag) end
+  if t.unique and id ~= '' and call('HGET', t.ids, id) == tag then
+    if stays > 0 then call('HSET', t.ids, id, string.format('~%.0f', now_ms + stays))
+    else call('HDEL', t.ids, id) end
+  end
+  at = at + 4
+end
+
+local function look_for_stale(t)
+  if t.total > 0 then
+    for _, tag in ipairs(call('SMEMBERS', t.holders)) do
+      if call('HEXISTS', inflight, tag) == 0 then call('SREM', t.holders, tag) end
+    end
+  end
+  if not t.unique then return end
+  local slice = call('HSCAN', t.ids, t.cursor, 'COUNT', 100)
+  t.cursor = slice[1]
+  for i = 1, #slice[2], 2 do
+    local mark = slice[2][i + 1]
+    local until_ms = tonumber(string.match(mark, '^~(%d+)$'))
+    local stale = call('HEXISTS', inflight, mark) == 0
+    if until_ms then stale = until_ms < now_ms end
+    if stale then call('HDEL', t.ids, slice[2][i]) end
+  end
+end
+
+for _, t in ipairs(types) do
+  if t.cursor ~= '' then look_for_stale(t) end
+  t.held = call('LLEN', t.held_key)
+  t.holding = t.total > 0 and call('SCARD', t.holders) or 0
+  if t.every > 0 then t.next_us = (tonumber(call('GET', t.rate) or 0)) - t.slack end
+end
+
+-- Whether another task with this id runs, or waits for its retry.
+local function taken(t, id, tag, fresh)
+  local mark = call('HGET', t.ids, id)
+  if not mark or mark == tag then return false end
+  local until_ms = tonumber(string.match(mark, '^~(%d+)$'))
+  if until_ms then return fresh and until_ms >= now_ms end
+  return call('HEXISTS', inflight, mark) == 1
+end
+
+local function may_start(t, tag, fresh)
+  if fresh and t.held > 0 then return false end  -- those that wait longer go first
+  if t.here == 0 then return false end
+  if t.total > 0 and t.holding >= t.total and call('SISMEMBER', t.holders, tag) == 0 then
+    return false
+  end
+  return t.every == 0 or now_us >= t.next_us
+end
+
+local verdicts = {}
+for i = at, #ARGV, 4 do
+  local t, tag, fresh, id = types[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2] == '1', ARGV[i + 3]
+  if t.unique and id ~= '' and taken(t, id, tag, fresh) then
+    verdicts[#verdicts + 1] = 2
+    room = room + 1
+  elseif may_start(t, tag, fresh) then
+    if t.total > 0 then t.holding = t.holding + call('SADD', t.holders, tag) end
+    if t.unique and id ~= '' then call('HSET', t.ids, id, tag) end
+    if t.every > 0 then
+      local after = math.max(t.next_us + t.slack, now_us) + t.every
+      call('SET', t.rate, string.format('%.3f', after), 'PX',
+        string.format('%.0f', math.ceil((after - now_us) / 1000) + 1000))
+      t.next_us = after - t.slack
+    end
+    if t.here > 0 then t.here = t.here - 1 end
+    verdicts[#verdicts + 1] = 1
+  else
+    t.blocked = t.blocked + 1
+    verdicts[#verdicts + 1] = 0
+    room = room + 1
+  end
+end
+
+-- Bring back the oldest held entries, the oldest to the very front.
+local function bring_back(t, n)
+  local entries = {}
+  while #entries < n and max_bytes > 0 do
+    local entry = call('LINDEX', t.held_key, -1 - #entries)
+    if not entry then break end
+    entries[#entries + 1] = entry
+    max_bytes = max_bytes - #entry
+  end
+  for i = #entries, 1, -1 do
+    -- What stands for its last delivery stays at the back of redeliver (see exchange.lua).
+    local deliveries = tonumber(string.match(entries[i], '^[^|]*:(%d+):%d+|')) or 0
+    local last_one = deliveries > 0 and deliveries + 1 >= max_deliveries
+    call(last_one and 'LPUSH' or 'RPUSH', redeliver, entries[i])
+  end
+  if #entries > 0 then call('LTRIM', t.held_key, 0, -1 - #entries) end
+  return #entries
+end
+
+local answer = { verdicts }
+for _, t in ipairs(types) do
+  local n = math.min(t.held, room, 100)
+  if t.here >= 0 then n = math.min(n, t.here) end
+  if t.total > 0 then n = math.min(n, t.total - t.holding) end
+  local by_rate = math.huge
+  if t.every > 0 then
+    by_rate = math.max(0, math.floor((now_us - t.next_us) / t.every) + 1)
+    n = math.min(n, by_rate)
+  end
+  if n > 0 then
+    t.moved = bring_back(t, n)
+    room = room - t.moved
+    if t.moved == t.held then call('SREM', held_names, t.name) end
+  end
+  if t.every > 0 and by_rate <= t.moved and t.held - t.moved + t.blocked > 0 then
+    t.wait = math.max(1, math.ceil((t.next_us + t.moved * t.every - now_us) / 1000))
+  end
+  answer[#answer + 1] = { t.wait, t.moved, t.cursor }
+end
+return answer
