@@ -54,7 +54,7 @@ test-all: ## Run the unit tests on each Python 3.11, 3.12, 3.13 there is (ARGS=t
 
 .PHONY: truth
 truth: $(READY) ## Test in full whether loadgen's figures can be believed (some 10 minutes; wants a quiet machine)
-	TRUTH=full $(PY) -m pytest tests/truth -s --timeout 900 $(ARGS)
+	TRUTH=full $(PY) -m pytest tests/truth tests/truth/full_sleeping_workers.py -s --timeout 900 $(ARGS)
 
 .PHONY: check
 check: $(READY) ## Check style, types, layers, configuration, Dockerfile, Compose file and scripts

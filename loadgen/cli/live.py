@@ -193,7 +193,7 @@ class _View:
         )
         line = Text("   ".join(f"{name} {text}" for name, text in facts))
         pace = Text(f"done {show_rate(ledger.done / max(stage.elapsed_s(), 0.1))}")
-        return Group(bar, line, pace, self._per_type(ledger))
+        return Group(bar, line, pace, *([self._per_type(ledger)] if self._recent else []))
 
     def _per_type(self, ledger: Ledger) -> Table:
         table = Table(box=None, pad_edge=False)

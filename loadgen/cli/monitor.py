@@ -101,12 +101,10 @@ def _picture(view: QueueView, rate: float, problem: str, config: Config) -> Rend
         figures.add_row(name, value)
     totals = "  ".join(f"{name} {count:,}" for name, count in sorted(view.totals.items()))
     workers = Table(box=None, pad_edge=False)
-    for column in ("worker", "host", "pid", "slots", "running"):
+    for column in ("worker", "host", "pid", "slots"):
         workers.add_column(column)
     for one in view.workers[:30]:
-        workers.add_row(
-            Text(one.id), Text(one.host), str(one.pid), str(one.concurrency), str(one.running)
-        )
+        workers.add_row(Text(one.id), Text(one.host), str(one.pid), str(one.concurrency))
     if not view.workers:
         workers = Table.grid()
         workers.add_row(Text("no live worker: tasks wait until one starts", style="red"))

