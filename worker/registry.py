@@ -107,6 +107,12 @@ def handler(
     return declare
 
 
+def handlers_of(function: Callable[..., Any]) -> tuple[Handler, ...]:
+    """What @handler said of a function; empty when it is none."""
+    found: tuple[Handler, ...] = getattr(function, _MARK, ())
+    return found
+
+
 class Registry:
     """The handlers of one worker, looked up by type."""
 

@@ -113,7 +113,7 @@ def test_the_attempts_survive_the_death_of_the_worker(world):
 def test_a_retry_survives_a_restart_of_redis(server, world_on):
     redis = server()
     world = world_on(redis.url)
-    world.enqueue("asks_again", id="a", after=1.5)
+    world.enqueue("asks_again", id="a", after=0.8)
     start(world)
     until(lambda: world.redis.zcard(world.keys.delayed) == 1, what="it waits for its retry")
     redis.stop()
@@ -145,12 +145,12 @@ def test_a_handler_can_see_that_its_worker_drains(world):
     assert world.totals()["succeeded"] == 1
 
 
-def test_a_thousand_identical_tasks_survive_their_retries(world):
-    world.push(*['{"type": "flaky", "data": {"id": "same", "good": 2}}'] * 1000)
+def test_hundreds_of_identical_tasks_survive_their_retries(world):
+    world.push(*['{"type": "flaky", "data": {"id": "same", "good": 2}}'] * 300)
     start(world, concurrent=100)
     world.all_settled(60)
-    assert world.totals()["succeeded"] == 1000
-    assert world.totals()["retried"] == 1000
+    assert world.totals()["succeeded"] == 300
+    assert world.totals()["retried"] == 300
 
 
 def test_max_tasks_counts_each_run_that_was_to_be_retried(world):

@@ -55,7 +55,7 @@ def test_many_delayed_tasks_run_in_the_order_of_their_times(world):
 
 def test_a_delayed_task_whose_worker_dies_keeps_its_time(world):
     doomed = world.start_worker("doomed", handlers=HANDLERS)
-    at = server_time(world) + 2.5
+    at = server_time(world) + 1.5
     world.enqueue("says", id="later", extra={"run_at": at})
     until(lambda: world.redis.zcard(world.keys.delayed) == 1, what="it waits for its time")
     doomed.kill()

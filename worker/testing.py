@@ -1,0 +1,161 @@
+"""Test a handler as the worker would run it, without Redis: run one task, see what became of it.
+
+The task is decoded, looked up, timed out and judged by the code that does so in the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import selectors
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from worker.config import TaskConfig
+from worker.context import Process, process
+from worker.executor import Execution, Executor
+from worker.plan import Plans
+from worker.registry import Registry, handlers_of
+from worker.task import Delivery
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What became of one task. `outcome` is succeeded, failed, retried, dead, delayed or invalid.
+
+    `reason` and `error` are what a dead letter would say; `retry_after_s` is the wait of a retried
+    task in seconds, `took_s` the handler's time by the event loop's clock.
+    """
+
+    outcome: str
+    reason: str = ""
+    error: str = ""
+    retry_after_s: float | None = None
+    took_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether it succeeded."""
+        return self.outcome == "succeeded"
+
+
+async def run_task(
+    function: Callable[..., Any],
+    data: Any = None,
+    *,
+    type: str | None = None,
+    attempt: int = 1,
+    delivery: int = 1,
+    draining: bool = False,
+    now: float | None = None,
+    settings: TaskConfig | None = None,
+    **fields: Any,
+) -> Ran:
+    """Run one task with a handler and say what became of it. Limits per type do not apply.
+
+    Args:
+        function: a function with @handler.
+        data: the task's data, any JSON value; {} when None.
+        type: which of its types, where it has several; needed for a default handler.
+        attempt: the context's `attempts`: 2 is the first retry.
+        delivery: the context's `deliveries`: 2 when one worker died while it ran.
+        draining: whether the handler's worker drains.
+        now: the server's clock in Unix seconds, which `run_at` and `expires` are judged by.
+        settings: what config.yaml would say of the type; it goes before the decorator.
+        fields: more of the task: id, enqueued_at, run_at, ...
+
+    Raises:
+        ValueError: `function` is no handler, or the data is no JSON.
+    """
+    registry = Registry()
+    types = [entry.type for entry in handlers_of(function)]
+    if not types:
+        raise ValueError(f"{function!r} is no handler: decorate it with @handler")
+    for entry in handlers_of(function):
+        registry.add(entry)
+    name = type or types[0]
+    raw = json.dumps({"type": name, "data": {} if data is None else data, **fields}).encode()
+    executor = Executor(Plans(registry, {name: settings} if settings is not None else {}))
+    executor.clock_ms = round((time.time() if now is None else now) * 1000)
+    execution = Execution(Delivery("test:1", raw, delivery - 1, attempt - 1))
+    took_s = 0.0
+    if executor.prepare(execution):
+        took_s = await _run(executor, execution, draining)
+    assert execution.outcome is not None
+    retried = execution.outcome.value == "retried"
+    return Ran(
+        execution.outcome.value, execution.reason, execution.error,
+        execution.later_s if retried else None, took_s,
+    )  # fmt: skip
+
+
+async def _run(executor: Executor, execution: Execution, draining: bool) -> float:
+    loop = asyncio.get_running_loop()
+
+    async def inside() -> None:
+        worker = Process()
+        worker.draining = draining
+        process.set(worker)
+        await executor.run(execution)
+
+    began = loop.time()
+    execution.started = time.monotonic()
+    work = loop.create_task(inside())  # a task of its own: the test keeps its context
+    plan = execution.plan
+    assert plan is not None
+    if plan.timeout_s is not None:
+        execution.deadline = execution.started + plan.timeout_s
+        loop.call_later(plan.timeout_s, _time_out, execution, work)
+    await asyncio.wait([work])
+    if execution.outcome is None:
+        execution.end_stopped()
+    return loop.time() - began
+
+
+def _time_out(execution: Execution, work: asyncio.Task[None]) -> None:
+    if not work.done():
+        execution.stop_reason = "timeout"
+        work.cancel()
+
+
+def in_fake_time(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in an event loop of its own whose clock jumps over every wait.
+
+    `asyncio.sleep(600)` and a timeout of ten minutes take no time. Only the loop's clock is
+    faked: `time.time()`, threads and sockets are as they are.
+    """
+    loop = _FakeTimeLoop()
+    try:
+        return loop.run_until_complete(coroutine)
+    finally:
+        loop.close()
+
+
+class _FakeTimeLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._skipped_s = 0.0
+        super().__init__(_Jumping(self))
+
+    def time(self) -> float:
+        return super().time() + self._skipped_s
+
+    def jump(self, seconds: float) -> None:
+        self._skipped_s += seconds
+
+
+class _Jumping(selectors.SelectSelector):
+    def __init__(self, loop: _FakeTimeLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout <= 0:
+            return super().select(timeout)
+        ready = super().select(0)
+        if not ready:
+            self._loop.jump(timeout)
+        return ready
