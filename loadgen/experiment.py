@@ -89,6 +89,7 @@ class Experiment:
         self._sender: Sender | None = None
         self._searched = 0.0
         self.interrupted = False
+        self.queue = config.queue.key
         self.stage = Stage()
 
     def interrupt(self, *, wait: bool = False) -> None:

@@ -21,7 +21,7 @@ def merge(results: Sequence[Result]) -> Result:
     """One result of at least two.
 
     Raises:
-        UsageError: fewer than two, one of them twice, or runs of different queues or mixes.
+        UsageError: fewer than two, one of them twice, or runs of different kinds or types.
     """
     if len(results) < 2:
         raise UsageError("merging needs at least two results")
@@ -29,9 +29,8 @@ def merge(results: Sequence[Result]) -> Result:
         raise UsageError("the same run is given twice")
     first = results[0]
     for other in results[1:]:
-        for name in ("queue", "kind"):
-            if other[name] != first[name]:
-                raise UsageError(f"cannot merge: {name} is {other[name]!r} and {first[name]!r}")
+        if other["kind"] != first["kind"]:
+            raise UsageError(f"cannot merge: kind is {other['kind']!r} and {first['kind']!r}")
         if set(other["workload"]["mix"]) != set(first["workload"]["mix"]):
             raise UsageError("cannot merge: the runs have different types")
     started = min(r["started"] for r in results)
@@ -42,6 +41,7 @@ def merge(results: Sequence[Result]) -> Result:
         **first,
         "run_id": "+".join(r["run_id"] for r in results),
         "started": started,
+        "queue": ", ".join(dict.fromkeys(r["queue"] for r in results)),
         "workload": {**first["workload"], "profile": profile},
         "clock": _clock([r["clock"] for r in results]),
         "accounting": _added([r["accounting"] for r in results]),
@@ -89,8 +89,8 @@ def _totals(results: Sequence[Result], started: float) -> dict[str, Any]:
         "serial_s": math.fsum(known("serial_s")) or None,
         "ideal_s": None,  # of one pushed order; several have none
         "ideal_basis": "unknown",
-        "concurrency": max(t["concurrency"] for t in totals),
-        "workers": max(t["workers"] for t in totals),
+        "concurrency": _over_queues(results, "concurrency"),
+        "workers": _over_queues(results, "workers"),
         "offered_per_s": math.fsum(known("offered_per_s")) or None,
         "achieved_per_s": math.fsum(known("achieved_per_s")) or None,
         "done_per_s": done / makespan if makespan else None,
@@ -100,6 +100,15 @@ def _totals(results: Sequence[Result], started: float) -> dict[str, Any]:
         "slot_overhead_s": min(known("slot_overhead_s"), default=None),
         "pickup_s": min(known("pickup_s"), default=None),
     }
+
+
+def _over_queues(results: Sequence[Result], name: str) -> int:
+    """Workers of one queue were seen by every generator; those of another queue are others."""
+    by_queue: dict[str, int] = {}
+    for result in results:
+        queue, value = result["queue"], result["totals"][name]
+        by_queue[queue] = max(by_queue.get(queue, 0), value)
+    return sum(by_queue.values())
 
 
 def _series(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

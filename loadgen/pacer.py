@@ -67,6 +67,12 @@ class Profile:
             for s in self.segments
         )
 
+    def scaled(self, share: float) -> Profile:
+        """The same course at `share` of the rates."""
+        return Profile(
+            tuple(Segment(s.length_s, s.first * share, s.last * share) for s in self.segments)
+        )
+
     def rate_at(self, offset_s: float) -> float:
         """Tasks a second asked for at `offset_s` seconds after the start; 0 when it is over."""
         for segment in self.segments:

@@ -8,7 +8,7 @@ import gc
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from rich.console import Group, RenderableType
@@ -28,6 +28,8 @@ from loadgen.workload import Workload
 FRAMES_PER_S = 8
 RECENT = 2000  # tasks of each type that the live percentiles look back on
 NO_WORKER = "no live worker on {queue!r}: tasks wait until one starts (start one with: worker run)"
+
+PAUSED = "{queue!r} is paused: no worker takes a task until it is resumed (worker resume)"
 
 T = TypeVar("T")
 
@@ -84,6 +86,32 @@ async def conduct(
         return await running
 
 
+async def conduct_all(
+    experiments: Sequence[Experiment], *, wait_on_interrupt: bool = False
+) -> list[Result]:
+    """Run several at once, one plain line a second for all of them; Ctrl-C ends them all."""
+
+    def interrupt() -> None:
+        for one in experiments:
+            one.interrupt(wait=wait_on_interrupt)
+        remark("interrupted: accounting for what was sent")
+
+    with on_interrupt(interrupt):
+        running = [asyncio.create_task(one.run()) for one in experiments]
+        everything = asyncio.gather(*running)
+        while not everything.done():
+            await asyncio.wait([everything], timeout=1.0)
+            parts = []
+            for one in experiments:
+                ledger, view = one.stage.ledger, one.stage.view
+                if ledger is not None and view is not None:
+                    told = f"sent {ledger.sent_count:,} done {ledger.done:,}"
+                    parts.append(f"{one.queue}: {told} waiting {view.waiting:,}")
+            if parts and not everything.done():
+                remark("  |  ".join(parts))
+        return await everything
+
+
 async def _live(view: _View, running: asyncio.Task[Result], experiment: Experiment) -> None:
     with Live(console=live_console(), auto_refresh=False, transient=True) as live:
         while not running.done():
@@ -122,9 +150,14 @@ class _View:
     def warn_without_worker(self, say: Callable[[str], None]) -> None:
         """Say once, and at once, that nobody works on this queue."""
         view = self.stage.view
-        if view is not None and not view.workers and not self._warned:
+        if view is None or self._warned:
+            return
+        if not view.workers:
             self._warned = True
             say(NO_WORKER.format(queue=self._queue))
+        elif view.paused and self.stage.phase == "draining":
+            self._warned = True
+            say(PAUSED.format(queue=self._queue))
 
     def line(self) -> str:
         """Everything that matters, in one plain line."""

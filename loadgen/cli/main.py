@@ -97,6 +97,9 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         mix.configure(parser)
         options.add_common(parser)
         parser.set_defaults(run=mix.run)
+        misplaced = next((text for text in arguments if text in COMMANDS), None)
+        if misplaced and "--mix" not in arguments:
+            parser.error(f"put the command first: loadgen {misplaced} ...")
         return parser
     parser = Parser(
         prog="loadgen",

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from loadgen.barrier import parse_barrier
 from loadgen.cli import options, output
 from loadgen.cli.console import remark
-from loadgen.cli.live import conduct, run_loop
+from loadgen.cli.live import conduct, conduct_all, run_loop
 from loadgen.expectations import Expectation
 from loadgen.experiment import Experiment
 from loadgen.exporter import RunCollector, serve
+from loadgen.merging import merge
 from loadgen.mix import parse_mix
+from loadgen.own_workers import with_key
 from loadgen.pacer import Arrivals, constant, parse_arrivals, parse_profile
 from loadgen.quantity import duration_s, rate_per_s, size_bytes
+from loadgen.result import Result
 from loadgen.workload import Workload, sized_data
 from loadgen.workload_file import read_workload
 from worker.config import Config
@@ -47,6 +51,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--metrics", metavar="PORT", help="answer Prometheus here while it runs: 9465, host:9465"
     )
     parser.add_argument(
+        "--queues", metavar="KEY=N,...", help="several queues, each with its share of the rate"
+    )
+    parser.add_argument(
         "--barrier", metavar="NAME:N", help="start together with N-1 other generators; see merge"
     )
     options.add_follow(parser)
@@ -60,27 +67,61 @@ def run(args: argparse.Namespace) -> int:
     expectations = output.read_expectations(args)
     options.check_observe(args)
     workload, more = make_workload(args, config)
-    experiment = Experiment(
-        config, workload, kind="run", observe=args.observe, scrape_urls=args.worker_metrics,
-        barrier=parse_barrier(args.barrier) if args.barrier else None,
-    )  # fmt: skip
     profile = workload.profile
     assert profile is not None  # make_workload refuses a run without one
+    barrier = parse_barrier(args.barrier) if args.barrier else None
+    shares = parse_queues(args.queues) if args.queues else {config.queue.key: 1.0}
+    if len(shares) > 1 and args.metrics:
+        raise UsageError("--metrics follows one queue; leave out --queues or --metrics")
+    experiments = [
+        Experiment(
+            with_key(config, key),
+            replace(workload, profile=profile.scaled(share), seed=workload.seed + number),
+            kind="run", observe=args.observe, scrape_urls=args.worker_metrics, barrier=barrier,
+        )
+        for number, (key, share) in enumerate(shares.items())
+    ]  # fmt: skip
     remark(
         f"offering {workload.mix.text} at {profile.text} ({workload.arrivals.text}), "
-        f"about {workload.total:,.0f} tasks, to {config.queue.key!r}"
+        f"about {workload.total:,.0f} tasks, to {', '.join(map(repr, shares))}"
     )
+    result = _conduct(experiments, workload, args)
+    return output.finish(result, args, [*more, *expectations])
+
+
+def _conduct(
+    experiments: Sequence[Experiment], workload: Workload, args: argparse.Namespace
+) -> Result:
+    wait = args.on_interrupt == "wait"
+    if len(experiments) > 1:
+        return merge(run_loop(conduct_all(experiments, wait_on_interrupt=wait)))
+    (one,) = experiments
     end_metrics = None
     if args.metrics:
-        collector = RunCollector(lambda: experiment.stage, workload, "run")
-        end_metrics = serve(args.metrics, collector)
-    wait = args.on_interrupt == "wait"
+        end_metrics = serve(args.metrics, RunCollector(lambda: one.stage, workload, "run"))
     try:
-        result = run_loop(conduct(experiment, workload, config.queue.key, wait_on_interrupt=wait))
+        return run_loop(conduct(one, workload, one.queue, wait_on_interrupt=wait))
     finally:
         if end_metrics is not None:
             end_metrics()
-    return output.finish(result, args, [*more, *expectations])
+
+
+def parse_queues(text: str) -> dict[str, float]:
+    """Read `KEY=N,...`: each queue's share of the rate.
+
+    Raises:
+        UsageError: a part is no key with a whole number above 0, or a key is given twice.
+    """
+    weights: dict[str, int] = {}
+    for part in text.split(","):
+        key, equals, weight = part.strip().rpartition("=")
+        if not equals or not key or not weight.isascii() or not weight.isdigit():
+            raise UsageError(f"--queues {text!r}: write it like async_tasks=3,other_tasks=1")
+        if key in weights or not int(weight):
+            raise UsageError(f"--queues {text!r}: {key!r} is given twice, or its share is 0")
+        weights[key] = int(weight)
+    whole = sum(weights.values())
+    return {key: weight / whole for key, weight in weights.items()}
 
 
 def make_workload(args: argparse.Namespace, config: Config) -> tuple[Workload, list[Expectation]]:

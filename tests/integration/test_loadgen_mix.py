@@ -243,6 +243,7 @@ async def test_a_wrong_password_is_refused_with_the_url_masked(server, tmp_path)
         ["--mix", "fast=1", "--drain-timeout", "soon"],
         ["--mix", "fast=1", "--nonsense"],
         ["nonsense"],
+        ["--redis-key", "k", "monitor"],
         [],
     ],
 )

@@ -289,3 +289,35 @@ async def test_a_redis_that_goes_and_comes_back_costs_no_account(server, tmp_pat
     assert books["succeeded"] == books["sent"]
     assert (books["lost"], books["refused"]) == (0, 0)
     assert books["never_arrived"] <= books["unconfirmed"]
+
+
+async def test_several_queues_get_their_shares_and_are_reported_as_one(loadgen, redis_client):
+    async with FakeWorker(loadgen.url, "a", slots=5), FakeWorker(loadgen.url, "b", slots=5):
+        _, result = await loadgen.result(
+            "run", "--mix", "x=1", "--rate", "200", "--duration", "1s", "--queues", "a=3,b=1"
+        )
+    assert result["queue"] == "a, b"
+    assert result["accounting"]["sent"] == result["accounting"]["succeeded"] == 200
+    assert int(redis_client.hget("{a}:stats", "succeeded")) == 150
+    assert result["totals"]["concurrency"] == 10
+
+
+@pytest.mark.parametrize("queues", ["", "a", "a=0", "a=1,a=2", "=1", "a=x"])
+def test_bad_queues_are_refused(queues):
+    from loadgen.cli.run import parse_queues
+    from worker.errors import UsageError
+
+    with pytest.raises(UsageError, match="--queues"):
+        parse_queues(queues)
+
+
+async def test_a_paused_queue_is_said_at_once(loadgen, worker_paused):
+    _, _, err = await loadgen("--mix", "a=1", "--drain-timeout", "1s")
+    assert "'async_tasks' is paused" in err
+
+
+@pytest.fixture
+async def worker_paused(loadgen, redis_client):
+    redis_client.set("{async_tasks}:paused", "1")
+    async with FakeWorker(loadgen.url, KEY):
+        yield

@@ -47,9 +47,18 @@ def test_unlike_runs_and_the_same_run_twice_are_refused():
         merge([pair[0], pair[0]])
     with pytest.raises(UsageError, match="two results"):
         merge(pair[:1])
-    pair[1]["queue"] = "other"
-    with pytest.raises(UsageError, match="queue is 'other'"):
+    pair[1]["kind"] = "drain"
+    with pytest.raises(UsageError, match="kind is 'drain'"):
         merge(pair)
+
+
+def test_the_workers_of_one_queue_are_counted_once_and_those_of_two_are_added():
+    pair = two()
+    assert merge(pair)["totals"]["concurrency"] == 5
+    pair[1]["queue"] = "other"
+    whole = merge(pair)
+    assert whole["totals"]["concurrency"] == 10
+    assert whole["queue"].endswith(", other")
 
 
 @pytest.mark.parametrize("text", ["", "x", "x:", "x:0", ":2", "a b:2", "x:-1"])
