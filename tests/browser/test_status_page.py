@@ -126,7 +126,7 @@ def test_with_the_token_a_dead_letter_is_requeued_byte_for_byte_and_another_drop
     browser.press("Requeue 1 chosen")
     browser.sees("1 requeued", "#said")
     browser.sees("There are none.")
-    assert world.redis.lrange(world.keys.queue, 0, -1) == [item]
+    assert world.items() == [item]
 
     browser.press("Resume")
     browser.sees("ValueError: plain", "#letters")
@@ -211,7 +211,7 @@ def test_redis_away_is_said_and_the_page_comes_back_by_itself(server, world_on, 
 @pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
 def test_it_fits_the_screen_and_can_be_read(world, page, width, dark, tmp_path):
     browser = page(width=width, height=844 if width < 600 else 900, dark=dark)
-    world.enqueue("sleep", 400, s=0.1)
+    world.enqueue("sleep", 120, s=0.1)
     world.enqueue("raise", 2, kind="ValueError")
     world.push(hostile_task(), b"\xff\xfe not json")
     world.enqueue("gate", 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -10,25 +12,36 @@ import time
 
 import pytest
 
-from tests.support.processes import environment, run_to_end
+from tests.support.processes import environment
 from tests.support.servers import free_port
 from tests.support.waiting import until
+from worker import cli
 
 CANCELLED = {"outcome": b"dead", "reason": b"cancelled"}
 
 
+def typed(*words):
+    """What `worker ...` answers, in this process: (exit code, standard output, standard error)."""
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8", newline=""), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main(words)
+    out.flush()
+    return code, out.buffer.getvalue(), err.getvalue()
+
+
 @pytest.fixture
-def type_in(world):
-    """Type `worker ...` at the world's queue; returns the ended process."""
+def type_in(world, monkeypatch):
+    """Type `worker ...` at the world's queue; returns what it said, with --json as a value."""
+    monkeypatch.chdir(world.folder)  # no config.yaml here
+    monkeypatch.setattr(sys, "path", list(sys.path))
 
-    def typed(*args, code=0, as_json=False, **options):
+    def at_the_queue(*args, code=0, as_json=False):
         words = [*args, "--redis-url", world.url, *(["--json"] if as_json else [])]
-        ended = run_to_end("worker", *words, cwd=world.folder, **options)
-        assert ended.returncode == code, (ended.returncode, ended.stdout, ended.stderr)
-        assert "Traceback" not in ended.stderr
-        return json.loads(ended.stdout) if as_json else ended.stdout + ended.stderr
+        got, out, err = typed(*words)
+        assert got == code, (got, out, err)
+        return json.loads(out) if as_json else out.decode() + err
 
-    return typed
+    return at_the_queue
 
 
 def bury(world, count, *, kind="email", reason="error", outcome="failed", raw=None):
@@ -127,13 +140,14 @@ def test_top_prints_a_line_of_json_for_each_look(world, type_in):
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_with_redis_down_a_command_says_so_in_one_line_and_exits_3(tmp_path, words):
+def test_with_redis_down_a_command_says_so_in_one_line_and_exits_3(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
     url = f"redis://:hunter2@127.0.0.1:{free_port()}/0"
-    ended = run_to_end("worker", *words, "--redis-url", url, cwd=tmp_path)
-    assert (ended.returncode, ended.stdout) == (3, "")
-    assert len(ended.stderr.splitlines()) == 1, ended.stderr
-    assert "Redis at" in ended.stderr and "refused" in ended.stderr.lower()
-    assert "hunter2" not in ended.stderr
+    code, out, err = typed(*words, "--redis-url", url)
+    assert (code, out) == (3, b"")
+    assert len(err.splitlines()) == 1, err
+    assert "Redis at" in err and "refused" in err.lower()
+    assert "hunter2" not in err
 
 
 # -- dead letters ------------------------------------------------------------------------------
@@ -147,17 +161,12 @@ def test_a_failed_task_is_listed_shown_and_requeued_byte_for_byte(world, type_in
 
     [letter] = type_in("dead", "list", as_json=True)["letters"]
     assert (letter["outcome"], letter["reason"], letter["type"]) == ("failed", "error", "raise")
-    shown = subprocess.run(
-        [sys.executable, "-m", "worker", "dead", "show", letter["id"], "--raw",
-         "--redis-url", world.url],
-        env=environment(), cwd=world.folder, capture_output=True, check=True,
-    )  # fmt: skip
-    assert shown.stdout == item
+    assert typed("dead", "show", letter["id"], "--raw", "--redis-url", world.url)[1] == item
     assert "ValueError: plain" in type_in("dead", "show", letter["id"])
 
     type_in("pause")
     assert "requeued 1" in type_in("dead", "requeue", letter["id"])
-    assert world.redis.lrange(world.keys.queue, 0, -1) == [item]
+    assert world.items() == [item]
     assert world.redis.xlen(world.keys.dead) == 0
     assert "not there" in type_in("dead", "requeue", letter["id"], code=1)
     type_in("resume")
@@ -242,8 +251,8 @@ def test_what_dies_again_while_all_is_requeued_is_not_taken_twice(world, type_in
     assert world.totals()["failed"] == 2000
 
 
-def test_a_million_dead_letters_are_requeued_in_slices_with_flat_memory(world, type_in):
-    count = int(os.environ.get("TASKRIG_TEST_DEAD_LETTERS", "100000"))
+def test_ever_so_many_dead_letters_are_requeued_in_slices_with_flat_memory(world, type_in):
+    count = int(os.environ.get("TASKRIG_TEST_DEAD_LETTERS", "30000"))
     fill = world.redis.register_script(
         """
         for i = 1, ARGV[1] do

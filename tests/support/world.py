@@ -157,6 +157,11 @@ class World:
         """Tasks that a limit holds back."""
         return sum(int(self.redis.llen(key)) for key in self.held_lists())
 
+    def items(self) -> list[bytes]:
+        """The raw items that wait, next one first; one may stand where the blocking move lands."""
+        keys = (self.keys.arrivals, self.keys.queue)
+        return [raw for key in keys for raw in reversed(self.redis.lrange(key, 0, -1))]
+
     def in_flight(self) -> int:
         """Tasks claimed and not settled."""
         return int(self.redis.hlen(self.keys.inflight))
