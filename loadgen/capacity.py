@@ -56,7 +56,8 @@ class Queue:
     service_cv2: float  # variance of service over its mean squared: 0 fixed, 1 exponential
     slots: int
     arrival_cv2: float = 1.0  # of the gaps between arrivals: 1 Poisson, 0 uniform
-    pickup_s: float = 0.0  # from the intended time to the start on a free slot; not in the waits
+    lag_s: float = 0.0  # from the intended time to the queue: part of every wait seen
+    pickup_s: float = 0.0  # from the queue to the start on a free slot: only who finds one pays it
 
     @property
     def load(self) -> float:
@@ -97,6 +98,15 @@ class Queue:
         c, rho = self.slots, self.utilization
         return (1 - rho) * (c - 1) * (math.sqrt(4 + 5 * c) - 2) / (16 * c * rho) if rho else 0.0
 
+    @property
+    def seen_mean_s(self) -> float:
+        """Mean wait as a run sees it: from the intended time to the start of the handler."""
+        return self.lag_s + self.mean_wait_s + (1 - self.waits) * self.pickup_s
+
+    def seen_wait_s(self, share: float) -> float:
+        """Percentile of the wait as a run sees it."""
+        return self.lag_s + max(self.wait_s(share), self.pickup_s)
+
     def wait_s(self, share: float) -> float:
         """Percentile of the wait (0.99 for p99): an exponential tail above Erlang C's chance."""
         if not self.stable:
@@ -125,8 +135,9 @@ def simulate(
         begun = max(at, free[0])
         heapq.heapreplace(free, begun + service_s)
         if number >= warm:
-            waits.append(begun - at + queue.pickup_s)
-            totals.append(begun - at + queue.pickup_s + service_s)
+            wait_s = begun - at if begun > at else queue.pickup_s
+            waits.append(queue.lag_s + wait_s)
+            totals.append(queue.lag_s + wait_s + service_s)
     return waits, totals
 
 

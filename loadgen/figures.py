@@ -87,7 +87,9 @@ def series(samples: dict[str, Samples]) -> dict[str, Any]:
 
 
 def slot_costs(ledger: Ledger, slots: int) -> tuple[float | None, float | None]:
-    """Median turnaround of a slot, and pick-up by a free slot (seconds); None: never seen.
+    """Median turnaround of a slot, and pick-up from the queue by a free slot, in seconds.
+
+    None where it was never seen.
 
     Follows the slots through the run: a task that was in the queue before its slot became free
     shows what the worker needs to settle one task and start the next; one that found a slot
@@ -101,6 +103,7 @@ def slot_costs(ledger: Ledger, slots: int) -> tuple[float | None, float | None]:
         )
         if start == start and acked == acked
     )
+    lags = array("d", (acked - intended for _, _, intended, acked in tasks))
     free = [-math.inf] * slots
     turnarounds, pickups = array("d"), array("d")
     for start, end, intended, acked in tasks if slots else ():
@@ -109,7 +112,10 @@ def slot_costs(ledger: Ledger, slots: int) -> tuple[float | None, float | None]:
             turnarounds.append(start - freed)
         elif freed < intended <= start < intended + _LATE_S:
             pickups.append(start - intended)
-    return _median(turnarounds), _median(pickups)
+    lag, pickup = _median(lags), _median(pickups)
+    if lag is not None and pickup is not None:
+        pickup = max(0.0, pickup - lag)  # the way to the queue is no doing of the worker
+    return _median(turnarounds), pickup
 
 
 _LATE_S = 0.1

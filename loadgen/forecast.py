@@ -29,8 +29,9 @@ def queue_of(
         return None
     taken_s = service["mean"] + (totals.get("slot_overhead_s") or 0.0)
     cv2 = (service["stddev"] / taken_s) ** 2 if taken_s > 0 else 0.0
+    lag_s = result["series"]["all"]["send_lag"].get("p50", 0.0)
     pickup_s = totals.get("pickup_s") or 0.0
-    return Queue(rate, taken_s, cv2, slots, _arrival_cv2(result), pickup_s)
+    return Queue(rate, taken_s, cv2, slots, _arrival_cv2(result), lag_s, pickup_s)
 
 
 def _arrival_cv2(result: Result) -> float:
@@ -55,11 +56,8 @@ def predicted(result: Result) -> dict[str, Any] | None:
     if queue is None or queue.slots > 100_000:
         return None
     wait = result["series"]["all"]["wait"]
-    picked = queue.pickup_s
-    rows = [_row("mean", picked + queue.mean_wait_s, wait.get("mean"))]
-    rows += [
-        _row(p, picked + queue.wait_s(PERCENTILES[p]), wait.get(p)) for p in WITHIN if p in wait
-    ]
+    rows = [_row("mean", queue.seen_mean_s, wait.get("mean"))]
+    rows += [_row(p, queue.seen_wait_s(PERCENTILES[p]), wait.get(p)) for p in WITHIN if p in wait]
     return {
         "utilization": queue.utilization,
         "rate_per_s": queue.rate,
@@ -67,7 +65,7 @@ def predicted(result: Result) -> dict[str, Any] | None:
         "service_cv2": queue.service_cv2,
         "slots": queue.slots,
         "waits": queue.waits,
-        "pickup_s": picked,
+        "pickup_s": queue.lag_s + queue.pickup_s,
         "rows": rows,
     }
 

@@ -48,9 +48,9 @@ class Planned:
             "per_worker": per_worker,
             "workers": workers,
             "utilization": real.utilization,
-            "pickup_s": queue.pickup_s,
-            "mean_wait_s": real.pickup_s + real.mean_wait_s,
-            "wait_p99_s": real.pickup_s + real.wait_s(0.99),
+            "pickup_s": queue.lag_s + queue.pickup_s,
+            "mean_wait_s": real.seen_mean_s,
+            "wait_p99_s": real.seen_wait_s(0.99),
             "e2e_p99_s": percentile(self.totals, 0.99),
             "simulated_wait_p99_s": percentile(self.waits, 0.99),
             "slo_figure_s": self.figure_s,
@@ -82,8 +82,8 @@ def figure_s(queue: Queue, slo: Expectation, services_s: Sequence[float]) -> flo
         return math.inf
     if slo.name == "wait":
         if slo.statistic == "mean":
-            return queue.pickup_s + queue.mean_wait_s
-        return queue.pickup_s + queue.wait_s(PERCENTILES[slo.statistic])
+            return queue.seen_mean_s
+        return queue.seen_wait_s(PERCENTILES[slo.statistic])
     _, totals = simulate(queue, services_s, count=20_000)
     if slo.statistic == "mean":
         return math.fsum(totals) / len(totals)

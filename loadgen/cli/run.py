@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--warmup", metavar="TIME", help="leave the first so long out of the figures"
     )
     parser.add_argument("--size", metavar="BYTES", help="size of each task's data, such as 1KiB")
-    parser.add_argument("--shuffle", action="store_true", help="shuffle each cycle of the mix")
+    parser.add_argument("--shuffle", action="store_true", help="shuffle the order of the types")
     parser.add_argument(
         "--metrics", metavar="PORT", help="answer Prometheus here while it runs: 9465, host:9465"
     )

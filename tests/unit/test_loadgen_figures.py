@@ -195,5 +195,5 @@ def test_the_turnaround_of_a_slot_and_the_pick_up_by_a_free_one_are_told_apart()
         ledger.record(f"{number} succeeded {start} {end} w 0 0 {end}".encode())
     turnaround, pickup = slot_costs(ledger, 1)
     assert turnaround == pytest.approx(0.003)
-    assert pickup == pytest.approx(0.002)
+    assert pickup == pytest.approx(0.0019)  # less the way to the queue
     assert slot_costs(ledger, 0) == (None, None)
