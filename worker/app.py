@@ -33,6 +33,8 @@ from worker.metrics import Metrics
 from worker.page import Sample, StatusPage
 from worker.plan import Plans
 from worker.registry import Registry, load_handlers
+from worker.schedule import parse_line
+from worker.scheduler import Scheduler
 from worker.signals import Signals
 from worker.standing import standing
 from worker.systemd import Systemd
@@ -164,13 +166,20 @@ class App:
         )  # fmt: skip
         self._systemd.ready()
         self._systemd.feed_from_loop(self.live)
+        scheduler = Scheduler(
+            [parse_line(line) for line in config.schedule], config.worker.schedule_grace_s,
+            broker, self.metrics, lambda: lease.redis_time(time.monotonic()),
+        )  # fmt: skip
+        scheduling = asyncio.get_running_loop().create_task(scheduler.run())
+        scheduling.add_done_callback(lambda task: self._part_ended(task, consumer))
         keeping = asyncio.get_running_loop().create_task(upkeep.run())
         keeping.add_done_callback(lambda task: self._part_ended(task, consumer))
         try:
             await consumer.run()
         finally:
             upkeep.stop()
-            await asyncio.wait([keeping], timeout=2)
+            scheduler.stop()
+            await asyncio.wait([keeping, scheduling], timeout=2)
             lease.stop()
             await self._leave(broker, lease)
             await broker.close()

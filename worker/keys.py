@@ -51,6 +51,7 @@ class Keys:
     stats      HASH    running totals                                              (public)
     paused     STRING  present = claim nothing                                     (public)
     held       SET     names of types that have held tasks (a name: the type, escaped)
+    schedule   HASH    name of a scheduled task -> Unix s of the last time enqueued
     alone      STRING  worker id that makes room for a task on its last delivery
     reclaiming STRING  worker id that scans in flight now
     version    STRING  format of all this
@@ -70,6 +71,7 @@ class Keys:
     stats: str
     paused: str
     held: str
+    schedule: str
     alone: str
     reclaiming: str
     version: str
@@ -117,6 +119,7 @@ EXPECTED_TYPES = {
     "stats": "hash",
     "paused": "string",
     "held": "set",
+    "schedule": "hash",
     "alone": "string",
     "reclaiming": "string",
     "version": "string",

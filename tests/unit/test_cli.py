@@ -125,7 +125,8 @@ def test_every_problem_of_the_configuration_is_a_line(served, settings, capsys):
     assert capsys.readouterr().err == (
         "worker: config.yaml:1:10: worker.lease: must be at least 500ms (got 0)\n"
         "worker: config.yaml:1:20: worker.slots: unknown key; known are drain_timeout, interval,"
-        " lease, max_concurrent, max_deliveries, max_tasks, processes\n"
+        " lease, max_concurrent, max_deliveries, max_tasks, processes,"
+        " schedule_grace\n"
         "worker: --max-concurrent: must be at least 1 (got 0)\n"
     )
 

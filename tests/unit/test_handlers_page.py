@@ -12,6 +12,7 @@ import yaml
 from worker.config import TaskConfig
 from worker.options import Options
 from worker.plan import Limits
+from worker.schedule import parse_line
 from worker.task import decode
 
 PAGE = (Path(__file__).parents[2] / "docs/handlers.md").read_text()
@@ -40,7 +41,8 @@ def test_the_tests_in_fake_time_pass():
 
 
 def test_the_settings_of_the_page_are_settings(settings):
-    (block,) = blocks("yaml")
+    block, schedule = blocks("yaml")
+    assert parse_line(settings.load(schedule).schedule[0]).name == "nightly"
     charge = settings.load(block).tasks["charge"]
     assert set(yaml.safe_load(block)["tasks"]["charge"]) == {
         name.removesuffix("_s") for name in TaskConfig.model_fields

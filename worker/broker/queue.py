@@ -9,7 +9,17 @@ from typing import Any
 
 from worker.broker.address import Address
 from worker.broker.resp import Encoded
-from worker.broker.scripts import EXCHANGE, FORGET, GATE, LEAVE, LOOK, PASS_ON, RECLAIM, Script
+from worker.broker.scripts import (
+    EXCHANGE,
+    FORGET,
+    GATE,
+    LEAVE,
+    LOOK,
+    PASS_ON,
+    RECLAIM,
+    SCHEDULE,
+    Script,
+)
 from worker.broker.start import find_wrong_key
 from worker.broker.wire import Wire
 from worker.config import Config
@@ -258,6 +268,16 @@ class Broker:
         """Drop workers whose leases ended before `before_ms`; raises BrokerUnavailable."""
         keys = (self.keys.workers, self.keys.about, self.keys.control)
         return [gone.decode() for gone in await self._side(FORGET, keys, before_ms)]
+
+    async def schedule(self, name: str, at: int, item: bytes) -> tuple[bool, float]:
+        """Enqueue a scheduled task for the time `at`, unless that was done; see schedule.lua.
+
+        Returns (whether it was enqueued now, the last time enqueued); Unix seconds. Raises
+        BrokerUnavailable.
+        """
+        keys = (self.keys.schedule, self.keys.queue)
+        done, last = await self._side(SCHEDULE, keys, name, at, item, self._config.queue.pop)
+        return done == 1, float(last)
 
     async def leave(self) -> None:
         """Sign off; raises BrokerUnavailable."""

@@ -19,6 +19,7 @@ class Script:
 
 EXCHANGE = Script("exchange")
 GATE = Script("gate")
+SCHEDULE = Script("schedule")
 RENEW = Script("renew")
 LEAVE = Script("leave")
 PASS_ON = Script("pass_on")

@@ -8,6 +8,7 @@ import re
 from worker.config.readings import wrong
 from worker.config.redis_url import BadUrl, checked
 from worker.options import rate as parsed_rate
+from worker.schedule import parse_line
 
 _SENDER = re.compile(r"[^\s<>@]+@[^\s<>@]+|[^<>@]*<[^\s<>@]+@[^\s<>@]+>")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
@@ -69,6 +70,15 @@ def rate(text: str) -> str:
     """How many starts in a time."""
     try:
         parsed_rate(text)
+    except ValueError as error:
+        raise wrong(str(error)) from None
+    return text
+
+
+def schedule(text: str) -> str:
+    """One line of the schedule."""
+    try:
+        parse_line(text)
     except ValueError as error:
         raise wrong(str(error)) from None
     return text

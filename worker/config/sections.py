@@ -133,6 +133,8 @@ class WorkerConfig(Section):
     """An idle worker looks again after this; a push wakes it at once."""
     drain_timeout_s: Annotated[float, Seconds(most=86400)] = 25.0
     """How long running tasks may go on after SIGTERM before they go back to the queue."""
+    schedule_grace_s: Annotated[float, Seconds(most=30 * 86400)] = 60.0
+    """A scheduled task whose time was missed is still enqueued within this."""
     lease_s: Annotated[float, Seconds(least=0.5, most=86400)] = 15.0
     """A worker that is silent for this long is dead, and its tasks go to others."""
     max_deliveries: Annotated[int, Whole(1, 1_000_000)] = 3

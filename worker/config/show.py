@@ -81,7 +81,7 @@ def _value(value: Any, reading: Any = None) -> str:
     if isinstance(reading, Size):
         return size_text(value)
     if isinstance(value, tuple):
-        return "[" + ", ".join(_scalar(item) for item in value) + "]"
+        return _scalar(list(value))
     return _scalar(value)
 
 
