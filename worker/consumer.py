@@ -26,6 +26,7 @@ from worker.slots import STUBBORN_S, Slots
 from worker.task import Delivery, Outcome, Settlement
 
 SETTLE_MAX = 1000  # outcomes per exchange
+WORTH_AN_EXCHANGE = 50  # with this many tasks its fixed cost is a tenth of theirs (measured)
 COUNTED = (
     Outcome.SUCCEEDED,
     Outcome.FAILED,
@@ -70,6 +71,7 @@ class Consumer:
         self.outage = Outage(config.redis.max_outage_s, journal)
         self.claiming = True
         self._finished: list[Execution] = []
+        self._share = _share(config.worker.max_concurrent)
         self._next = 1  # the number of the next tag; never reused
         self._open_from = 1  # the first number that the latest exchange could have used
         self._asked: list[tuple[int, int]] = []  # (first, count) of claims whose reply was lost
@@ -154,8 +156,13 @@ class Consumer:
         self._look_due = False
         # After a gap another worker may have taken what we hold: then each tag is looked at.
         gap_at = self._lease.gap_at
-        one_by_one = self._resend or (gap_at > 0 and any(e.started <= gap_at for e in batch))
-        settled = [self._settlement(execution) for execution in batch]
+        one_by_one = self._resend or (gap_at > 0 and any(e.taken <= gap_at for e in batch))
+        settled: list[Settlement | str] = [
+            e.delivery.tag
+            if e.outcome is Outcome.SUCCEEDED and (e.task is None or e.task.run is None)
+            else self._settlement(e)
+            for e in batch
+        ]
         before = time.monotonic()
         try:
             reply = await self._broker.exchange(settled, want, first, len(self.running), one_by_one)
@@ -175,7 +182,7 @@ class Consumer:
             free = min(free, self._config.max_tasks - self._counted - len(self.running))
         if self._make_room and self.running:
             return 1 if self._look_due and free > 0 else 0
-        return max(0, min(free, CLAIM_ITEMS))
+        return max(0, min(free, self._share))
 
     # -- what an exchange brought ----------------------------------------------------------------
 
@@ -261,11 +268,12 @@ class Consumer:
             return
         times = delivery.deliveries
         # On its last delivery nothing runs beside it: it may take its neighbours along.
-        self.slots.start(delivery, times > 0 and times + 1 >= self._config.max_deliveries)
+        self.slots.take(delivery, times > 0 and times + 1 >= self._config.max_deliveries)
 
     def _gated(self, execution: Execution) -> None:
         assert self._gate is not None
         self._gate.claimed(execution)
+        self._woken.set()
 
     def _ended(self, execution: Execution) -> None:
         """An outcome waits here for the next exchange."""
@@ -401,6 +409,15 @@ class Consumer:
         self.slots.release()
         self.outage.give_up_in(2 * STUBBORN_S)
         self._woken.set()
+
+
+def _share(slots: int) -> int:
+    """Most tasks to claim in one exchange.
+
+    Half of many slots: while one half runs, Redis settles and claims the other. Of few slots all,
+    for then an exchange costs more than it would save.
+    """
+    return min((slots + 1) // 2 if slots >= 2 * WORTH_AN_EXCHANGE else slots, CLAIM_ITEMS)
 
 
 def _newest_first(execution: Execution) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 
 from worker.context import running
 from worker.errors import Reject, Retry
+from worker.metrics import TypeMetrics
 from worker.plan import Plan, Plans
 from worker.registry import UNKNOWN
 from worker.task import Delivery, Invalid, Outcome, Task, decode
@@ -29,25 +30,16 @@ MAX_ERROR_CHARS = 500  # of an error kept with a dead letter or printed; message
 class Execution:
     """One delivery in this worker's hands, from claim to settlement.
 
-    Times are `time.monotonic()` seconds. `stop_reason` is "" until the worker itself asks the
-    handler to stop: "timeout", "released" or "cancelled". `later_s`: of one that is retried, the
-    seconds to wait; of a delayed one, the Unix seconds that it waits for. `admitted`: it has been
-    let through the gate of its limited type.
+    Times are `time.monotonic()` seconds; `taken` is when it got its slot. `stop_reason` is ""
+    until the worker itself asks the handler to stop: "timeout", "released" or "cancelled".
+    `later_s`: of one that is retried, the seconds to wait; of a delayed one, the Unix seconds
+    that it waits for. `admitted`: it has been let through the gate of its limited type.
     """
 
     __slots__ = (
-        *(
-            "admitted",
-            "deadline",
-            "delivery",
-            "ended",
-            "error",
-            "label",
-            "later_s",
-            "number",
-            "outcome",
-        ),
-        *("plan", "reason", "started", "stop_reason", "task", "thread", "work"),
+        *("admitted", "deadline", "delivery", "ended", "error", "label", "later_s", "number"),
+        *("numbers", "outcome", "plan", "reason", "started", "stop_reason", "taken", "task"),
+        *("thread", "work"),
     )
 
     def __init__(self, delivery: Delivery) -> None:
@@ -57,7 +49,8 @@ class Execution:
         self.label = UNKNOWN
         self.number = 0
         self.admitted = False
-        self.started = self.ended = self.later_s = 0.0
+        self.numbers: TypeMetrics | None = None  # of its type, looked up once
+        self.taken = self.started = self.ended = self.later_s = 0.0
         self.deadline: float | None = None
         self.outcome: Outcome | None = None
         self.reason = ""

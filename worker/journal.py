@@ -39,7 +39,7 @@ class Journal:
     def started(self, execution: Execution, running: int) -> None:
         """A handler is about to be called."""
         self._started += 1
-        numbers = self.metrics.of(execution.label)
+        numbers = execution.numbers = self.metrics.of(execution.label)
         numbers.in_flight += 1
         task = execution.task
         if task is not None and task.enqueued_at is not None:
@@ -52,7 +52,7 @@ class Journal:
 
     def ended(self, execution: Execution) -> None:
         """A handler returned, failed or was stopped."""
-        numbers = self.metrics.of(execution.label)
+        numbers = execution.numbers or self.metrics.of(execution.label)
         took_s = execution.ended - execution.started
         numbers.in_flight -= 1
         numbers.duration.observe(took_s)
@@ -77,7 +77,8 @@ class Journal:
         """An outcome reached Redis."""
         outcome = execution.outcome
         if outcome is not None and outcome is not Outcome.INVALID:
-            self.metrics.of(execution.label).outcomes[outcome.value] += 1
+            numbers = execution.numbers or self.metrics.of(execution.label)
+            numbers.outcomes[outcome._value_] += 1
 
     def invalid(self, reason: str, size: int, start: bytes) -> None:
         """A list item that is no task was put aside."""

@@ -6,8 +6,10 @@ Only handler tasks are ever cancelled, and only here.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from worker.executor import Execution, Executor
 from worker.journal import Journal, log
@@ -39,6 +41,7 @@ class Slots:
         self._say_ended, self._say_freed, self._say_broke = ended, freed, broke
         self._loop = asyncio.get_running_loop()
         self._spawn = _spawner(self._loop)
+        self._taken: list[Execution] = []  # hold slots, begin in the loop's next turn
         self._overdue: set[Execution] = set()  # plain functions that outlived their timeout
         self._sweeping = False
         self.running: dict[str, Execution] = {}
@@ -55,13 +58,33 @@ class Slots:
         """Handlers and threads that still run although their tasks have ended here."""
         return self.left_behind + len(self._overdue)
 
-    def start(self, delivery: Delivery, alone: bool) -> None:
-        """Decode a delivery and start its handler."""
+    def take(self, delivery: Delivery, alone: bool) -> None:
+        """Give a delivery a slot; its handler starts in the event loop's next turn.
+
+        By then the consumer has sent its next exchange, and Redis works while handlers run.
+        """
         execution = Execution(delivery)
-        execution.started = time.monotonic()
+        execution.taken = execution.started = time.monotonic()
         self.running[delivery.tag] = execution
         if alone:
             self.alone = execution
+        if not self._taken:
+            self._loop.call_soon(self._begin_taken)
+        self._taken.append(execution)
+
+    def _begin_taken(self) -> None:
+        taken, self._taken = self._taken, []
+        for execution in taken:
+            try:
+                self._prepare(execution)
+            except Exception as fault:
+                self._say_broke(fault)
+
+    def _prepare(self, execution: Execution) -> None:
+        """Decode a delivery and start its handler."""
+        if execution.outcome is not None:
+            return  # released meanwhile
+        execution.started = time.monotonic()
         if not self._executor.prepare(execution):
             self.refuse(execution)
             return
@@ -84,7 +107,9 @@ class Slots:
         if execution.deadline is not None and not self._sweeping:
             self._sweeping = True
             self._loop.call_later(SWEEP_S, self._sweep)
-        execution.work = self._spawn(self._run(execution))
+        work = self._spawn(self._run(execution))
+        if not work.done():
+            execution.work = work
 
     async def _run(self, execution: Execution) -> None:
         try:
@@ -122,7 +147,7 @@ class Slots:
         """Cancel all that runs; what has not stopped after STUBBORN_S is left behind."""
         for execution in list(self.running.values()):
             if execution.work is None and execution.outcome is None:
-                execution.end(Outcome.RELEASED)  # not yet let through the gate
+                execution.end(Outcome.RELEASED)  # not yet begun, or not let through the gate
                 self._put_by(execution)
             self._stop(execution, "released")
         self._loop.call_later(STUBBORN_S, self._leave_behind)
@@ -185,5 +210,8 @@ class Slots:
 
 
 def _spawner(loop: asyncio.AbstractEventLoop) -> Callable[..., asyncio.Task[None]]:
-    """How a handler's task is made."""
+    """How a handler's task is made: run up to its first wait at once where Python can (3.12),
+    else from the loop's next turn."""
+    if sys.version_info >= (3, 12):
+        return partial(asyncio.Task, loop=loop, eager_start=True)
     return loop.create_task

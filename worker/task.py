@@ -183,7 +183,11 @@ def make_decoder(parse: Callable[[bytes], Any]) -> Callable[[bytes], Task]:
         Raises:
             Invalid: it is not a task, and why.
         """
-        if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _deeper_than(raw, MAX_DEPTH):
+        if (
+            len(raw) > MAX_DEPTH
+            and raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
+            and _deeper_than(raw, MAX_DEPTH)
+        ):
             raise Invalid("too_deep")
         try:
             fields = parse(raw)
@@ -196,7 +200,8 @@ def make_decoder(parse: Callable[[bytes], Any]) -> Callable[[bytes], Task]:
             raise Invalid("type_missing" if "type" not in fields else "type_not_a_string")
         if not kind:
             raise Invalid("type_empty")
-        if len(kind) > MAX_TYPE_BYTES or len(kind.encode()) > MAX_TYPE_BYTES:
+        # No character is longer than four bytes: short types need no encoding to be measured.
+        if len(kind) > MAX_TYPE_BYTES // 4 and len(kind.encode()) > MAX_TYPE_BYTES:
             raise Invalid("type_too_long")
         return Task(fields)
 
