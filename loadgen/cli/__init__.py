@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from loadgen.cli.main import main
+from collections.abc import Sequence
 
-__all__ = ["main"]
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `loadgen` with these arguments (sys.argv by default); returns the exit code."""
+    try:
+        # Imported here, so that Ctrl-C while Python still reads modules is no traceback.
+        from loadgen.cli.entry import main as run
+
+        return run(argv)
+    except KeyboardInterrupt:
+        return 130

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.cli.main import COMMANDS
+from loadgen.cli.entry import COMMANDS
 from loadgen.mix import NOMINAL_SERVICE_S
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen

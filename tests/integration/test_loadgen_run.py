@@ -321,3 +321,20 @@ async def worker_paused(loadgen, redis_client):
     redis_client.set("{async_tasks}:paused", "1")
     async with FakeWorker(loadgen.url, KEY):
         yield
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.3, 0.6, 1.0, 1.5])
+async def test_ctrl_c_at_any_moment_is_130_and_no_traceback(after_s, loadgen):
+    async with FakeWorker(loadgen.url, KEY, slots=5, service_s=lambda _: 0.01):
+        process = await loadgen.start("run", "--mix", "a=1", "--rate", "900", "--duration", "60s",
+                                      "--json")  # fmt: skip
+        await asyncio.sleep(after_s)  # a moment, not a wait for something
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert b"Traceback" not in err, err.decode()
+    assert process.returncode in (130, -signal.SIGINT)  # killed before a line of ours was read
+    if out:
+        books = json.loads(out)["accounting"]
+        parts = ("succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost")
+        assert books["sent"] == sum(books[part] for part in parts)
+        assert books["lost"] == 0
