@@ -17,14 +17,16 @@ from tests.support.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 HANDLERS = Path(__file__).parent / "container_handlers.py"
 
-# What the tests change: a short lease, so that a killed replica's tasks are soon back, and a
-# handler of 3 s from a file beside config.yaml, as a user adds one.
+# What the tests change: a short lease, so that a killed replica's tasks are soon back; handlers
+# from a file beside config.yaml, as a user adds them; a look at the health each second (an old
+# engine knows no start_interval).
 OVERRIDE = f"""
 services:
   worker:
     command: [run, --set, "handlers=[worker.handlers, container_handlers]"]
     environment:
       TASKRIG_WORKER__LEASE: 2s
+    healthcheck: {{interval: 1s, retries: 30}}
     volumes: ["{HANDLERS}:/app/container_handlers.py:ro"]
 """
 
@@ -61,6 +63,7 @@ class Stack:
             "PORT": str(first),
             "PROMETHEUS_PORT": str(self.prometheus_port),
             "LAST_PORT": str(first + 20),
+            "DURATION": "15s",  # of the service `load`
             "CA_BUNDLE": compose.ca_bundle(),
         }
         if password:

@@ -58,12 +58,11 @@ class Prometheus:
 
 
 def _scaled(text: str) -> str:
-    """The rules with seconds for minutes: windows of 5 minutes become 30 s, `for` 5 s."""
-    text = re.sub(r"for: \d+m", "for: 5s", text)
-    text = text.replace("[5m]", "[30s]")
+    """Seconds for minutes: windows of 5 minutes become 10 s, `for` 2 s, a look every 2 s."""
+    text = re.sub(r"for: \d+m", "for: 2s", text).replace("[5m]", "[10s]")
+    text = re.sub(r"(scrape|evaluation)_interval: 5s", r"\1_interval: 2s", text)
     return text.replace(
-        "max by (job) (worker_last_claim_timestamp_seconds) > 60",
-        "max by (job) (worker_last_claim_timestamp_seconds) > 8",
+        "(worker_last_claim_timestamp_seconds) > 60", "(worker_last_claim_timestamp_seconds) > 4"
     )
 
 
@@ -175,10 +174,9 @@ def test_every_expression_of_every_panel_and_rule_returns_data_under_load(
         answers = {expr: prometheus.values(expr) for expr in _asked()}
         return {e: v for e, v in answers.items() if not v or all(map(math.isnan, v))}
 
-    run = threading.Thread(
-        target=stack.compose, args=("run", "--rm", "--no-deps", "--use-aliases", "load")
-    )
-    run.start()  # the Compose file's own load, for a minute
+    load = ("run", "--rm", "--no-deps", "--use-aliases", "load")
+    run = threading.Thread(target=stack.compose, args=load)
+    run.start()  # the Compose file's own load
     with _steadily(lambda: queue.lpush("async_tasks", "not json")):
         until(lambda: not empty(), 90, lambda: f"data for {list(empty())}")
         for expr in _asked():
@@ -228,7 +226,7 @@ def test_queue_stalled_fires_when_all_workers_only_drain_and_resolves(
     stack: Stack, prometheus: Prometheus, queue: redis.Redis
 ) -> None:
     def draining() -> Iterator[None]:
-        _push(queue, "wait", 4, seconds=300 if FULL else 25)
+        _push(queue, "wait", 4, seconds=300 if FULL else 14)
         until(lambda: queue.hlen("{async_tasks}:inflight") == 4, what="the long tasks to run")
         for worker in stack.workers():
             docker("kill", "--signal", "TERM", worker)
