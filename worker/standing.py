@@ -50,10 +50,11 @@ def _calls(
     if thread is not None and thread.is_alive() and thread.ident in frames:
         return _of_thread(frames[thread.ident])
     work = execution.work
-    if work is None or work.done():
+    if work is not None and work.done():
         return []
-    outermost: Any = work.get_coro()
-    if getattr(outermost, "cr_running", False) and loop_thread in frames:
+    # A handler that is started at once has no task yet while its first step blocks the loop.
+    outermost: Any = work.get_coro() if work is not None else None
+    if loop_thread in frames and (work is None or getattr(outermost, "cr_running", False)):
         return _of_thread(frames[loop_thread])
     return _of_coroutine(outermost)
 
