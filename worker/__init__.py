@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.context import Context, context
 from worker.errors import Reject, Retry
+from worker.extras import Middleware, Resource, middleware, resource
 from worker.registry import handler
 
 if TYPE_CHECKING:
@@ -13,7 +14,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Context", "Reject", "Retry", "Task", "__version__", "context", "handler"]
+__all__ = [
+    "Context",
+    "Middleware",
+    "Reject",
+    "Resource",
+    "Retry",
+    "Task",
+    "__version__",
+    "context",
+    "handler",
+    "middleware",
+    "resource",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,7 @@ from worker.consumer import Consumer
 from worker.context import Process, process
 from worker.errors import BrokerUnavailable, TaskrigError
 from worker.executor import Executor
+from worker.extras import opened
 from worker.http import HttpServer
 from worker.journal import Journal
 from worker.lease import Lease
@@ -136,6 +137,11 @@ class App:
         if self._stop_before_start is not None:
             log.info("stopped before the start: %s", self._stop_before_start)
             return
+        async with opened(self.registry.resources, log.error):
+            await self._consume()
+
+    async def _consume(self) -> None:
+        config = self.config
         broker = Broker(config, self.id, self.address)
         lease = self.lease = Lease(
             LeaseWire(config, self.id, self.address),
@@ -149,7 +155,7 @@ class App:
             failures=config.log.tasks != "none",
             redis_time=lease.redis_time,
         )
-        executor = Executor(Plans(self.registry, config.tasks))
+        executor = Executor(Plans(self.registry, config.tasks), self.registry.middleware)
         process.set(self.process)
         consumer = self.consumer = Consumer(config, broker, executor, lease, journal)
         consumer.asked_to_drain = self._drain

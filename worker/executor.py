@@ -11,15 +11,17 @@ import logging
 import math
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
-from worker.context import running
+from worker.context import Context, running
 from worker.errors import Reject, Retry
+from worker.extras import Middleware
 from worker.metrics import TypeMetrics
 from worker.plan import Plan, Plans
-from worker.registry import UNKNOWN
+from worker.registry import UNKNOWN, Handler
 from worker.task import Delivery, Invalid, Outcome, Task, decode
 
 log = logging.getLogger("worker.task")
@@ -85,8 +87,9 @@ class Execution:
 class Executor:
     """Runs executions as the plans say. `clock_ms`: the server's Unix time at the latest claim."""
 
-    def __init__(self, plans: Plans) -> None:
+    def __init__(self, plans: Plans, middleware: Sequence[Middleware] = ()) -> None:
         self.plans = plans
+        self._middleware = tuple(middleware)
         self._find = plans.find
         self.clock_ms = 0
 
@@ -133,7 +136,9 @@ class Executor:
         running.set(execution)
         arguments = (task.type, task.data) if handler.takes_type else (task.data,)
         try:
-            if handler.is_sync:
+            if self._middleware:
+                await self._through(execution, handler, arguments)
+            elif handler.is_sync:
                 await self._in_thread(execution, handler.function, arguments)
             else:
                 await handler.function(*arguments)
@@ -156,6 +161,22 @@ class Executor:
                 execution.fail("error", describe(fault), fault.after_s)
             else:
                 self._failed(execution, fault)
+
+    async def _through(
+        self, execution: Execution, handler: Handler, arguments: tuple[Any, ...]
+    ) -> None:
+        """Call the handler inside the middleware, the first of which is the outermost."""
+
+        async def innermost() -> None:
+            if handler.is_sync:
+                await self._in_thread(execution, handler.function, arguments)
+            else:
+                await handler.function(*arguments)
+
+        call: Callable[[], Awaitable[None]] = innermost
+        for one in reversed(self._middleware):
+            call = partial(one, Context(execution), call)
+        await call()
 
     @staticmethod
     def _failed(execution: Execution, fault: BaseException) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from worker.errors import UsageError
+from worker.extras import Middleware, Resource, is_middleware
 from worker.options import Options
 
 DEFAULT = "*"  # the type of the handler for types that no other handler takes
@@ -119,6 +120,8 @@ class Registry:
     def __init__(self) -> None:
         self._by_type: dict[str, Handler] = {}
         self._default: Handler | None = None
+        self.resources: list[Resource[Any]] = []
+        self.middleware: list[Middleware] = []
 
     def add(self, entry: Handler) -> None:
         """Add a handler; raises UsageError when another one has its type."""
@@ -155,8 +158,11 @@ def load_handlers(names: Sequence[str], config: object = None) -> Registry:
     """
     registry = Registry()
     for name in names:
-        found = _function(name) if ":" in name else _declared(name)
-        if not found:
+        before = len(registry.resources) + len(registry.middleware)
+        modules = _modules(name)
+        found = _function(name) if ":" in name else _declared(modules)
+        _take_extras(registry, modules)
+        if not found and before == len(registry.resources) + len(registry.middleware):
             raise UsageError(
                 f"handlers: {name!r} has no handler; decorate a function with "
                 '@handler("type") or name one as "package.module:function"'
@@ -196,11 +202,26 @@ def _function(name: str) -> list[Handler]:
     return [Handler(DEFAULT, function, Options())]
 
 
-def _declared(name: str) -> list[Handler]:
+def _modules(name: str) -> list[Any]:
+    """The module that a name of the config leads to, and those in it where it is a package."""
+    if ":" in name:
+        return [_import(name.partition(":")[0], name)]
     modules = [_import(name, name)]
     for found in pkgutil.iter_modules(getattr(modules[0], "__path__", ())):
         if not found.name.startswith("_"):
             modules.append(_import(f"{name}.{found.name}", name))
+    return modules
+
+
+def _take_extras(registry: Registry, modules: list[Any]) -> None:
+    for value in (value for module in modules for value in vars(module).values()):
+        if isinstance(value, Resource) and value not in registry.resources:
+            registry.resources.append(value)
+        elif inspect.isroutine(value) and is_middleware(value) and value not in registry.middleware:
+            registry.middleware.append(value)
+
+
+def _declared(modules: list[Any]) -> list[Handler]:
     handlers: list[Handler] = []
     seen: set[int] = set()
     for module in modules:

@@ -18,6 +18,7 @@ import msgspec
 
 MAX_DEPTH = 500  # well under every interpreter's recursion limit, far above real payloads
 MAX_TYPE_BYTES = 256
+_TRACE = ("traceparent", "tracestate")  # W3C Trace Context
 RECORD_RUN = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9]{1,15})")
 _NOT_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^\[\]{}"]+', re.DOTALL)
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -65,10 +66,11 @@ class Task:
     """One decoded task: `type`, any JSON `data`, and the optional keys that we define.
 
     `run` is (run id, index) where the producer asks for a completion record;
-    `enqueued_at` and `run_at` are in Unix seconds, or None.
+    `enqueued_at` and `run_at` are in Unix seconds, or None; `trace` holds `traceparent` and
+    `tracestate`, or is None.
     """
 
-    __slots__ = ("data", "enqueued_at", "id", "run", "run_at", "type")
+    __slots__ = ("data", "enqueued_at", "id", "run", "run_at", "trace", "type")
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.type: str = fields["type"]
@@ -76,6 +78,7 @@ class Task:
         self.run: tuple[str, str] | None = None
         self.enqueued_at: float | None = None
         self.run_at: float | None = None
+        self.trace: dict[str, str] | None = None
         self.id: str | None = None
         if len(fields) > 1 + ("data" in fields):
             self._read_options(fields)
@@ -87,6 +90,8 @@ class Task:
             self.run = (found[1], found[2])
         self.enqueued_at = _moment(fields.get("enqueued_at"))
         self.run_at = _moment(fields.get("run_at"))
+        trace = {name: fields[name] for name in _TRACE if type(fields.get(name)) is str}
+        self.trace = trace or None
         given = fields.get("id")
         if type(given) is str and given:
             self.id = given

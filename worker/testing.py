@@ -9,13 +9,14 @@ import asyncio
 import json
 import selectors
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from worker.config import TaskConfig
 from worker.context import Process, process
 from worker.executor import Execution, Executor
+from worker.extras import Middleware
 from worker.plan import Plans
 from worker.registry import Registry, handlers_of
 from worker.task import Delivery
@@ -53,6 +54,7 @@ async def run_task(
     draining: bool = False,
     now: float | None = None,
     settings: TaskConfig | None = None,
+    middleware: Sequence[Middleware] = (),
     **fields: Any,
 ) -> Ran:
     """Run one task with a handler and say what became of it. Limits per type do not apply.
@@ -66,6 +68,7 @@ async def run_task(
         draining: whether the handler's worker drains.
         now: the server's clock in Unix seconds, which `run_at` and `expires` are judged by.
         settings: what config.yaml would say of the type; it goes before the decorator.
+        middleware: what runs around the handler, outermost first.
         fields: more of the task: id, enqueued_at, run_at, ...
 
     Raises:
@@ -79,7 +82,9 @@ async def run_task(
         registry.add(entry)
     name = type or types[0]
     raw = json.dumps({"type": name, "data": {} if data is None else data, **fields}).encode()
-    executor = Executor(Plans(registry, {name: settings} if settings is not None else {}))
+    executor = Executor(
+        Plans(registry, {name: settings} if settings is not None else {}), middleware
+    )
     executor.clock_ms = round((time.time() if now is None else now) * 1000)
     execution = Execution(Delivery("test:1", raw, delivery - 1, attempt - 1))
     took_s = 0.0

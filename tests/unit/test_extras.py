@@ -1,0 +1,123 @@
+"""Resources, middleware and tracing, as handler authors use them."""
+
+from __future__ import annotations
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from worker import Reject, context, handler, resource
+from worker.errors import TaskrigError
+from worker.extras import opened
+from worker.registry import load_handlers
+from worker.testing import run_task
+
+
+async def test_resources_open_in_order_and_close_in_reverse():
+    steps = []
+
+    def make(name):
+        async def one():
+            steps.append(f"open {name}")
+            yield name
+            steps.append(f"close {name}")
+
+        return resource(one)
+
+    first, second = make("first"), make("second")
+    async with opened([first, second], steps.append):
+        assert (first.get(), second.get()) == ("first", "second")
+    assert steps == ["open first", "open second", "close second", "close first"]
+    with pytest.raises(RuntimeError, match="only while a worker runs"):
+        first.get()
+
+
+async def test_one_that_does_not_open_closes_the_others_and_is_named():
+    steps = []
+
+    async def good():
+        yield 1
+        steps.append("closed")
+
+    async def bad():
+        raise OSError("refused")
+        yield
+
+    with pytest.raises(TaskrigError, match=r"bad does not open: OSError: refused"):
+        async with opened([resource(good), resource(bad)], steps.append):
+            raise AssertionError("never reached")
+    assert steps == ["closed"]
+
+
+async def test_one_that_does_not_close_well_is_told_of():
+    said = []
+
+    async def bad():
+        yield 1
+        raise OSError("lost")
+
+    async with opened([resource(bad)], said.append):
+        pass
+    assert said == ["a resource did not close well: OSError: lost"]
+
+
+@handler("around")
+def around(data):
+    """A plain function in a thread."""
+    if data == "reject":
+        raise Reject("as asked")
+
+
+async def test_middleware_runs_around_handlers_the_first_outermost():
+    order = []
+
+    def make(name):
+        async def one(at, call):
+            order.append(f"{name} {at.type} {context().tag}")
+            try:
+                await call()
+            finally:
+                order.append(f"after {name}")
+
+        return one
+
+    ran = await run_task(around, "reject", middleware=[make("outer"), make("inner")])
+    assert ran.reason == "rejected"
+    assert order == ["outer around test:1", "inner around test:1", "after inner", "after outer"]
+
+
+async def test_what_middleware_raises_fails_the_task():
+    async def refuses(at, call):
+        raise ValueError("not today")
+
+    ran = await run_task(around, middleware=[refuses])
+    assert (ran.outcome, ran.error) == ("failed", "ValueError: not today")
+
+
+async def test_a_trace_goes_on_from_the_producer_to_a_span_of_the_handler():
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    (traced,) = load_handlers(["worker.contrib.tracing"]).middleware
+
+    @handler("traced")
+    async def inside(data):
+        with trace.get_tracer("mine").start_as_current_span("inner"):
+            if data.get("fail"):
+                raise ValueError("as asked")
+
+    parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert (await run_task(inside, middleware=[traced], traceparent=parent)).ok
+    await run_task(inside, {"fail": True}, middleware=[traced])
+    inner, outer, _, failed = exporter.get_finished_spans()
+    assert f"{outer.context.trace_id:032x}" == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert f"{outer.parent.span_id:016x}" == "00f067aa0ba902b7"
+    assert (inner.parent.span_id, inner.context.trace_id) == (
+        outer.context.span_id, outer.context.trace_id,
+    )  # fmt: skip
+    assert (outer.name, outer.kind) == ("process traced", trace.SpanKind.CONSUMER)
+    assert not failed.status.is_ok
+    assert failed.parent is None

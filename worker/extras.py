@@ -1,0 +1,111 @@
+"""What handler modules may declare beside handlers: resources for them, and middleware."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, Generic, Protocol, TypeVar
+
+from worker.context import Context
+from worker.errors import TaskrigError
+
+T = TypeVar("T")
+STOP_S = 10.0  # how long one resource may take to close
+
+
+class Resource(Generic[T]):
+    """Something that handlers share while the worker runs, such as a pool of connections."""
+
+    def __init__(self, function: Callable[[], AsyncIterator[T]]) -> None:
+        self._function = function
+        self.name = f"{function.__module__}.{function.__name__}"
+        self._values: list[T] = []
+
+    def get(self) -> T:
+        """The resource; raises RuntimeError while no worker has opened it."""
+        if not self._values:
+            raise RuntimeError(f"{self.name} is open only while a worker runs")
+        return self._values[-1]
+
+    @contextlib.contextmanager
+    def replaced_by(self, value: T) -> Iterator[T]:
+        """Let `get` return `value`: for tests."""
+        self._values.append(value)
+        try:
+            yield value
+        finally:
+            self._values.pop()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """Open it; close it at the end, but do not wait for that for ever."""
+        manager: AbstractAsyncContextManager[T] = asynccontextmanager(self._function)()
+        with self.replaced_by(await manager.__aenter__()):
+            yield
+        import asyncio  # here, since a health check imports this module and has no time for it
+
+        async with asyncio.timeout(STOP_S):
+            await manager.__aexit__(None, None, None)
+
+
+def resource(function: Callable[[], AsyncIterator[T]]) -> Resource[T]:
+    """Declare a resource: an async generator that opens, yields once, and closes.
+
+    It is opened before the first task is claimed, in the order of declaration, and closed in the
+    reverse order after the last one has been settled. An error at opening ends the worker.
+    """
+    return Resource(function)
+
+
+@asynccontextmanager
+async def opened(
+    resources: Iterable[Resource[Any]], say: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """All of them, open. `say` is told what goes wrong when one is closed.
+
+    Raises:
+        TaskrigError: one does not open, and why.
+    """
+    stack = AsyncExitStack()
+    names: list[str] = []
+    try:
+        for one in resources:
+            names.append(one.name)
+            await stack.enter_async_context(one.opened())
+    except Exception as error:
+        with contextlib.suppress(Exception):
+            await stack.aclose()
+        text = f"{names[-1]} does not open: {type(error).__name__}: {error}"
+        raise TaskrigError(text) from error
+    try:
+        yield
+    finally:
+        try:
+            await stack.aclose()
+        except Exception as error:
+            say(f"a resource did not close well: {type(error).__name__}: {error}")
+
+
+class Middleware(Protocol):
+    """Runs around every handler: what it raises fails the task as if the handler had."""
+
+    async def __call__(self, at: Context, call: Callable[[], Awaitable[None]]) -> None: ...
+
+
+M = TypeVar("M", bound=Callable[..., Any])
+_MARK = "__taskrig_middleware__"
+
+
+def middleware(function: M) -> M:
+    """Declare a coroutine function (context, call) as middleware; it awaits `call()` once.
+
+    The first one declared is the outermost.
+    """
+    setattr(function, _MARK, True)
+    return function
+
+
+def is_middleware(value: object) -> bool:
+    """Whether @middleware was said of it."""
+    return getattr(value, _MARK, False) is True
