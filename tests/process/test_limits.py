@@ -153,6 +153,20 @@ def test_a_slow_rate_is_evenly_spaced(world):
     assert 9 * 0.2 - 0.1 < sum(gaps) < 9 * 0.2 + 1
 
 
+def test_a_limited_task_that_nothing_blocks_starts_at_once(world):
+    worker = {"interval": "60s", "lease": "20s"}  # the next look is a second away
+    world.start_worker(
+        "one", handlers=HANDLERS, worker=worker, tasks={"limited": {"max_concurrent_total": 2}}
+    )
+    took = []
+    for number in range(8):
+        asked = time.monotonic()
+        world.enqueue("limited", id=number, s=0)
+        until(lambda n=number: len(starts(world)) > n, what="it has started")
+        took.append(starts(world)[-1]["at"] - asked)
+    assert sorted(took)[4] < 0.3, took
+
+
 def test_limits_of_one_type_do_not_touch_another(world):
     start(world, "one", limited={"concurrency": 1}, gated={"max_concurrent_total": 1})
     world.enqueue("gated", 5)
