@@ -68,6 +68,10 @@ bench: $(READY) ## Measure our hot path against a bare probe into results/bench.
 bench-peers: $(READY) ## Run the same work on other task queues, side by side (ARGS='--only huey --rounds 1')
 	@$(PY) -m loadgen peers $(ARGS)
 
+.PHONY: bench-docs
+bench-docs: $(READY) ## Make docs/benchmarks.md from what bench and bench-peers found
+	@$(PY) -m benchmarks document $(ARGS)
+
 .PHONY: profile
 profile: $(READY) ## Show where a drain of no-op tasks spends its time (ARGS='--slots 10')
 	@$(PY) -m benchmarks profile $(ARGS)

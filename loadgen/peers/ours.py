@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Sequence
 from importlib.metadata import requires
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from loadgen.peers.peer import AT_LEAST_ONCE, Peer, url
 from worker.keys import Keys
 
+PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 QUEUE = "bench"
 OURS = "taskrig"
 SETTINGS = ("log.tasks=none", "http.port=0", "handlers=[loadgen.peers.handlers]")
@@ -25,12 +27,10 @@ def _command(folder: Path, slots: int, url: str) -> list[str]:
 
 
 def _packages() -> tuple[str, ...]:
-    """What the project depends on, by its own metadata, without what is optional."""
-    try:
-        return tuple(one for one in requires("taskrig") or () if "extra ==" not in one)
-    except ModuleNotFoundError:
-        return ("redis>=8.1,<9", "hiredis", "prometheus-client", "pyyaml", "pydantic>=2.14,<3",
-                "msgspec", "uvloop")  # fmt: skip
+    """What the project depends on: by its sources where they are, else by its metadata."""
+    if PROJECT.exists():
+        return tuple(tomllib.loads(PROJECT.read_text())["project"]["dependencies"])
+    return tuple(one for one in requires("taskrig") or () if "extra ==" not in one)
 
 
 PEER = Peer(

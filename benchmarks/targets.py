@@ -1,0 +1,85 @@
+"""What the measurements are held to, and whether it was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Row = tuple[str, str, str, bool | None]  # name, wanted, measured, met (None: not measured)
+NOT_PURE_PYTHON = ("ours", "ardiq", "bullmq")
+
+
+class Targets:
+    """Looks figures up in the two results, either of which may be empty."""
+
+    def __init__(self, bench: dict[str, Any], peers: dict[str, Any]) -> None:
+        self._bench = {row["name"]: row for row in bench.get("rows", [])}
+        self._peers = {table["name"]: table for table in peers.get("tables", [])}
+
+    def rows(self) -> Iterator[Row]:
+        """Every target."""
+        yield from self._drains()
+        yield self._pick_up()
+        yield _least("p99 of pick-up", 2.0, self._median("p99 at 50/s"), "ms", below=True)
+        for name in (name for name in self._bench if name.startswith("over the ideal")):
+            yield _least(f"the mix, {name}", 1.0, self._median(name), "%", below=True)
+        yield _least("1,000,000 waiting against 10,000", 0.95, self._ratio("1,000,000 waiting"),
+                     "times")  # fmt: skip
+        yield _least("two workers against one, 1 ms of CPU a task", 1.5,
+                     self._ratio("1 ms of CPU, 2 workers"), "times")  # fmt: skip
+        yield _least("CPU of one scrape", 5.0, self._median("CPU of one scrape"), "ms", below=True)
+        yield _least("drain while scraped against not", 0.99,
+                     self._ratio("/metrics scraped once a second"), "times")  # fmt: skip
+        yield _least("memory of a task in flight", 4.0,
+                     self._median("each of 10,000 tasks in flight"), "KiB", below=True)  # fmt: skip
+
+    def _drains(self) -> Iterator[Row]:
+        for slots, pure, rust in ((100, 20.0, 7.0), (10, 8.0, 4.0)):
+            name = f"drain{slots}"
+            fastest = self._best(name)
+            text = f"no-op drain, {slots} at once, against the fastest pure-Python queue"
+            yield _least(text, pure, fastest["ratio"] if fastest else None, "times")
+            ardiq = self._peer(name, "ardiq")
+            yield _least(f"no-op drain, {slots} at once, against ArdiQ", rust,
+                         ardiq["ratio"] if ardiq else None, "times")  # fmt: skip
+        yield _least("no-op drain, 100 at once, against the bare probe", 0.65,
+                     self._ratio("worker, 100 at once"), "times")  # fmt: skip
+
+    def _pick_up(self) -> Row:
+        table = self._peers.get("pickup", {"rows": []})
+        others = [row for row in table["rows"] if row["peer"] != "ours" and row["median"]]
+        ours = self._peer("pickup", "ours")
+        if not others or ours is None or ours["median"] is None:
+            return ("p50 of pick-up", "below the best peer's", "not measured", None)
+        best = min(others, key=lambda row: row["median"])
+        measured = f"{ours['median']:.2f} ms; {best['name']} {best['median']:.2f}"
+        return (
+            "p50 of pick-up",
+            "below the best peer's",
+            measured,
+            ours["median"] < best["median"],
+        )
+
+    def _best(self, table: str) -> dict[str, Any] | None:
+        rows = self._peers.get(table, {"rows": []})["rows"]
+        pure = [row for row in rows if row["peer"] not in NOT_PURE_PYTHON and row["median"]]
+        return max(pure, key=lambda row: row["median"], default=None)
+
+    def _peer(self, table: str, name: str) -> dict[str, Any] | None:
+        rows = self._peers.get(table, {"rows": []})["rows"]
+        return next((row for row in rows if row["peer"] == name), None)
+
+    def _median(self, name: str) -> float | None:
+        found: float | None = self._bench.get(name, {}).get("median")
+        return found
+
+    def _ratio(self, name: str) -> float | None:
+        found: float | None = self._bench.get(name, {}).get("ratio")
+        return found
+
+
+def _least(name: str, wanted: float, found: float | None, unit: str, *, below: bool = False) -> Row:
+    text = f"{'below' if below else 'at least'} {wanted:g} {unit}"
+    if found is None:
+        return name, text, "not measured", None
+    return name, text, f"{found:.2f} {unit}", found < wanted if below else found >= wanted
