@@ -216,6 +216,14 @@ def test_with_redis_away_the_page_is_served_and_says_so(tmp_path, site, world):
     assert reply.status == 503 and "Redis at" in json.loads(reply.body)["error"]
 
 
+def _history(port):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", "/api/status")
+    points = json.loads(connection.getresponse().read())["history"]["at"]
+    connection.close()
+    return points
+
+
 def test_worker_web_serves_the_page_alone_until_it_is_told_to_end(world):
     web = subprocess.Popen(
         [sys.executable, "-m", "worker", "web", "--port", "0", "--redis-url", world.url],
@@ -227,6 +235,7 @@ def test_worker_web_serves_the_page_alone_until_it_is_told_to_end(world):
         connection.request("GET", "/api/status")
         assert json.loads(connection.getresponse().read())["depth"]["waiting"] == 0
         connection.close()
+        until(lambda: _history(port), what="it remembers for its plots what it saw")
         web.send_signal(signal.SIGTERM)
         assert web.wait(10) == 0
     finally:

@@ -150,9 +150,9 @@ class StatusPage:
 
     def _order(self, request: Request) -> Answer:
         self._guard.check_order(request)
+        result = self._orders.carry_out(request.path.removeprefix("/api/"), request.body)
         with self._turn:
             self._status = (0.0, b"")  # whoever acted wants to see it
-        result = self._orders.carry_out(request.path.removeprefix("/api/"), request.body)
         log.info("status page: %s: %s", request.path.removeprefix("/api/"), result)
         return _json(result)
 

@@ -7,7 +7,7 @@ export class DeadLetters {
     this.letters = [];
     this.next = "";
     this.chosen = new Set();
-    this.known = null; // how many there were when the list was loaded
+    this.known = null; // what had died, and had been moved, when the list was loaded
     byId("filters").addEventListener("submit", (event) => { event.preventDefault(); this.load(); });
     byId("more").addEventListener("click", () => this.load(this.next));
     for (const act of ["requeue", "drop"]) {
@@ -27,10 +27,12 @@ export class DeadLetters {
     const locked = status.actions && !this.desk.unlocked();
     byId("dead-locked").hidden = !locked;
     byId("filters").hidden = locked;
-    if (locked || status.depth.dead === this.known) return;
+    const names = ["failed", "invalid", "dead", "requeued", "dropped"];
+    const now = [status.depth.dead, ...names.map((name) => status.totals[name])].join();
+    if (locked || now === this.known) return;
     const busy = this.chosen.size > 0 || byId("letters").querySelector("details[open]") !== null;
     if (this.known === null || (!busy && this.letters.length <= 50)) {
-      this.known = status.depth.dead;
+      this.known = now;
       this.load();
     }
   }
