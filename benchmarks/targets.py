@@ -13,6 +13,7 @@ class Targets:
     """Looks figures up in the two results, either of which may be empty."""
 
     def __init__(self, bench: dict[str, Any], peers: dict[str, Any]) -> None:
+        self.rounds = min((found["rounds"] for found in (bench, peers) if found), default=0)
         self._bench = {row["name"]: row for row in bench.get("rows", [])}
         self._peers = {table["name"]: table for table in peers.get("tables", [])}
 
