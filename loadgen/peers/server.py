@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,6 +28,8 @@ def own_server() -> Iterator[str]:
     Raises:
         UsageError: there is no server binary, or it does not start.
     """
+    # A SIGTERM would skip every `finally`, and leave servers and workers behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="taskrig-bench-") as folder:
         port = _free_port()
         server = subprocess.Popen(
