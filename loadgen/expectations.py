@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadgen.figures import ALL, SERIES
+from loadgen.mix import ALIASES
 from loadgen.quantity import duration_s, show_s
 from loadgen.result import Result
 from loadgen.stats import PERCENTILES
@@ -122,7 +123,7 @@ def parse_expectation(text: str, where: str = "--expect") -> Expectation:
     elif label or statistic:
         raise UsageError(f"{where} {text!r}: {name} is one number; it takes no label and no .p99")
     bound = _bound(name, match["bound"], f"{where} {text!r}")
-    return Expectation(" ".join(text.split()), name, match["value"] or ALL, statistic or "",
+    return Expectation(" ".join(text.split()), name, ALIASES.get(match["value"], match["value"] or ALL), statistic or "",
                        match["op"], bound)  # fmt: skip
 
 
