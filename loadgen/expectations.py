@@ -123,8 +123,9 @@ def parse_expectation(text: str, where: str = "--expect") -> Expectation:
     elif label or statistic:
         raise UsageError(f"{where} {text!r}: {name} is one number; it takes no label and no .p99")
     bound = _bound(name, match["bound"], f"{where} {text!r}")
-    return Expectation(" ".join(text.split()), name, ALIASES.get(match["value"], match["value"] or ALL), statistic or "",
-                       match["op"], bound)  # fmt: skip
+    kind = ALIASES.get(match["value"], match["value"]) or ALL
+    said = " ".join(text.split())
+    return Expectation(said, name, kind, statistic or "", match["op"], bound)
 
 
 def _bound(name: str, text: str, where: str) -> float:
