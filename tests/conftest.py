@@ -19,6 +19,17 @@ def pytest_report_header() -> str:
     return f"redis: {redis_for_tests.choose().said}"
 
 
+IN_TURN = ("deploy", "browser")  # folders whose tests share ports or one Compose project
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several test processes, let one have each folder whose tests cannot run side by side."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in IN_TURN:
+            item.add_marker(pytest.mark.xdist_group(folder))
+
+
 def _xdist_index() -> int:
     name = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
     return int(name.removeprefix("gw"))
