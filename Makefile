@@ -46,7 +46,7 @@ load: $(READY) ## Push a mix to the running queue, follow it, report (MIX=fast=3
 
 .PHONY: test
 test: $(READY) ## Run all tests (ARGS='-k drain'; JOBS=1 one by one; TEST_REDIS_URL=redis://... for a server of yours)
-	$(PY) -m pytest -n $(or $(JOBS),3) --dist loadgroup $(ARGS)
+	$(PY) -m pytest -n $(or $(JOBS),3) $(ARGS)
 
 .PHONY: test-all
 test-all: ## Run the unit tests on each Python 3.11, 3.12, 3.13 there is (ARGS=tests for more)

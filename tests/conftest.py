@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -22,12 +23,20 @@ def pytest_report_header() -> str:
 IN_TURN = ("deploy", "browser")  # folders whose tests share ports or one Compose project
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several test processes, let one have each folder whose tests cannot run side by side."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder in IN_TURN:
-            item.add_marker(pytest.mark.xdist_group(folder))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of several test processes, let one have each folder whose tests cannot run side by side.
+
+    A scheduler of our own, since pytest 9 keeps xdist's groups out of the test ids.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class InTurn(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            folder = nodeid.split("/")[1]
+            return folder if folder in IN_TURN else nodeid
+
+    return InTurn(config, log)
 
 
 def _xdist_index() -> int:

@@ -25,8 +25,8 @@ from prometheus_client.registry import Collector
 
 from worker.task import REASONS
 
-DURATION_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0)
-WAIT_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 1800.0)
+DURATION_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 10.0, 60.0, 300.0)
+WAIT_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 1800.0)
 ROUNDTRIP_BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0)
 OUTCOMES = ("succeeded", "failed", "retried", "released", "dead", "delayed", "held")
 ERROR_KINDS = (

@@ -99,7 +99,9 @@ async def test_a_plan_is_made_from_a_run_without_a_redis(loadgen, tmp_path):
     plan = json.loads(out)
     assert code == 0
     assert plan["per_worker"] == 10
-    assert 41 <= plan["slots"] <= 60  # 2,000/s of 20 ms need 40 busy slots, and some spare
+    busy = 2000 * queue.service_s  # 40 slots for 20 ms; more where the machine was slower
+    assert busy >= 40
+    assert busy < plan["slots"] <= 1.5 * busy + 2
     assert plan["workers"] == -(-plan["slots"] // 10)
     code, out, _ = await loadgen("plan", "--from", "run.json", "--rate", "2000")
     assert "KEDA target" in out
