@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from worker.broker import CLAIM_ITEMS, Broker, Exchanged
+from worker.broker import CLAIM_ITEMS, Arrival, Broker, Exchanged
 from worker.config import Config
 from worker.errors import BrokerBroken, BrokerUnavailable
 from worker.executor import Execution, Executor
@@ -24,6 +24,7 @@ from worker.journal import Journal
 from worker.outage import Outage
 from worker.slots import STUBBORN_S, Slots
 from worker.task import Delivery, Outcome, Settlement
+from worker.waiter import Waiter
 
 SETTLE_MAX = 1000  # outcomes per exchange
 WORTH_AN_EXCHANGE = 50  # with this many tasks its fixed cost is a tenth of theirs (measured)
@@ -59,7 +60,6 @@ class Consumer:
         self._journal = journal
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
-        self._may_wait = asyncio.Event()
         self.slots = Slots(
             config.worker.max_concurrent, executor, journal, gated=self._gated,
             ended=self._ended, freed=self._woken.set, broke=self.fail,
@@ -68,12 +68,15 @@ class Consumer:
         limited = executor.plans.limited()
         # None where no type has limits: the gate then costs nothing.
         self._gate = Gate(limited, broker, self.slots, self._woken.set) if limited else None
+        # Held tasks want every free slot, at once: none may be set aside for an arrival then.
+        self._waiter = Waiter(self, broker, claims=self._gate is None)
         self.outage = Outage(config.redis.max_outage_s, journal)
         self.claiming = True
         self._finished: list[Execution] = []
         self._share = _share(config.worker.max_concurrent)
         self._next = 1  # the number of the next tag; never reused
         self._open_from = 1  # the first number that the latest exchange could have used
+        self._open_want = 0  # what the exchange under way may bring
         self._asked: list[tuple[int, int]] = []  # (first, count) of claims whose reply was lost
         self._resend = False
         self._counted = 0
@@ -82,6 +85,7 @@ class Consumer:
         self._look_due = True
         self._make_room = False  # an entry on its last delivery waits for this worker to be idle
         self._look_at: asyncio.TimerHandle | None = None  # the next due task
+        self._due_at = 0.0
         self._failure: BaseException | None = None
         # For those who watch
         self.exchanged_at = time.monotonic()
@@ -97,11 +101,10 @@ class Consumer:
             BrokerUnavailable: Redis was away for longer than allowed.
             UsageError: a key of ours was replaced by one of another type.
         """
-        waiting = self._loop.create_task(self._wait_for_arrivals())
-        waiting.add_done_callback(self._waiter_ended)
+        self._waiter.start(self.fail)
         self._woken.set()
         try:
-            while self.claiming or self.running or self._finished:
+            while self._has_business():
                 await self._woken.wait()
                 self._woken.clear()
                 if self.outage.since is not None:
@@ -109,12 +112,16 @@ class Consumer:
                 if self._failure is not None:
                     raise self._failure
                 await self._turn()
-                self._decide_to_wait()
+                self._waiter.look()
         finally:
             self.claiming = False
-            self._may_wait.set()
-            self._broker.stop_waiting()
-            await asyncio.wait([waiting], timeout=2)
+            await self._waiter.end(within_s=2)
+
+    def _has_business(self) -> bool:
+        if self.claiming or self.running or self._finished:
+            return True
+        # A claim whose reply is still to come, or was lost: what it brought is given back.
+        return self.outage.since is None and bool(self._waiter.reserved or self._asked)
 
     async def _turn(self) -> None:
         """One exchange, if there is anything to exchange."""
@@ -163,16 +170,21 @@ class Consumer:
             else self._settlement(e)
             for e in batch
         ]
+        hands = len(self.running) + self._waiter.reserved
+        self._open_want = want
         before = time.monotonic()
         try:
-            reply = await self._broker.exchange(settled, want, first, len(self.running), one_by_one)
+            reply = await self._broker.exchange(settled, want, first, hands, one_by_one)
         except BrokerUnavailable:
             if self._broker.exchange_sent and want:
                 self._asked.append((first, want))
             raise
+        finally:
+            self._open_want = 0
         self.exchanged_at = time.monotonic()
         self._journal.metrics.roundtrip.observe(self.exchanged_at - before)
-        self._next = first + len(reply.deliveries)
+        if self._next == first + want:
+            self._next = first + len(reply.deliveries)
         return reply
 
     def _want(self) -> int:
@@ -180,7 +192,8 @@ class Consumer:
         free = self.slots.free if self.claiming else 0
         if self._config.max_tasks is not None:
             free = min(free, self._config.max_tasks - self._counted - len(self.running))
-        if self._make_room and self.running:
+        free -= self._waiter.reserved + self._open_want
+        if self._make_room and (self.running or self._waiter.reserved):
             return 1 if self._look_due and free > 0 else 0
         return max(0, min(free, self._share))
 
@@ -243,6 +256,8 @@ class Consumer:
         for size, start in reply.too_large:
             self._journal.invalid("too_large", size, start)
         self._make_room = reply.why == "alone"
+        if self._make_room and self._waiter.reserved:
+            self._waiter.interrupt()
         self._paused = reply.why == "paused"
         if reply.why == "drain" and self.claiming:
             self.asked_to_drain("an operator asked for it")
@@ -306,55 +321,57 @@ class Consumer:
         if self._look_at is not None:
             self._look_at.cancel()
             self._look_at = None
+        self._due_at = self._loop.time() + seconds
         if seconds <= self._config.interval_s:
             self._look_at = self._loop.call_later(seconds, self._claim_again)
 
-    def _decide_to_wait(self) -> None:
-        if self._should_wait():
-            self._may_wait.set()
-        else:
-            self._may_wait.clear()
-
-    def _should_wait(self) -> bool:
+    def may_wait(self) -> bool:
+        """Whether a blocking move may be pending: a slot is free and the queue is empty."""
         return (
             self._idle
             and self.claiming
             and not self._paused
             and not self._make_room
+            and not self._asked
             and self.outage.since is None
             and self._want() > 0
         )
 
-    async def _wait_for_arrivals(self) -> None:
-        """Keep a blocking move pending while a slot is free and the queue is empty."""
-        while self.claiming:
-            await self._may_wait.wait()
-            if not self._should_wait():
-                self._may_wait.clear()
-                continue
-            try:
-                arrived = await self._broker.wait_for_arrival()
-                if arrived and self._want() == 0:
-                    # Every slot was filled meanwhile: let it wake another worker.
-                    await self._broker.pass_on()
-            except BrokerUnavailable as error:
-                if self.claiming:
-                    self._journal.metrics.count_error(error.kind)
-                    self.look_again()
-                    refused = error.kind != "connection"
-                    await asyncio.sleep(min(self._config.interval_s, 1.0) if refused else 0.1)
-                continue
-            self._idle = False
-            self._may_wait.clear()
-            self._woken.set()
-        try:
-            await self._broker.pass_on()
-        except BrokerUnavailable:
-            pass  # what arrived stays in arrivals, where any worker's exchange finds it
+    def due_in_s(self) -> float:
+        """Seconds until the next delayed task, as far as it is known."""
+        left_s = self._due_at - self._loop.time()
+        return left_s if left_s > 0 else math.inf
 
-    def _waiter_ended(self, waiting: asyncio.Task[None]) -> None:
-        if not waiting.cancelled() and waiting.exception() is not None:
-            self.fail(waiting.exception() or RuntimeError("the waiter ended"))
+    def reserve(self) -> int:
+        """The number for the tag of a task that is claimed beside the exchanges."""
+        number = self._next
+        self._next += 1
+        return number
+
+    def arrived(self, arrival: Arrival) -> bool:
+        """A blocking move ended; True when what it moved is for another worker to take."""
+        reply = arrival.exchanged
+        if reply is not None:
+            self.exchanged_at = time.monotonic()
+            self._lease.observe(reply.gap)
+            self._take(reply, 1)
+        if not arrival.moved:
+            return False
+        if reply is None or not reply.deliveries:
+            self._idle = False
+        self._woken.set()
+        return self._want() == 0  # every slot is filled: let it wake another worker
+
+    def move_failed(self, error: BrokerUnavailable, number: int | None) -> float:
+        """It may have brought the task of that number. Returns the seconds until the next try."""
+        if number is not None and self._broker.move_sent:
+            self._asked.append((number, 1))
+            self.suspicious_until = time.monotonic() + 2 * self._config.lease_s
+        if self.claiming:
+            self._journal.metrics.count_error(error.kind)
+        self._claim_again()
+        refused = error.kind != "connection"
+        return min(self._config.interval_s, 1.0) if refused else 0.1
 
     # -- outage ----------------------------------------------------------------------------------
 
@@ -390,7 +407,10 @@ class Consumer:
 
     def known_tags(self) -> tuple[int, list[str]]:
         """(n, tags): below number n, these are all the tags that this worker has."""
-        below = min([self._open_from, *(first for first, _ in self._asked)])
+        open_from = [self._open_from, *(first for first, _ in self._asked)]
+        if self._waiter.number is not None:
+            open_from.append(self._waiter.number)
+        below = min(open_from)
         return below, [*self.running, *(e.delivery.tag for e in self._finished)]
 
     # -- stopping --------------------------------------------------------------------------------
@@ -399,7 +419,7 @@ class Consumer:
         """Stop claiming; after `timeout_s` give back what still runs. Callable again."""
         if self.claiming:
             self.claiming = False
-            self._broker.stop_waiting()
+            self._waiter.interrupt()
             self._loop.call_later(timeout_s, self.release)
         self._woken.set()
 
@@ -420,5 +440,5 @@ def _share(slots: int) -> int:
     return min((slots + 1) // 2 if slots >= 2 * WORTH_AN_EXCHANGE else slots, CLAIM_ITEMS)
 
 
-def _newest_first(execution: Execution) -> int:
-    return -int(execution.delivery.tag.rpartition(":")[2])
+def _newest_first(execution: Execution) -> tuple[float, int]:
+    return -execution.taken, -int(execution.delivery.tag.rpartition(":")[2])

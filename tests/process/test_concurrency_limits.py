@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import time
+
 import pytest
 
 from tests.support.waiting import until
@@ -96,3 +99,28 @@ def test_a_big_backlog_stays_in_redis_and_not_in_the_worker(world):
     assert worker.status()
     world.open_gate()
     world.all_settled(40)
+
+
+@pytest.mark.parametrize("concurrent", [1, 2, 5])
+def test_the_limit_holds_when_tasks_drip_in_while_the_worker_waits_for_them(world, concurrent):
+    """Two ways of claiming are open then: the exchange and the claim behind the blocking move."""
+    rng = random.Random(concurrent)
+    world.start_worker(concurrent=concurrent)
+    for n in range(250):
+        for burst in range(rng.choice((1, 1, 1, 2, 6))):
+            world.enqueue("sleep", id=f"{n}.{burst}", s=rng.choice((0, 0.002, 0.01)))
+        time.sleep(rng.uniform(0, 0.01))  # the gaps are the point
+    world.all_settled(30)
+    assert most_at_once(world) == concurrent
+    assert set(world.runs().values()) == {1}
+
+
+def test_max_tasks_is_exact_when_tasks_drip_in(world):
+    worker = world.start_worker(None, "--max-tasks", "50", concurrent=5)
+    for n in range(60):
+        world.enqueue("note", id=n)
+        time.sleep(0.002)
+    assert worker.exit_code() == 0
+    assert len(world.journal("start")) == 50
+    assert world.waiting() == 10
+    world.assert_conserved()

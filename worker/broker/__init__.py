@@ -5,7 +5,15 @@ from worker.broker.dead_letters import DeadLetter, DeadLetters
 from worker.broker.lease import LeaseWire
 from worker.broker.operate import Operator
 from worker.broker.produce import Producer
-from worker.broker.queue import CLAIM_ITEMS, SLICE_BYTES, Broker, Depths, Exchanged, Slice
+from worker.broker.queue import (
+    CLAIM_ITEMS,
+    SLICE_BYTES,
+    Arrival,
+    Broker,
+    Depths,
+    Exchanged,
+    Slice,
+)
 from worker.broker.results import Results
 from worker.broker.start import check_start
 from worker.broker.survey import Rates, Survey, age_of
@@ -15,6 +23,7 @@ __all__ = [
     "CLAIM_ITEMS",
     "SLICE_BYTES",
     "Address",
+    "Arrival",
     "Broker",
     "DeadLetter",
     "DeadLetters",

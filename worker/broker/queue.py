@@ -23,6 +23,7 @@ from worker.broker.scripts import (
 from worker.broker.start import find_wrong_key
 from worker.broker.wire import Wire
 from worker.config import Config
+from worker.errors import BrokerUnavailable
 from worker.keys import Keys
 from worker.task import Delivery, Settlement
 
@@ -45,6 +46,15 @@ class Exchanged:
     cancel: list[str]  # tags of running tasks that an operator wants cancelled
     due_ms: int  # until the next delayed task is due; -1: none, or nothing was to be claimed
     now_ms: int  # Unix time by the server's clock
+
+
+@dataclass(slots=True)
+class Arrival:
+    """How a blocking move ended."""
+
+    moved: bool  # something arrived
+    exchanged: Exchanged | None = None  # of the exchange sent with it, where it was executed
+    fault: BrokerUnavailable | None = None  # what the server refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,7 @@ class Broker:
         self._id = worker_id
         self._config = config
         self._exchange_wire = Wire(address, timeout_s)
-        self._move_wire = Wire(address, timeout_s)
+        self._move_wire = Wire(address, timeout_s, identify=True)
         self._side_wire = Wire(address, timeout_s)
         self._side_turn = asyncio.Lock()  # several share the side wire, one call at a time
         k = self.keys
@@ -154,6 +164,9 @@ class Broker:
             EXCHANGE, self._exchange_head, want, first, hands, self._exchange_tail,
             int(one_by_one), len(plain), Encoded.of_ascii(plain), *rest,
         )  # fmt: skip
+        return self._exchanged(reply, first)
+
+    def _exchanged(self, reply: list[Any], first: int) -> Exchanged:
         why, gap, more, alone, missing, too_large, counts, items, cancel, due_ms, now_ms = reply
         head = f"{self._id}:"
         deliveries = [Delivery(head + str(first + i), raw) for i, raw in enumerate(items)]
@@ -219,21 +232,50 @@ class Broker:
         """Which of our keys holds another type than it must, in words; raises BrokerUnavailable."""
         return await find_wrong_key(self._side_call, self.keys)
 
-    async def wait_for_arrival(self) -> bool:
-        """Hold the blocking move; True when something arrived. It only wakes.
+    async def wait_for_arrival(self, want: int, first: int, within_s: float) -> Arrival:
+        """Hold the blocking move, for at most `within_s`; with a `want` from 1, claim in the same
+        write: the server runs that exchange as soon as the move ends, one round trip earlier.
 
         Raises:
-            BrokerUnavailable: also when `stop_waiting` cut it.
+            BrokerUnavailable: also when `stop_waiting` had to cut it. The exchange may or may not
+                have been executed; see `move_sent`.
         """
         side = "RIGHT" if self._config.queue.pop == "right" else "LEFT"
-        moved = await self._move_wire.call(
-            "BLMOVE", self.keys.queue, self.keys.arrivals, side, "LEFT", f"{self._move_s:.3f}",
-            extra_s=self._move_s,
-        )  # fmt: skip
-        return moved is not None
+        hold_s = max(0.001, min(self._move_s, within_s))
+        move = ("BLMOVE", self.keys.queue, self.keys.arrivals, side, "LEFT", f"{hold_s:.3f}")
+        if not want:
+            return Arrival(await self._move_wire.call(*move, extra_s=hold_s) is not None)
+        hands = 1  # at least, when it runs: nothing is claimed that must be alone
+        claim = (
+            *(b"EVALSHA", EXCHANGE.sha, self._exchange_head, want, first, hands),
+            *(self._exchange_tail, 0, 0),
+        )
+        moved, reply = await self._move_wire.call_both(move, claim, extra_s=hold_s)
+        arrival = Arrival(moved is not None and not isinstance(moved, Exception))
+        if isinstance(reply, list):
+            arrival.exchanged = self._exchanged(reply, first)
+        for answer in (moved, reply):
+            if isinstance(answer, BrokerUnavailable):
+                arrival.fault = answer
+        return arrival
+
+    @property
+    def move_sent(self) -> bool:
+        """Whether the last blocking move left this host."""
+        return self._move_wire.sent
+
+    async def end_waiting(self) -> None:
+        """Ask the server to answer the blocking move at once.
+
+        Raises:
+            BrokerUnavailable: it cannot be asked; then `stop_waiting` is what is left.
+        """
+        if self._move_wire.client_id is None:
+            raise BrokerUnavailable("the blocking move's connection has no id")
+        await self._side_call("CLIENT", "UNBLOCK", self._move_wire.client_id)
 
     def stop_waiting(self) -> None:
-        """End a blocking move at once; arrivals belong to nobody, so nothing is stranded."""
+        """Cut the blocking move; arrivals belong to nobody, so nothing is stranded there."""
         self._move_wire.cut()
 
     async def pass_on(self) -> int:

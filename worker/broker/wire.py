@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from typing import Any
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from worker.broker.address import FAULTS, Address
 from worker.broker.resp import Encoded, encode_command
 from worker.broker.scripts import Script
+from worker.errors import BrokerUnavailable
+
+log = logging.getLogger("worker.broker")
 
 
 class Wire:
@@ -22,9 +26,12 @@ class Wire:
     calls `cut`.
     """
 
-    def __init__(self, address: Address, timeout_s: float) -> None:
+    def __init__(self, address: Address, timeout_s: float, *, identify: bool = False) -> None:
+        """With `identify`, asks the server for `client_id` after each connect."""
         self._address = address
         self._timeout_s = timeout_s
+        self._identify = identify
+        self.client_id: int | None = None  # None too where the server does not tell
         self._connection: Any = None
         self._overdue: asyncio.TimerHandle | None = None
         self._due = float("inf")
@@ -47,6 +54,17 @@ class Wire:
                 await connection.disconnect(nowait=True)
             raise self._address.explain(fault) from fault
         self._connection = connection
+        if self._identify:
+            self.client_id = await self._ask_client_id()
+
+    async def _ask_client_id(self) -> int | None:
+        try:
+            return int(await self.call("CLIENT", "ID"))
+        except BrokerUnavailable as error:
+            if not self._connection.is_connected:
+                raise
+            log.debug("no CLIENT ID: %s", error)
+            return None
 
     async def call(self, *command: Any, extra_s: float = 0.0) -> Any:
         """Send one command and read its answer; `extra_s` is how long the server may hold it.
@@ -56,26 +74,61 @@ class Wire:
         """
         await self.connect()
         connection = self._connection
+        try:
+            await self._send(encode_command(command), extra_s)
+            return await connection.read_response(disable_decoding=True)
+        except NoScriptError:
+            raise
+        except FAULTS as fault:
+            raise await self._explained(fault, extra_s) from fault
+        finally:
+            self._due = float("inf")
+
+    async def call_both(
+        self, first: tuple[Any, ...], second: tuple[Any, ...], *, extra_s: float
+    ) -> tuple[Any, Any]:
+        """Send two commands in one write and read both answers; the server runs the second as
+        soon as the first has ended. An error for an answer is returned in its place, as the
+        BrokerUnavailable it means, or NoScriptError.
+
+        Raises:
+            BrokerUnavailable: not both answers came; each may or may not have been executed.
+        """
+        await self.connect()
+        answers: list[Any] = []
+        try:
+            await self._send(encode_command(first) + encode_command(second), extra_s)
+            while len(answers) < 2:
+                try:
+                    answers.append(await self._connection.read_response(disable_decoding=True))
+                except ResponseError as refused:
+                    answers.append(refused)
+        except FAULTS as fault:
+            raise await self._explained(fault, extra_s) from fault
+        finally:
+            self._due = float("inf")
+        for n, answer in enumerate(answers):
+            if isinstance(answer, ResponseError) and not isinstance(answer, NoScriptError):
+                answers[n] = await self._explained(answer)
+        return answers[0], answers[1]
+
+    async def _send(self, data: bytes, extra_s: float) -> None:
         loop = asyncio.get_running_loop()
         self._timed_out = False
         self._due = loop.time() + self._timeout_s + extra_s
         if self._overdue is None:
             self._overdue = loop.call_at(self._due, self._watch)
-        try:
-            self.sent = True
-            await connection.send_packed_command(encode_command(command), False)
-            return await connection.read_response(disable_decoding=True)
-        except NoScriptError:
-            raise
-        except FAULTS as fault:
-            overdue = TimeoutError(f"no answer within {self._timeout_s + extra_s:g} s")
-            error = self._address.explain(overdue if self._timed_out else fault)
-            if error.kind != "wrong_type" and error.kind != "script":
-                # READONLY, LOADING and the like: the address may lead elsewhere next time.
-                await connection.disconnect(nowait=True)
-            raise error from fault
-        finally:
-            self._due = float("inf")
+        self.sent = True
+        await self._connection.send_packed_command(data, False)
+
+    async def _explained(self, fault: BaseException, extra_s: float = 0.0) -> BrokerUnavailable:
+        """The fault in one line; where the address may lead elsewhere next time, hang up."""
+        overdue = TimeoutError(f"no answer within {self._timeout_s + extra_s:g} s")
+        error = self._address.explain(overdue if self._timed_out else fault)
+        if error.kind not in ("wrong_type", "script", "no_script"):
+            # READONLY, LOADING and the like.
+            await self._connection.disconnect(nowait=True)
+        return error
 
     async def run(self, script: Script, keys: tuple[str, ...], *args: Any) -> Any:
         """Run a script by its hash; a server that does not know it is taught first."""

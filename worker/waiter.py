@@ -1,0 +1,128 @@
+"""Waits for work: holds the blocking move, and lets one claim ride on it.
+
+While a slot is free and the queue is empty, the move is pending, and behind it in the same write
+an exchange for one task: the server runs it the moment something arrives, a round trip before the
+worker could ask. Its slot and its number are set aside for it. The move itself only wakes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from worker.broker import Arrival, Broker
+from worker.errors import BrokerUnavailable
+from worker.journal import log
+
+ANSWER_S = 0.5  # how long the server may take to end a move that it was asked to end
+
+
+class Owner(Protocol):
+    """What the waiter needs of the consumer."""
+
+    claiming: bool
+
+    def may_wait(self) -> bool: ...
+    def due_in_s(self) -> float: ...
+    def reserve(self) -> int: ...
+    def arrived(self, arrival: Arrival) -> bool: ...
+    def move_failed(self, error: BrokerUnavailable, number: int | None) -> float: ...
+
+
+class Waiter:
+    """One blocking move after another, for as long as the owner claims."""
+
+    def __init__(self, owner: Owner, broker: Broker, *, claims: bool) -> None:
+        """Without `claims` the move goes alone, and whatever it wakes claims by itself."""
+        self._owner = owner
+        self._broker = broker
+        self._claims = claims
+        self._ready = asyncio.Event()
+        self._asking: asyncio.Task[None] | None = None
+        self._work: asyncio.Task[None] | None = None
+        self.number: int | None = None  # of the tag that an open claim may create
+
+    @property
+    def reserved(self) -> int:
+        """Slots set aside for the claim that is open: 0 or 1."""
+        return 0 if self.number is None else 1
+
+    def start(self, failed: Callable[[BaseException], None]) -> None:
+        """Begin; `failed` is told if this ends with an error, which is a bug."""
+        self._work = asyncio.get_running_loop().create_task(self._run())
+        self._work.add_done_callback(lambda work: _report(work, failed))
+
+    def look(self) -> None:
+        """Something has changed that may let it wait."""
+        if self._owner.may_wait():
+            self._ready.set()
+
+    def interrupt(self) -> None:
+        """Have the move answered now. A move without a claim may be cut: it only wakes."""
+        if self.number is None:
+            self._broker.stop_waiting()
+        elif self._asking is None:
+            loop = asyncio.get_running_loop()
+            self._asking = loop.create_task(self._ask_for_the_end())
+
+    async def end(self, within_s: float) -> None:
+        """The owner claims no more: end, whatever the server does."""
+        self._ready.set()
+        self._broker.stop_waiting()
+        if self._work is not None:
+            await asyncio.wait([self._work], timeout=within_s)
+
+    async def _ask_for_the_end(self) -> None:
+        number = self.number
+        cut = asyncio.get_running_loop().call_later(ANSWER_S, self._cut, number)
+        try:
+            await self._broker.end_waiting()
+        except BrokerUnavailable as error:
+            log.debug("the blocking move is cut: %s", error)
+            cut.cancel()
+            self._cut(number)
+        self._asking = None
+
+    def _cut(self, number: int | None) -> None:
+        if self.number == number:
+            self._broker.stop_waiting()
+
+    async def _run(self) -> None:
+        owner = self._owner
+        while owner.claiming:
+            if not owner.may_wait():
+                self._ready.clear()
+                await self._ready.wait()
+                continue
+            within_s = owner.due_in_s()
+            self.number = owner.reserve() if self._claims else None
+            try:
+                arrival = await self._broker.wait_for_arrival(
+                    self.reserved, self.number or 0, within_s
+                )
+            except BrokerUnavailable as error:
+                number, self.number = self.number, None
+                pause_s = owner.move_failed(error, number)
+                if owner.claiming:
+                    await asyncio.sleep(pause_s)
+                continue
+            self.number = None
+            if owner.arrived(arrival):
+                await self._pass_on()
+            if arrival.fault is not None:
+                pause_s = owner.move_failed(arrival.fault, None)
+                if owner.claiming:
+                    await asyncio.sleep(pause_s)
+        await self._pass_on()
+
+    async def _pass_on(self) -> None:
+        try:
+            await self._broker.pass_on()
+        except BrokerUnavailable:
+            pass  # what arrived stays in arrivals, where any worker's exchange finds it
+
+
+def _report(work: asyncio.Task[None], failed: Callable[[BaseException], None]) -> None:
+    if not work.cancelled() and work.exception() is not None:
+        failed(work.exception() or RuntimeError("the waiter ended"))
