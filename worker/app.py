@@ -181,6 +181,7 @@ class App:
         keeping = asyncio.get_running_loop().create_task(upkeep.run())
         keeping.add_done_callback(lambda task: self._part_ended(task, consumer))
         try:
+            await upkeep.first_look()
             await consumer.run()
         finally:
             upkeep.stop()
@@ -354,11 +355,13 @@ class App:
     def status(self) -> dict[str, Any]:
         """This worker, for /status."""
         described: dict[str, Any] = json.loads(self._describe())
+        seen = self.upkeep.depths if self.upkeep is not None else None
         return described | {
             "queue": self.config.queue.key,
             "depth": dict(self.metrics.depth),
             "draining": bool(self.metrics.draining),
             "paused": bool(self.metrics.paused),
+            "paused_types": sorted(seen.paused_types) if seen is not None else [],
         }
 
     def _server_time(self, monotonic: float, offset_s: float) -> float:

@@ -209,7 +209,8 @@ class Consumer:
             if outcome is Outcome.RETRIED or outcome is Outcome.DELAYED:
                 settlement.reason = str(math.ceil(execution.later_s * 1000))
             elif outcome is Outcome.HELD:
-                settlement.type = held_name(execution)
+                # Of a paused type the executor has named the list already.
+                settlement.type, settlement.error = execution.error or held_name(execution), ""
         if task is not None and task.run is not None and outcome not in UNRUN:
             run, index = task.run
             start = self._lease.redis_time(execution.started)
@@ -304,6 +305,10 @@ class Consumer:
         self._woken.set()
 
     # -- waiting for work ------------------------------------------------------------------------
+
+    def pause_types(self, types: frozenset[str]) -> None:
+        """From now on set aside what is claimed of these types, and no others."""
+        self._executor.paused_types = types
 
     def look_again(self) -> None:
         """Exchange soon even if nothing seems to be there; called every interval."""

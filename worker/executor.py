@@ -19,6 +19,7 @@ from typing import Any
 from worker.context import Context, running
 from worker.errors import Reject, Retry
 from worker.extras import Middleware
+from worker.keys import aside_name
 from worker.metrics import TypeMetrics
 from worker.plan import Plan, Plans
 from worker.registry import UNKNOWN, Handler
@@ -85,13 +86,18 @@ class Execution:
 
 
 class Executor:
-    """Runs executions as the plans say. `clock_ms`: the server's Unix time at the latest claim."""
+    """Runs executions as the plans say.
+
+    `clock_ms`: the server's Unix time at the latest claim. `paused_types`: types that operators
+    have paused; their tasks are set aside.
+    """
 
     def __init__(self, plans: Plans, middleware: Sequence[Middleware] = ()) -> None:
         self.plans = plans
         self._middleware = tuple(middleware)
         self._find = plans.find
         self.clock_ms = 0
+        self.paused_types: frozenset[str] = frozenset()
 
     def prepare(self, execution: Execution) -> bool:
         """Decode and find the plan; False when it has ended without running."""
@@ -99,6 +105,10 @@ class Executor:
             task = execution.task = decode(execution.delivery.raw)
         except Invalid as fault:
             execution.end(Outcome.INVALID, fault.reason)
+            return False
+        if self.paused_types and task.type in self.paused_types:
+            end = "front" if execution.delivery.returned else "back"
+            execution.end(Outcome.HELD, end, aside_name(task.type))
             return False
         plan = execution.plan = self._find(task.type)
         if plan is None:

@@ -8,6 +8,7 @@ Source of the hash-tag rule: Redis Cluster specification, "Hash tags".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote, unquote
 
 FORMAT_VERSION = 1  # of all this; a worker refuses a newer one and reads one older
 
@@ -33,6 +34,26 @@ def same_slot(queue: str) -> bool:
     return prefix(queue) == queue or "}" not in queue
 
 
+def type_name(type: str) -> str:
+    """A task type as it stands in keys and in fields: printable ASCII without a colon."""
+    return quote(type, safe="-._~/@+")
+
+
+def type_of(name: str) -> str:
+    """The task type that `type_name` made this of."""
+    return unquote(name)
+
+
+def aside_name(type: str) -> str:
+    """The name of a paused type's held list; no type's own name has a colon."""
+    return f"paused:{type_name(type)}"
+
+
+def is_aside(name: str) -> bool:
+    """Whether a held list is one of a paused type."""
+    return name.startswith("paused:")
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """Every key of one queue. **Public** ones keep their names for ever.
@@ -50,7 +71,9 @@ class Keys:
     dead_index LIST    "id bytes" of the invalid items among the dead letters
     stats      HASH    running totals                                              (public)
     paused     STRING  present = claim nothing                                     (public)
-    held       SET     names of types that have held tasks (a name: the type, escaped)
+    paused_types HASH  name of a type that no worker starts -> "Unix s, why"
+    held       SET     names of types that have held tasks (a name: the type, escaped), and
+                       paused:<name> of paused types that have tasks set aside
     schedule   HASH    name of a scheduled task -> Unix s of the last time enqueued
     alone      STRING  worker id that makes room for a task on its last delivery
     reclaiming STRING  worker id that scans in flight now
@@ -70,6 +93,7 @@ class Keys:
     dead_index: str
     stats: str
     paused: str
+    paused_types: str
     held: str
     schedule: str
     alone: str
@@ -91,7 +115,7 @@ class Keys:
     def prefix(self) -> str:
         """What every key of ours begins with; of limited types there are, by name:
 
-        held:<name>     LIST    entries as in redeliver, which a limit keeps back
+        held:<name>     LIST    entries as in redeliver, which a limit or a pause keeps back
         holders:<name>  SET     tags that run, where their number is limited in all workers
         rate:<name>     STRING  us of Redis TIME at which the next one is due
         unique:<name>   HASH    task id -> the tag that runs, or "~ms" until which it is kept
@@ -118,6 +142,7 @@ EXPECTED_TYPES = {
     "dead_index": "list",
     "stats": "hash",
     "paused": "string",
+    "paused_types": "hash",
     "held": "set",
     "schedule": "hash",
     "alone": "string",

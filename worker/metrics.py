@@ -81,7 +81,7 @@ class Metrics(Collector):
         self.roundtrip = Buckets(ROUNDTRIP_BUCKETS)
         self.concurrency = concurrency
         self.claims_lost = self.settles_unconfirmed = self.reclaimed = self.trimmed = 0
-        self.depth = {"waiting": 0, "in_flight": 0, "delayed": 0, "dead": 0}
+        self.depth = {"waiting": 0, "in_flight": 0, "delayed": 0, "dead": 0, "paused": 0}
         self.oldest_age_s = self.loop_lag_s = self.last_claim_at = 0.0
         self.redis_up = self.draining = self.paused = self.overdue_threads = 0
         self.longest_running_s: Callable[[], float] = lambda: 0.0
@@ -180,7 +180,8 @@ class Metrics(Collector):
     def _queue(self) -> Iterator[Metric]:
         depth = GaugeMetricFamily(
             "worker_queue_depth",
-            "Tasks of the whole queue by state; the same on every worker: take max, never sum.",
+            "Tasks of the whole queue by state (paused: of paused types, set aside); the same on "
+            "every worker: take max, never sum.",
             labels=["state"],
         )
         for state, count in self.depth.items():

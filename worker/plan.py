@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote
 
 from worker.config import TaskConfig
+from worker.keys import type_name
 from worker.options import BACKOFF_MAX_S, BACKOFF_S, Options, backoff_s, rate
 from worker.registry import DEFAULT, Handler, Registry
 
@@ -23,7 +23,7 @@ class Limits:
     __slots__ = ("every_us", "here", "name", "running", "slack_us", "total", "unique")
 
     def __init__(self, type: str, options: Options) -> None:
-        self.name = quote(type, safe="-._~/@+")
+        self.name = type_name(type)
         self.here = options.concurrency
         self.total = options.max_concurrent_total or 0
         self.unique = bool(options.unique)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -33,6 +34,7 @@ class ConsumerView(Protocol):
     def outage(self) -> OutageView: ...
 
     def look_again(self) -> None: ...
+    def pause_types(self, types: frozenset[str]) -> None: ...
     def known_tags(self) -> tuple[int, list[str]]: ...
 
 
@@ -66,6 +68,11 @@ class Upkeep:
         """Ask `run` to end."""
         self._ended.set()
 
+    async def first_look(self) -> None:
+        """Know what is paused before anything is claimed; Redis away is the consumer's to tell."""
+        with contextlib.suppress(BrokerUnavailable):
+            await self._look()
+
     async def run(self) -> None:
         """Keep up until `stop`. Redis being away is the consumer's to tell; here it only waits."""
         loop = asyncio.get_running_loop()
@@ -75,6 +82,7 @@ class Upkeep:
             if self._consumer.outage.since is None:
                 try:
                     await self._look()
+                    await self._bring_back()
                     await self._reclaim()
                 except BrokerUnavailable as error:
                     self._metrics.count_error(error.kind)
@@ -97,6 +105,8 @@ class Upkeep:
         depth = self._metrics.depth
         depth["waiting"], depth["in_flight"] = seen.waiting, seen.in_flight
         depth["delayed"], depth["dead"] = seen.delayed, seen.dead
+        depth["paused"] = seen.aside
+        self._consumer.pause_types(seen.paused_types)
         self._metrics.paused = int(seen.paused)
         self._metrics.trimmed = seen.trimmed
         self._metrics.redis_up = 1
@@ -115,6 +125,18 @@ class Upkeep:
         except Invalid:
             at = None
         return max(0.0, seen.now_s - at) if at is not None else still_s
+
+    async def _bring_back(self) -> None:
+        """Give back what was set aside of types that are paused no more.
+
+        `worker resume` does that itself; here is what it broke off, and what a worker that had
+        not yet seen the end of the pause set aside after it.
+        """
+        for type in self.depths.left_over if self.depths is not None else ():
+            left = 1
+            while left and not self._ended.is_set():
+                _, left = await self._broker.bring_back(type)
+            self._consumer.look_again()
 
     async def _reclaim(self) -> None:
         """Bring back what no live worker holds.

@@ -25,7 +25,8 @@ def test_status_shows_depths_workers_and_what_runs_for_how_long(world, type_in):
 
     seen = type_in("status", "--over", "0.2", as_json=True)
 
-    assert seen["depth"] == {"waiting": 1, "in_flight": 2, "delayed": 0, "dead": 0}
+    assert seen["depth"] == {"waiting": 1, "in_flight": 2, "delayed": 0, "dead": 0,
+                             "paused": 0}  # fmt: skip
     assert seen["slots"] == 2
     assert {one["pid"] for one in seen["workers"]} == {first.pid, second.pid}
     assert all(one["age_s"] > 0 and one["running"] == 1 for one in seen["workers"])
@@ -90,7 +91,8 @@ def test_top_prints_a_line_of_json_for_each_look(world, type_in):
     [
         ["status"], ["top", "--count", "1"], ["dead", "list"], ["dead", "show", "1-1"],
         ["dead", "requeue", "--all"], ["dead", "drop", "--all", "--yes"], ["queue", "peek"],
-        ["queue", "count"], ["pause"], ["resume"], ["drain", "x"], ["cancel", "x:1"], ["reclaim"],
+        ["queue", "count"], ["pause"], ["resume"], ["pause", "--type", "x"],
+        ["resume", "--type", "x"], ["drain", "x"], ["cancel", "x:1"], ["reclaim"],
         ["reclaim", "--now"],
     ],
     ids=" ".join,
@@ -141,7 +143,9 @@ def test_pause_stops_all_workers_from_claiming_until_resume(world, type_in):
     assert type_in("pause", as_json=True) == {"paused": True, "changed": False}
     assert "moving the database" in type_in("status", "--over", "0")
 
-    assert type_in("resume", as_json=True) == {"paused": False, "changed": True}
+    assert type_in("resume", as_json=True) == {
+        "paused": False, "changed": True, "paused_types": [],
+    }  # fmt: skip
     assert "was not paused" in type_in("resume")
     world.all_settled()
 
@@ -200,7 +204,9 @@ def test_a_handler_that_swallows_its_cancellation_is_reported_as_still_in_flight
     until(lambda: world.journal("start"))
     [tag] = [tag.decode() for tag in world.redis.hkeys(world.keys.inflight)]
     said = type_in("cancel", tag, "--wait", "0.5", code=1)
-    assert "still in flight" in said
+    assert "still in flight after 0.5 s" in said and "swallows" in said
+    assert f"SIGUSR1 to its worker (pid {world.workers[0].pid} on " in said
+    assert "worker pause --type" in said
     world.all_settled()
     assert world.totals()["succeeded"] == 1
     until(lambda: world.redis.hlen(world.keys.control) == 0)

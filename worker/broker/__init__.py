@@ -16,7 +16,7 @@ from worker.broker.queue import (
 )
 from worker.broker.results import Results
 from worker.broker.start import check_start
-from worker.broker.survey import Rates, Survey, age_of
+from worker.broker.survey import PausedType, Rates, Survey, age_of
 from worker.broker.waiting import waiting_items
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Exchanged",
     "LeaseWire",
     "Operator",
+    "PausedType",
     "Producer",
     "Rates",
     "Results",

@@ -12,15 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.broker.address import Address
-from worker.broker.queue import SLICE_BYTES, Depths, depths_of
+from worker.broker.queue import SLICE_BYTES, Depths, bring_back_call, depths_of
 from worker.broker.scripts import (
     ASK,
+    BRING_BACK,
     FORGET,
     HELD,
     LEAVE,
     LOOK,
     ORPHANS,
     PAUSE,
+    PAUSE_TYPE,
     RECLAIM,
     RENEW,
     SURVEY,
@@ -28,7 +30,7 @@ from worker.broker.scripts import (
 from worker.broker.survey import Survey, survey_of
 from worker.broker.wire import ThreadWire
 from worker.config import Config
-from worker.keys import Keys
+from worker.keys import Keys, is_aside, type_name, type_of
 
 WORKERS_SHOWN = 200
 _LEASE_MS = 30_000  # of a reclaim by hand, renewed with every slice
@@ -61,7 +63,7 @@ class Operator:
         """How things stand now; raises BrokerUnavailable."""
         k = self.keys
         keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed, k.dead, k.stats)
-        more = (k.workers, k.paused, k.about, k.control, k.held)
+        more = (k.workers, k.paused, k.about, k.control, k.held, k.paused_types)
         reply = self.wire.run(SURVEY, keys + more, self.config.queue.pop, WORKERS_SHOWN)
         seen = survey_of(k.queue, reply)
         # Workers tell with their leases what they run: leave out what has ended since.
@@ -74,7 +76,8 @@ class Operator:
         """The depths alone, cheaper than a survey; raises BrokerUnavailable."""
         keys = (self.keys.queue, self.keys.arrivals, self.keys.redeliver, self.keys.inflight,
                 self.keys.delayed, self.keys.dead, self.keys.stats, self.keys.workers,
-                self.keys.paused, self.keys.reclaiming, self.keys.held)  # fmt: skip
+                self.keys.paused, self.keys.reclaiming, self.keys.held,
+                self.keys.paused_types)  # fmt: skip
         return depths_of(self.wire.run(LOOK, keys, self.config.queue.pop))
 
     def _held(self, tags: list[str]) -> list[bool]:
@@ -84,10 +87,13 @@ class Operator:
             found += [one == 1 for one in self.wire.run(HELD, (self.keys.inflight,), *part)]
         return found
 
-    def held_lists(self) -> list[str]:
-        """The keys of tasks that a limit holds back; raises BrokerUnavailable."""
-        names = self.wire.call("SMEMBERS", self.keys.held)
-        return [f"{self.keys.held}:{name.decode()}" for name in names]
+    def held_lists(self) -> tuple[list[str], list[str]]:
+        """The keys of tasks that limits, and that pauses hold back; raises BrokerUnavailable."""
+        names = sorted(name.decode() for name in self.wire.call("SMEMBERS", self.keys.held))
+        paused = [name for name in names if is_aside(name)]
+        limited = [name for name in names if not is_aside(name)]
+        held = self.keys.held
+        return [f"{held}:{name}" for name in limited], [f"{held}:{name}" for name in paused]
 
     def held(self, tag: str) -> bool:
         """Whether a task is in flight; raises BrokerUnavailable."""
@@ -100,12 +106,42 @@ class Operator:
 
     def pause(self, why: str = "") -> bool:
         """Let no worker claim; False when it was so already. Raises BrokerUnavailable."""
-        text = " ".join(why.split())[:200]
-        return bool(self.wire.run(PAUSE, (self.keys.paused,), text) == 1)
+        return bool(self.wire.run(PAUSE, (self.keys.paused,), _one_line(why)) == 1)
 
     def resume(self) -> bool:
         """Let workers claim again; False when they could. Raises BrokerUnavailable."""
         return bool(self.wire.call("DEL", self.keys.paused) == 1)
+
+    def pause_type(self, type: str, why: str = "") -> bool:
+        """Let no worker start tasks of one type; False when it was so already.
+
+        A worker knows within `worker.interval`, a second at most; what it claims of the type from
+        then on is set aside. Raises BrokerUnavailable.
+        """
+        keys = (self.keys.paused_types,)
+        return bool(self.wire.run(PAUSE_TYPE, keys, type_name(type), _one_line(why)) == 1)
+
+    def resume_type(self, type: str, progress: Callable[[int], None]) -> tuple[bool, int]:
+        """Let workers start tasks of this type again, and give back what was set aside.
+
+        In slices; `progress` is told after each how many have been given back. Were it to break
+        off, live workers would do the rest. Returns (whether it was paused, how many were given
+        back). Raises BrokerUnavailable.
+        """
+        changed = self.wire.call("HDEL", self.keys.paused_types, type_name(type)) == 1
+        keys, arguments = bring_back_call(self.keys, type, self.config.worker.max_deliveries)
+        moved = 0
+        while True:
+            part, left = self.wire.run(BRING_BACK, keys, *arguments)
+            moved += part
+            progress(moved)
+            if not left:
+                return changed, moved
+
+    def paused_types(self) -> list[str]:
+        """The paused types, sorted; raises BrokerUnavailable."""
+        names = self.wire.call("HKEYS", self.keys.paused_types)
+        return sorted(type_of(name.decode()) for name in names)
 
     def drain(self, worker: str) -> str:
         """Ask a worker to drain: "", already or no_worker. Raises BrokerUnavailable."""
@@ -169,6 +205,10 @@ class Operator:
             count = max(1, min(500, int(SLICE_BYTES / (size / max(1, seen) + 64))))
             if cursor == 0:
                 return
+
+
+def _one_line(why: str) -> str:
+    return " ".join(why.split())[:200]
 
 
 class _Scan:

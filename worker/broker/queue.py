@@ -10,6 +10,7 @@ from typing import Any
 from worker.broker.address import Address
 from worker.broker.resp import Encoded
 from worker.broker.scripts import (
+    BRING_BACK,
     EXCHANGE,
     FORGET,
     GATE,
@@ -24,7 +25,7 @@ from worker.broker.start import find_wrong_key
 from worker.broker.wire import Wire
 from worker.config import Config
 from worker.errors import BrokerUnavailable
-from worker.keys import Keys
+from worker.keys import Keys, aside_name, type_name, type_of
 from worker.task import Delivery, Settlement
 
 CLAIM_BYTES = 256 * 1024  # per exchange: 1,000 items of 1 KiB cost Redis 5 ms, of 64 KiB 471 ms
@@ -72,16 +73,30 @@ class Depths:
     trimmed: int  # dead letters, ever
     now_s: int  # Unix seconds by the server's clock
     front: bytes  # the next item, where it is short
+    aside: int  # of paused types, set aside; not among `waiting`
+    paused_types: frozenset[str]
+    left_over: tuple[str, ...]  # types that are paused no more and have tasks set aside
 
 
 def depths_of(reply: list[Any]) -> Depths:
     """The depths in a reply of look.lua."""
     waiting, in_flight, delayed, dead, expired, paused, scanned_by, *rest = reply
-    claimed, trimmed, now_s, front = rest
+    claimed, trimmed, now_s, front, aside, paused_types, left_over = rest
     return Depths(
         waiting, in_flight, delayed, dead, expired, paused == 1, scanned_by.decode(),
-        claimed, trimmed, now_s, front,
+        claimed, trimmed, now_s, front, aside,
+        frozenset(type_of(name.decode()) for name in paused_types),
+        tuple(type_of(name.decode()) for name in left_over),
     )  # fmt: skip
+
+
+def bring_back_call(
+    keys: Keys, type: str, max_deliveries: int
+) -> tuple[tuple[str, ...], tuple[str | int, ...]]:
+    """The keys and arguments of bring_back.lua for one slice of a type."""
+    aside = f"{keys.held}:{aside_name(type)}"
+    where = (aside, keys.held, keys.paused_types, keys.redeliver)
+    return where, (type_name(type), max_deliveries, CLAIM_ITEMS, CLAIM_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +305,17 @@ class Broker:
         """How things stand; raises BrokerUnavailable."""
         k = self.keys
         keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed)
-        more = (k.dead, k.stats, k.workers, k.paused, k.reclaiming, k.held)
+        more = (k.dead, k.stats, k.workers, k.paused, k.reclaiming, k.held, k.paused_types)
         return depths_of(await self._side(LOOK, keys + more, self._config.queue.pop))
+
+    async def bring_back(self, type: str) -> tuple[int, int]:
+        """Give a slice of what was set aside of a type back to the queue; see bring_back.lua.
+
+        Returns (moved, still set aside). Raises BrokerUnavailable.
+        """
+        keys, arguments = bring_back_call(self.keys, type, self._config.worker.max_deliveries)
+        moved, left = await self._side(BRING_BACK, keys, *arguments)
+        return moved, left
 
     async def reclaim(
         self, cursor: int, count: int, hold_ms: int, below: int, known: list[str]

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from worker.keys import type_of
 from worker.task import Invalid, decode
 
 FINAL = ("succeeded", "failed", "invalid", "dead")
@@ -39,6 +40,17 @@ class WorkerSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class PausedType:
+    """A type that no worker starts, or (`paused` false) whose tasks are on their way back."""
+
+    type: str
+    paused: bool
+    since: float | None
+    why: str
+    aside: int  # its tasks that were claimed and set aside; more may wait in the queue
+
+
+@dataclass(frozen=True, slots=True)
 class Rates:
     """What two looks at the queue tell, `over_s` seconds apart; tasks a second."""
 
@@ -58,9 +70,11 @@ class Survey:
     in_flight: int
     delayed: int
     dead: int
+    aside: int  # of paused types
     paused: bool
     paused_since: float | None
     paused_why: str
+    paused_types: tuple[PausedType, ...]
     oldest_waiting_s: float | None  # None: nothing waits, or the next task carries no time
     totals: dict[str, int]
     workers: tuple[WorkerSeen, ...]
@@ -84,8 +98,8 @@ class Survey:
         if over_s <= 0:
             return None
         done = self.done - before.done
-        now = self.waiting + self.in_flight + self.delayed
-        then = before.waiting + before.in_flight + before.delayed
+        now = self.waiting + self.in_flight + self.delayed + self.aside
+        then = before.waiting + before.in_flight + before.delayed + before.aside
         arrived = now - then + done
         net = (done - arrived) / over_s
         left_s = None
@@ -99,6 +113,7 @@ class Survey:
         """Plain values for JSON."""
         plain = asdict(self)
         depth = {name: plain.pop(name) for name in ("waiting", "in_flight", "delayed", "dead")}
+        depth["paused"] = plain.pop("aside")
         return {
             **plain,
             "depth": depth,
@@ -111,10 +126,11 @@ class Survey:
 def survey_of(queue: str, reply: list[Any]) -> Survey:
     """The survey in a reply of survey.lua; what runs is as the workers last told."""
     waiting, in_flight, delayed, dead, seconds, micros, paused, front, silent, alive, *rest = reply
-    flat, rows = rest
+    flat, rows, types = rest
     at = seconds + micros / 1e6
     abouts = [(row, _about(row[2])) for row in rows]
-    since, _, why = paused.decode(errors="replace").partition(" ")
+    since, why = _since_and_why(paused)
+    paused_types = [_paused_type(*row) for row in types]
     return Survey(
         queue=queue,
         at=at,
@@ -122,9 +138,11 @@ def survey_of(queue: str, reply: list[Any]) -> Survey:
         in_flight=in_flight,
         delayed=delayed,
         dead=dead,
+        aside=sum(one.aside for one in paused_types),
         paused=bool(paused),
-        paused_since=float(since) if since.isdigit() and len(since) < 16 else None,
+        paused_since=since,
         paused_why=why,
+        paused_types=tuple(sorted(paused_types, key=lambda one: one.type)),
         oldest_waiting_s=age_of(front, at),
         totals={flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)},
         workers=tuple(_worker(row, about, at) for row, about in abouts),
@@ -134,6 +152,16 @@ def survey_of(queue: str, reply: list[Any]) -> Survey:
             task for row, about in abouts for task in _running(row[0].decode(), about, at)
         ),
     )
+
+
+def _since_and_why(text: bytes) -> tuple[float | None, str]:
+    since, _, why = text.decode(errors="replace").partition(" ")
+    return (float(since) if since.isdigit() and len(since) < 16 else None), why
+
+
+def _paused_type(name: bytes, text: bytes, aside: int) -> PausedType:
+    since, why = _since_and_why(text)
+    return PausedType(type_of(name.decode(errors="replace")), bool(text), since, why, aside)
 
 
 def _about(raw: bytes) -> dict[str, Any]:

@@ -32,14 +32,15 @@ class WaitingItem:
 
 
 def waiting_items(operator: Operator) -> Iterator[WaitingItem]:
-    """Every waiting item, next one first. Raises BrokerUnavailable.
+    """Every waiting item, next one first, those of paused types last. Raises BrokerUnavailable.
 
     Workers take items while this reads on: one may be seen twice or be passed over.
     """
     k = operator.keys
     for raw in _entries(operator, k.redeliver, "right"):
         yield _redelivered(raw)
-    for key in sorted(operator.held_lists()):
+    limited, paused = operator.held_lists()
+    for key in limited:
         for raw in _entries(operator, key, "right"):
             yield _redelivered(raw)
     for key, side in ((k.arrivals, "right"), (k.queue, operator.config.queue.pop)):
@@ -48,6 +49,10 @@ def waiting_items(operator: Operator) -> Iterator[WaitingItem]:
                 yield WaitingItem(raw, len(raw), False)
             else:
                 yield WaitingItem(None, raw, False)
+
+    for key in paused:
+        for raw in _entries(operator, key, "right"):
+            yield _redelivered(raw)
 
 
 def _entries(operator: Operator, key: str, side: str) -> Iterator[bytes | int]:

@@ -6,6 +6,7 @@ import argparse
 import base64
 import itertools
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from worker.cli.desk import (
     ProgressLine,
@@ -17,6 +18,9 @@ from worker.cli.desk import (
 )
 from worker.cli.parser import Commands, Parser, command
 from worker.errors import UsageError
+
+if TYPE_CHECKING:
+    from worker.broker import Operator
 
 PEEK_EXAMPLES = """\
 examples:
@@ -59,7 +63,7 @@ def execute_peek(args: argparse.Namespace) -> int:
         from worker.broker import waiting_items
 
         items = list(itertools.islice(waiting_items(operator), args.number))
-        total = operator.survey().waiting
+        total = _total(operator)
     if args.json:
         rows = [
             {
@@ -87,7 +91,7 @@ def execute_count(args: argparse.Namespace) -> int:
     with operator_of(args) as operator:
         from worker.broker import waiting_items
 
-        total = operator.survey().waiting
+        total = _total(operator)
         line = ProgressLine("counted")
         for at, item in enumerate(waiting_items(operator), 1):
             kind = item.type()
@@ -102,3 +106,8 @@ def execute_count(args: argparse.Namespace) -> int:
         print(f"{count:>12,}  {plain(kind, 80)}")
     print(f"{counts.total():>12,}  waiting")
     return 0
+
+
+def _total(operator: Operator) -> int:
+    seen = operator.survey()
+    return seen.waiting + seen.aside

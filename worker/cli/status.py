@@ -13,7 +13,7 @@ from worker.cli.parser import Commands, command
 from worker.errors import BrokerUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from worker.broker import Operator, Rates, Survey
+    from worker.broker import Operator, PausedType, Rates, Survey
 
 EXAMPLES = """\
 examples:
@@ -113,6 +113,7 @@ def lines_of(where: str, survey: Survey, rates: Rates | None) -> list[str]:
         since = age(survey.at - survey.paused_since) if survey.paused_since else "?"
         why = f": {plain(survey.paused_why)}" if survey.paused_why else ""
         lines.append(f"PAUSED     for {since}{why} (worker resume ends it)")
+    lines += [_paused_type(survey, one) for one in survey.paused_types]
     oldest = survey.oldest_waiting_s
     told = f", the next one for {age(oldest)}" if oldest is not None else ""
     lines += [
@@ -126,6 +127,15 @@ def lines_of(where: str, survey: Survey, rates: Rates | None) -> list[str]:
         done, arriving = f"{rates.done_per_s:,.1f}/s", f"{rates.arriving_per_s:,.1f}/s"
         lines.append(f"rates      {done} done, {arriving} arriving; {_to_empty(survey, rates)}")
     return [*lines, *_workers(survey), *_running(survey)]
+
+
+def _paused_type(survey: Survey, one: PausedType) -> str:
+    aside = f"{one.aside:,} set aside"
+    if not one.paused:
+        return f"resumed    {plain(one.type, 40)}: {aside}, on their way back"
+    since = age(survey.at - one.since) if one.since else "?"
+    why = f": {plain(one.why)}" if one.why else ""
+    return f"PAUSED     {plain(one.type, 40)} for {since}, {aside}{why}"
 
 
 def _totals(survey: Survey) -> str:

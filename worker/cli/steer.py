@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from worker.cli.desk import add_json_flag, answer, operator_of
+from worker.cli.desk import ProgressLine, add_json_flag, answer, operator_of, plain
 from worker.cli.parser import Commands, command
 from worker.errors import TaskrigError, UsageError
+from worker.task import MAX_TYPE_BYTES
 
 if TYPE_CHECKING:
     from worker.broker import Operator
@@ -20,7 +21,10 @@ PAUSE_EXAMPLES = """\
 examples:
   worker pause --why "the database is being moved"
   worker resume
-Nothing is claimed from the queue from then on, by any worker; what runs goes on."""
+  worker pause --type email --why "the mail server is down"
+  worker resume --type email
+Without --type nothing is claimed from the queue from then on, by any worker. With it no task of
+the type starts: workers set them aside, and resume brings them back in order. What runs goes on."""
 
 DRAIN_EXAMPLES = """\
 examples:
@@ -33,7 +37,8 @@ examples:
   worker cancel 3f9c0d1e2a:17             a running task's tag (see worker status)
 The handler's coroutine is cancelled, and the task is kept as a dead letter, reason cancelled.
 A plain function in a thread cannot be stopped: its task is settled, its slot stays taken until
-it returns. A handler that swallows its cancellation, or blocks the event loop, goes on.
+it returns. A handler that swallows its cancellation, or blocks the event loop, goes on: the
+command then says so, and what to do.
 exit codes: 0 it has left in flight, 1 it is not in flight or did not end in time"""
 
 RECLAIM_EXAMPLES = """\
@@ -59,6 +64,8 @@ def add(commands: Commands) -> None:
     cancel = command(commands, "cancel", execute_cancel, help="cancel one running task",
                      examples=CANCEL_EXAMPLES)  # fmt: skip
     cancel.add_argument("tag", metavar="TAG")
+    for parser in (pause, resume):
+        parser.add_argument("--type", metavar="TYPE", help="this task type only")
     for parser, default in ((drain, 0.0), (cancel, 10.0)):
         parser.add_argument("--wait", type=float, default=default, metavar="SECONDS",
                             help=f"wait so long for the end (default {default:g})")  # fmt: skip
@@ -70,11 +77,29 @@ def add(commands: Commands) -> None:
 
 
 def execute_pause(args: argparse.Namespace) -> int:
-    """Pause; returns 0."""
+    """Pause all, or one type; returns 0."""
+    why, type = args.why or _who(), _type(args)
     with operator_of(args) as operator:
-        changed = operator.pause(args.why or _who())
-    answer(args, "paused" if changed else "was paused already", paused=True, changed=changed)
+        changed = operator.pause(why) if type is None else operator.pause_type(type, why)
+    what = "" if type is None else f"{plain(type)} "
+    said = "paused" if changed else "was paused already"
+    named = {} if type is None else {"type": type}
+    answer(args, f"{what}{said}", paused=True, changed=changed, **named)
     return 0
+
+
+def _type(args: argparse.Namespace) -> str | None:
+    """The type that was named; a name that no task can have is a mistake."""
+    type: str | None = args.type
+    if type is None:
+        return None
+    try:
+        size = len(type.encode())
+    except UnicodeEncodeError:
+        raise UsageError("--type: must be UTF-8") from None
+    if not 0 < size <= MAX_TYPE_BYTES:
+        raise UsageError(f"--type: must be 1 to {MAX_TYPE_BYTES} bytes")
+    return type
 
 
 def _who() -> str:
@@ -85,10 +110,32 @@ def _who() -> str:
 
 
 def execute_resume(args: argparse.Namespace) -> int:
-    """Resume; returns 0."""
+    """Resume all, or one type; returns 0."""
+    type = _type(args)
+    if type is not None:
+        return _resume_type(args, type)
     with operator_of(args) as operator:
         changed = operator.resume()
-    answer(args, "resumed" if changed else "was not paused", paused=False, changed=changed)
+        types = operator.paused_types()
+    text = "resumed" if changed else "was not paused"
+    if types:
+        shown = ", ".join(plain(one) for one in types[:5]) + (", ..." if len(types) > 5 else "")
+        text += f"; paused by type still: {shown} (worker resume --type {plain(types[0])})"
+    answer(args, text, paused=False, changed=changed, paused_types=types)
+    return 0
+
+
+def _resume_type(args: argparse.Namespace, type: str) -> int:
+    progress = ProgressLine("given back")
+    with operator_of(args) as operator:
+        try:
+            changed, moved = operator.resume_type(type, lambda n: progress.show(n, n, n))
+        finally:
+            progress.end()
+    text = f"{plain(type)} {'resumed' if changed else 'was not paused'}"
+    if moved:
+        text += f", {moved:,} of its tasks are back in the queue"
+    answer(args, text, paused=False, changed=changed, type=type, moved=moved)
     return 0
 
 
@@ -128,15 +175,31 @@ def execute_cancel(args: argparse.Namespace) -> int:
         _refuse(reply, args.tag)
         gone = _within(args.wait, lambda: not operator.held(args.tag))
         letter = _letter_of(operator, args.tag, raw) if gone else None
-    if letter:
-        text = f"{args.tag} was cancelled and is dead letter {letter}"
-    elif gone:
-        text = f"{args.tag} ended by itself before it was cancelled"
-    else:
-        text = f"{args.tag} was asked to stop and is still in flight"
+        if letter:
+            text = f"{args.tag} was cancelled and is dead letter {letter}"
+        elif gone:
+            text = f"{args.tag} ended by itself before it was cancelled"
+        elif args.wait:
+            text = _runs_on(operator, args)
+        else:
+            text = f"{args.tag} was asked to stop"
     already = reply == "already"
     answer(args, text, tag=args.tag, asked=True, already=already, ended=gone, dead_letter=letter)
     return 0 if gone or not args.wait else 1
+
+
+def _runs_on(operator: Operator, args: argparse.Namespace) -> str:
+    """What to do about a task that was asked to stop and did not."""
+    worker = args.tag.rpartition(":")[0]
+    where = next((f"pid {w.pid} on {plain(w.host, 60)}" for w in operator.survey().workers
+                  if w.id == worker), "gone by now")  # fmt: skip
+    return (
+        f"{args.tag} was asked to stop and is still in flight after {args.wait:g} s: its handler "
+        "swallows the\ncancellation, or blocks the event loop. It runs on, and how it ends by "
+        f"itself will count.\nSee where it stands: send SIGUSR1 to its worker ({where}) and read "
+        "the log.\nBe rid of it: pause its type (worker pause --type), then stop that worker: "
+        "SIGTERM, after\nits drain timeout the task goes back to the queue and is set aside."
+    )
 
 
 def _letter_of(operator: Operator, tag: str, raw: bytes | None) -> str | None:

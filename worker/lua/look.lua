@@ -3,19 +3,27 @@
 --
 -- KEYS  1 queue LIST  2 arrivals LIST  3 redeliver LIST  4 inflight HASH  5 delayed ZSET
 --       6 dead STREAM 7 stats HASH     8 workers ZSET    9 paused STRING  10 reclaiming STRING
---      11 held SET, and LIST <held>:<name> for each name in it
+--      11 held SET, and LIST <held>:<name> for each name in it   12 paused types HASH
 -- ARGV  1 side to pop: right|left
--- Returns { waiting, in flight, delayed, dead, expired leases, paused, scan held by,
---           claimed so far, dead letters trimmed so far, TIME in s,
---           front item or "" (only up to 4 KiB) }
+-- Returns { waiting (without what is set aside), in flight, delayed, dead, expired leases,
+--           paused, scan held by, claimed so far, dead letters trimmed so far, TIME in s,
+--           front item or "" (only up to 4 KiB), set aside of paused types,
+--           { names of paused types }, { names of types no longer paused with tasks set aside } }
 -- Cost  O(log workers + held types) and the size of the front item.
 local call = redis.call
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local front = call('LINDEX', KEYS[1], ARGV[1] == 'right' and -1 or 0) or ''
-local held = 0
+local held, aside, left_over = 0, 0, {}
 for _, name in ipairs(call('SMEMBERS', KEYS[11])) do
-  held = held + call('LLEN', KEYS[11] .. ':' .. name)
+  local length = call('LLEN', KEYS[11] .. ':' .. name)
+  local type = string.match(name, '^paused:(.*)$')
+  if type then
+    aside = aside + length
+    if call('HEXISTS', KEYS[12], type) == 0 then left_over[#left_over + 1] = type end
+  else
+    held = held + length
+  end
 end
 return {
   call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]) + held,
@@ -24,5 +32,5 @@ return {
   call('EXISTS', KEYS[9]), call('GET', KEYS[10]) or '',
   tonumber(call('HGET', KEYS[7], 'claimed') or 0),
   tonumber(call('HGET', KEYS[7], 'dead_trimmed') or 0), tonumber(time[1]),
-  #front <= 4096 and front or '',
+  #front <= 4096 and front or '', aside, call('HKEYS', KEYS[12]), left_over,
 }

@@ -4,10 +4,13 @@
 -- KEYS  1 queue LIST  2 arrivals LIST  3 redeliver LIST  4 inflight HASH  5 delayed ZSET
 --       6 dead STREAM 7 stats HASH     8 workers ZSET    9 paused STRING  10 about HASH
 --      11 control HASH  12 held SET, and LIST <held>:<name> for each name in it
+--      13 paused types HASH
 -- ARGV  1 side to pop: right|left   2 most workers to describe
--- Returns { waiting, in flight, delayed, dead, TIME in s, us, paused ("" when not),
+-- Returns { waiting (without what is set aside), in flight, delayed, dead, TIME in s, us,
+--           paused ("" when not),
 --           front item or "" (only up to 4 KiB), expired leases, live leases,
---           stats as HGETALL, { id, lease left in ms, about, control }... }
+--           stats as HGETALL, { id, lease left in ms, about, control }...,
+--           { name of a paused type, since and why ("": no longer paused), set aside }... }
 -- Cost  O(workers), bounded by ARGV[2], and the size of the front item.
 local call = redis.call
 local time = call('TIME')
@@ -23,9 +26,19 @@ for i = 1, #alive, 2 do
     call('HGET', KEYS[10], id) or '', call('HGET', KEYS[11], id) or '',
   }
 end
-local held = 0
+local held, paused, told = 0, {}, {}
+local function aside(type, why, length)
+  told[type] = true
+  paused[#paused + 1] = { type, why or '', length }
+end
 for _, name in ipairs(call('SMEMBERS', KEYS[12])) do
-  held = held + call('LLEN', KEYS[12] .. ':' .. name)
+  local length = call('LLEN', KEYS[12] .. ':' .. name)
+  local type = string.match(name, '^paused:(.*)$')
+  if type then aside(type, call('HGET', KEYS[13], type), length) else held = held + length end
+end
+local types = call('HGETALL', KEYS[13])
+for i = 1, #types, 2 do
+  if not told[types[i]] then aside(types[i], types[i + 1], 0) end
 end
 return {
   call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]) + held,
@@ -33,5 +46,5 @@ return {
   tonumber(time[1]), tonumber(time[2]), call('GET', KEYS[9]) or '',
   #front <= 4096 and front or '',
   call('ZCOUNT', KEYS[8], '-inf', '(' .. at), call('ZCOUNT', KEYS[8], at, '+inf'),
-  call('HGETALL', KEYS[7]), workers,
+  call('HGETALL', KEYS[7]), workers, paused,
 }

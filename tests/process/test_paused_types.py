@@ -1,0 +1,112 @@
+"""`worker pause --type`: one type stands still, all others go on; nothing of it is lost."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.waiting import until
+
+ASIDE = "{async_tasks}:held:paused:note"
+
+
+def ids(world):
+    return [one.id for one in world.journal("start")]
+
+
+def test_tasks_of_a_paused_type_are_set_aside_and_others_go_on(world, type_in):
+    workers = [world.start_worker(), world.start_worker()]
+    assert "note paused" in type_in("pause", "--type", "note", "--why", "the mail\nserver is down")
+    until(lambda: _known(workers), what="both workers know")
+    world.enqueue("note", 300)
+    world.enqueue("sleep", 100, s=0, id="other")
+
+    until(lambda: world.settled() == 100, what="the other type is done")
+    until(lambda: world.redis.llen(ASIDE) == 300, what="all of the paused type are set aside")
+    assert set(ids(world)) == {"other"}
+    world.assert_conserved()
+    until(lambda: workers[0].metric("worker_queue_depth", state="paused") == 300, what="a gauge")
+    assert workers[0].metric("worker_queue_depth", state="waiting") == 0
+    assert workers[0].metric("worker_queue_oldest_age_seconds") == 0  # nothing is late: no alert
+    seen = type_in("status", "--over", "0", as_json=True)
+    assert seen["depth"]["waiting"] == 0 and seen["depth"]["paused"] == 300
+    [paused] = seen["paused_types"]
+    assert paused["type"] == "note" and paused["paused"] and paused["aside"] == 300
+    assert "PAUSED     note for" in (text := type_in("status", "--over", "0"))
+    assert "300 set aside: the mail server is down" in text
+    assert type_in("queue", "count", as_json=True)["types"] == {"note": 300}
+
+    said = type_in("resume", "--type", "note", as_json=True)
+    assert said == {"paused": False, "changed": True, "type": "note", "moved": 300}
+    world.all_settled()
+    assert world.totals()["succeeded"] == 400
+    assert world.runs()[0] == 1 and world.redis.keys("{async_tasks}:held*") == []
+    assert "note was not paused" in type_in("resume", "--type", "note")
+
+
+def _known(workers):
+    return all(not one.alive or one.status()["paused_types"] for one in workers)
+
+
+def test_what_was_set_aside_comes_back_in_the_order_it_was_pushed(world, type_in):
+    type_in("pause", "--type", "note")
+    worker = world.start_worker(concurrent=10)
+    world.enqueue("note", 2500)  # more than one slice
+    until(lambda: world.redis.llen(ASIDE) == 2500, what="all are set aside")
+    worker.terminate()
+    assert worker.exit_code() == 0
+    assert json.loads(world.redis.lindex(ASIDE, -1).partition(b"|")[2])["data"]["id"] == 0
+
+    type_in("resume", "--type", "note")
+    world.start_worker(concurrent=1)
+    world.all_settled()
+    assert ids(world) == list(range(2500))
+
+
+def test_a_worker_that_starts_while_a_type_is_paused_starts_none_of_it(world, type_in):
+    world.enqueue("note", 20)
+    type_in("pause", "--type", "note")
+    for _ in range(3):
+        worker = world.start_worker()
+        until(lambda: world.redis.llen(ASIDE) == 20, what="all are set aside")
+        worker.kill()
+    world.start_worker()
+    assert ids(world) == []
+    type_in("resume", "--type", "note")
+    world.all_settled()
+    assert len(ids(world)) == 20
+
+
+def test_what_a_resume_left_behind_is_brought_back_by_any_worker(world, type_in):
+    world.enqueue("note", 50)
+    type_in("pause", "--type", "note")
+    world.start_worker()
+    until(lambda: world.redis.llen(ASIDE) == 50)
+    world.redis.delete(world.keys.paused_types)  # a resume that broke off before its first slice
+    world.all_settled()
+    assert len(ids(world)) == 50
+
+
+def test_resume_says_which_types_are_paused_still_and_a_pause_of_all_leaves_types_alone(
+    world, type_in
+):
+    type_in("pause", "--type", "b/c:d e")
+    type_in("pause")
+    said = type_in("resume")
+    assert said == "resumed; paused by type still: b/c:d e (worker resume --type b/c:d e)\n"
+    assert type_in("pause", "--type", "b/c:d e", as_json=True)["changed"] is False
+    assert type_in("resume", "--type", "b/c:d e", as_json=True)["changed"] is True
+
+
+def test_tasks_without_a_handler_can_be_kept_until_there_is_one(world, type_in):
+    type_in("pause", "--type", "not deployed yet")
+    world.start_worker()
+    world.enqueue("not deployed yet", 3)
+    until(lambda: world.held() == 3, what="none has failed")
+    assert world.dead() == []
+
+
+@pytest.mark.parametrize("name", ["", "x" * 257])
+def test_a_name_that_no_task_can_have_is_refused(world, type_in, name):
+    assert "--type: must be 1 to 256 bytes" in type_in("pause", "--type", name, code=2)
