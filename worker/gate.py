@@ -19,6 +19,7 @@ from worker.task import Outcome
 MIN_PAUSE_S = 0.005  # a fast rate is served in small bursts, within its slack
 RETRY_MARK_S = 60.0  # how long after a retry is due its id is kept for it
 START, HOLD, DUPLICATE = 1, 0, 2
+FOR_GOOD = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.DEAD)
 
 
 class GateSlots(Protocol):
@@ -89,7 +90,10 @@ class Gate:
             room,
             [self._type(plan, looks) for plan in plans],
             [(index[_plan(e)], *_ended(e)) for e in ended],
-            [(index[_plan(e)], *_starting(e)) for e in claimed],
+            [
+                (index[_plan(e)], *_starting(e, len(claimed) - number))
+                for number, e in enumerate(claimed)
+            ],
         )
         del self._claimed[: len(claimed)], self._ended[: len(ended)]
         self._look_due = False
@@ -129,7 +133,7 @@ class Gate:
             _limits(_plan(execution)).running += 1
             self._slots.admit(execution)
         elif verdict == DUPLICATE:
-            execution.end(Outcome.DEAD, "duplicate", "another task with its id runs")
+            execution.end(Outcome.DEAD, "duplicate", "another task with its id runs or ran")
             self._slots.refuse(execution)
         else:
             execution.end(Outcome.HELD, "front" if execution.delivery.returned else "back")
@@ -169,10 +173,14 @@ def _id(execution: Execution) -> str:
 
 def _ended(execution: Execution) -> tuple[str, str, int]:
     retried = execution.outcome is Outcome.RETRIED
-    stays_ms = round((execution.later_s + RETRY_MARK_S) * 1000) if retried else 0
+    if retried:
+        stays_ms = round((execution.later_s + RETRY_MARK_S) * 1000)
+    else:
+        stays_ms = -1 if execution.outcome in FOR_GOOD else 0
     return execution.delivery.tag, _id(execution), stays_ms
 
 
-def _starting(execution: Execution) -> tuple[str, int, str]:
+def _starting(execution: Execution, rank: int) -> tuple[str, int, str]:
+    # `rank` counts from the latest claim, which has 1.
     delivery = execution.delivery
-    return delivery.tag, int(not delivery.returned), _id(execution)
+    return delivery.tag, 0 if delivery.returned else rank, _id(execution)

@@ -119,6 +119,7 @@ class Keys:
         holders:<name>  SET     tags that run, where their number is limited in all workers
         rate:<name>     STRING  us of Redis TIME at which the next one is due
         unique:<name>   HASH    task id -> the tag that runs, or "~ms" until which it is kept
+        barriers:<name> ZSET    task id -> position up to which claims are duplicates
         """
         return f"{prefix(self.queue)}:"
 

@@ -12,8 +12,8 @@ HANDLERS = ["tests.support.author_handlers"]
 UNIQUE = {"gated": {"unique": True}, "fails_once": {"unique": True}}
 
 
-def start(world, name):
-    return world.start_worker(name, handlers=HANDLERS, tasks=UNIQUE)
+def start(world, name, concurrent=10):
+    return world.start_worker(name, handlers=HANDLERS, tasks=UNIQUE, concurrent=concurrent)
 
 
 def marks(world):
@@ -34,6 +34,55 @@ def test_a_second_one_is_dead_while_the_first_runs_in_whatever_worker(world):
     world.enqueue("gated", id="later", extra={"id": "user-5"})
     world.all_settled()
     assert world.totals()["succeeded"] == 2
+
+
+def test_five_pushes_in_a_row_run_once_though_each_waits_until_the_one_before_has_ended(world):
+    world.open_gate()
+    for number in range(5):
+        world.enqueue("gated", id=number, extra={"id": "x"})
+    start(world, "one", concurrent=1)
+    world.all_settled()
+    assert [line["id"] for line in said(world.folder)] == [0, 0]
+    assert world.totals()["dead"] == 4
+
+
+def test_what_is_pushed_after_the_end_runs_though_older_duplicates_still_wait(world):
+    world.enqueue("gated", id="first", extra={"id": "x"})
+    start(world, "one", concurrent=1)
+    until(lambda: said(world.folder), what="it runs")
+    world.enqueue("says", 20)
+    world.enqueue("gated", id="older", extra={"id": "x"})
+    world.open_gate()
+    until(lambda: marks(world) == 0 and len(said(world.folder)) > 1, what="it has ended")
+    world.enqueue("gated", id="later", extra={"id": "x"})
+    world.all_settled()
+    ran = [line["id"] for line in said(world.folder) if line.get("event") == "start"]
+    assert ran == ["first", "later"]
+
+
+def test_a_barrier_that_outlived_its_queue_drops_nothing(world):
+    world.redis.zadd("{async_tasks}:barriers:gated", {"x": 1_000_000})
+    start(world, "one")
+    world.open_gate()
+    until(lambda: not world.redis.zcard("{async_tasks}:barriers:gated"), what="the look clears it")
+    world.enqueue("gated", id="later", extra={"id": "x"})
+    world.all_settled()
+    assert world.totals()["succeeded"] == 1
+
+
+def test_what_a_leaving_worker_gives_back_is_no_duplicate_of_itself(world):
+    leaving = world.start_worker(
+        "leaving", handlers=HANDLERS, tasks=UNIQUE, concurrent=1, worker={"drain_timeout": 0.2}
+    )
+    world.enqueue("gated", id="first", extra={"id": "x"})
+    until(lambda: said(world.folder), what="it runs")
+    world.enqueue("gated", id="second", extra={"id": "x"})
+    assert leaving.drain() == 0
+    world.open_gate()
+    start(world, "other", concurrent=1)
+    world.all_settled()
+    ran = [line["id"] for line in said(world.folder) if line["event"] == "start"]
+    assert ran == ["first", "first"]
 
 
 def test_other_ids_and_tasks_without_one_run_beside_it(world):

@@ -212,8 +212,9 @@ class Broker:
         gone = [str(value) for row in ended for value in row]
         more = [str(value) for row in starting for value in row]
         verdicts, *states = await self._exchange_wire.run(
-            GATE, (k.inflight, k.redeliver, k.held), k.prefix, self._config.worker.max_deliveries,
-            room, CLAIM_BYTES, len(types), *flat, len(ended), *gone, *more,
+            GATE, (k.inflight, k.redeliver, k.held, k.queue, k.arrivals, k.stats), k.prefix,
+            self._config.worker.max_deliveries, room, CLAIM_BYTES,
+            len(types), *flat, len(ended), *gone, *more,
         )  # fmt: skip
         return verdicts, [(wait, moved, cursor.decode()) for wait, moved, cursor in states]
 

@@ -3,29 +3,37 @@
 -- held ones back to the queue as far as their limits have room.
 --
 -- KEYS  1 inflight HASH   2 redeliver LIST   3 held SET of names that have held tasks
+--       4 queue LIST      5 arrivals LIST    6 stats HASH (these three only for unique types)
 --      and for each name, all in the same slot:
 --         <prefix>held:<name> LIST of entries as in redeliver, oldest on the right
 --         <prefix>holders:<name> SET of tags that run      <prefix>rate:<name> STRING, us
 --         <prefix>unique:<name> HASH task id -> tag that runs, or "~ms" while it waits for a retry
+--         <prefix>barriers:<name> ZSET task id -> position up to which claims are of older pushes
 -- ARGV  1 prefix   2 max deliveries   3 held tasks that this worker could take   4 max bytes of them
 --       5 n: types, then seven each: name, how many more may start in this worker (-1: any),
 --         most holders (0: any), us between two starts (0: any), us of slack, "1": unique,
 --         cursor of the look for stale marks ("": do not look)
 --       then m: ended tasks, then four each: index of its type, tag, task id, ms for which its mark
---         stays although it ended (a retry; 0: not at all)
---       then tasks that want to start, four each: index of its type, tag, "1" when it comes fresh
---         from the queue, task id
+--         stays although it ended (a retry; 0: not at all, it was given back; -1: ended for good)
+--       then tasks that want to start, four each: index of its type, tag, "0" when it came back,
+--         else 1 + how many this worker certainly claimed after it, task id
 -- Returns { verdicts..., { ms until the rate allows another (-1: nothing waits for that), moved,
---           next cursor }... }     verdict: 1 start | 0 hold | 2 another one with its id runs
+--           next cursor }... }     verdict: 1 start | 0 hold | 2 another one with its id runs, or
+--           ended after this one had been pushed
 -- Cost  O(types + ended + starting + moved), and where it looks for stale marks O(holders) and
 --       100 ids for each type.
 --
 -- A mark whose tag is not in flight is stale: its worker died, and the task was reclaimed. So
--- nothing leaks. Held entries are copied before they are removed. Safe to repeat: a tag that
+-- nothing leaks. Positions count what left the queue: "claimed" also counts what was claimed again,
+-- so a position is never too low, and what was pushed after the end is never past as older: the
+-- queue is FIFO, so all that was pushed before is among the next claims, as many as it was long.
+-- Held entries are copied before they are removed. Safe to repeat: a tag that
 -- holds already may start; only the rate counts it again.
 
 local call = redis.call
 local inflight, redeliver, held_names = KEYS[1], KEYS[2], KEYS[3]
+local queue, arrivals, stats = KEYS[4], KEYS[5], KEYS[6]
+local SLACK = 1000  -- claims: a worker may ask so much later than it claimed
 local prefix, max_deliveries, room, max_bytes =
   ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = call('TIME')
@@ -40,9 +48,29 @@ for _ = 1, tonumber(ARGV[5]) do
     every = tonumber(ARGV[at + 3]), slack = tonumber(ARGV[at + 4]), unique = ARGV[at + 5] == '1',
     cursor = ARGV[at + 6], held_key = prefix .. 'held:' .. name,
     holders = prefix .. 'holders:' .. name, rate = prefix .. 'rate:' .. name,
-    ids = prefix .. 'unique:' .. name, blocked = 0, moved = 0, wait = -1,
+    ids = prefix .. 'unique:' .. name, barriers = prefix .. 'barriers:' .. name,
+    blocked = 0, moved = 0, wait = -1,
   }
   at = at + 7
+end
+
+local position  -- how many have left the queue so far, at least; read once, for unique types only
+local function claimed_so_far()
+  if not position then
+    local claimed, invalid = call('HGET', stats, 'claimed'), call('HGET', stats, 'invalid')
+    position = (tonumber(claimed) or 0) + (tonumber(invalid) or 0)
+  end
+  return position
+end
+
+-- Drop barriers that every claim has passed, and those that cannot be true any more: somebody
+-- else took from the queue.
+local function clear_barriers(t)
+  local last = claimed_so_far() + call('LLEN', queue) + call('LLEN', arrivals)
+  for _, range in ipairs({ { '-inf', '(' .. claimed_so_far() - SLACK }, { '(' .. last, '+inf' } }) do
+    local ids = call('ZRANGEBYSCORE', t.barriers, range[1], range[2], 'LIMIT', 0, 1000)
+    if #ids > 0 then call('ZREM', t.barriers, unpack(ids)) end
+  end
 end
 
 -- Ended tasks hold nothing any more.
@@ -52,8 +80,15 @@ for _ = 1, ended do
   local t, tag, id, stays = types[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   if t.total > 0 then call('SREM', t.holders, tag) end
   if t.unique and id ~= '' and call('HGET', t.ids, id) == tag then
-    if stays > 0 then call('HSET', t.ids, id, string.format('~%.0f', now_ms + stays))
-    else call('HDEL', t.ids, id) end
+    if stays > 0 then
+      call('HSET', t.ids, id, string.format('~%.0f', now_ms + stays))
+    else
+      if stays < 0 then  -- also what was claimed already, in one exchange with this one's end
+        local waiting = call('LLEN', queue) + call('LLEN', arrivals)
+        call('ZADD', t.barriers, claimed_so_far() + waiting, id)
+      end
+      call('HDEL', t.ids, id)
+    end
   end
   at = at + 4
 end
@@ -77,10 +112,17 @@ local function look_for_stale(t)
 end
 
 for _, t in ipairs(types) do
+  if t.unique then clear_barriers(t) end
   if t.cursor ~= '' then look_for_stale(t) end
   t.held = call('LLEN', t.held_key)
   t.holding = t.total > 0 and call('SCARD', t.holders) or 0
   if t.every > 0 then t.next_us = (tonumber(call('GET', t.rate) or 0)) - t.slack end
+end
+
+-- Whether it was claimed at a position of those that were pushed before the last one ended.
+local function older(t, id, after)
+  local barrier = call('ZSCORE', t.barriers, id)
+  return barrier and claimed_so_far() - after <= tonumber(barrier)
 end
 
 -- Whether another task with this id runs, or waits for its retry.
@@ -103,8 +145,9 @@ end
 
 local verdicts = {}
 for i = at, #ARGV, 4 do
-  local t, tag, fresh, id = types[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2] == '1', ARGV[i + 3]
-  if t.unique and id ~= '' and taken(t, id, tag, fresh) then
+  local t, tag, after, id = types[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2] - 1, ARGV[i + 3]
+  local fresh = after >= 0
+  if t.unique and id ~= '' and (taken(t, id, tag, fresh) or fresh and older(t, id, after)) then
     verdicts[#verdicts + 1] = 2
     room = room + 1
   elseif may_start(t, tag, fresh) then
