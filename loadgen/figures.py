@@ -126,6 +126,24 @@ def _median(values: array[float]) -> float | None:
     return percentile(sorted(values), 0.5) if values else None
 
 
+def flat_out_per_s(ledger: Ledger, slots: int) -> float | None:
+    """Tasks started a second while others waited, of tasks pushed at once; None of too few.
+
+    The first task of each slot had no other to wait for, and after the last start there is
+    nothing left to start: neither the run-up nor the tail is counted.
+    """
+    starts = sorted(t for t in ledger.start if t == t)
+    if len(starts) <= slots or starts[-1] <= starts[0]:
+        return None
+    return (len(starts) - slots) / (starts[-1] - starts[0])
+
+
+def due_and_started(ledger: Ledger, since: float, until: float) -> tuple[int, int]:
+    """Tasks due, and tasks started, between two moments of the server's clock."""
+    due = sum(1 for t in ledger.intended if since <= t < until)
+    return due, sum(1 for t in ledger.start if since <= t < until)
+
+
 def timeline(ledger: Ledger, views: list[Any], start: float, unsent: int = 0) -> list[Any]:
     """One row for each second from `start`, the beginning of the schedule.
 

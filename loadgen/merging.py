@@ -78,7 +78,7 @@ def _totals(results: Sequence[Result], started: float) -> dict[str, Any]:
     totals = [r["totals"] for r in results]
 
     def known(name: str) -> list[float]:
-        return [t[name] for t in totals if t[name] is not None]
+        return [t[name] for t in totals if t.get(name) is not None]
 
     ends = [r["started"] + r["totals"]["makespan_s"] for r in results if r["totals"]["makespan_s"]]
     makespan = max(ends) - started if ends else None
@@ -97,6 +97,9 @@ def _totals(results: Sequence[Result], started: float) -> dict[str, Any]:
         "send_s": max(t["send_s"] for t in totals),
         "drain_s": None,
         "drained_per_s": None,
+        "flat_out_per_s": None,
+        "measured_due": sum(known("measured_due")) or None,
+        "measured_started": sum(known("measured_started")) or None,
         "slot_overhead_s": min(known("slot_overhead_s"), default=None),
         "pickup_s": min(known("pickup_s"), default=None),
     }

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.capacity import list_schedule_s
-from loadgen.figures import collect, series, slot_costs, timeline
+from loadgen.figures import (
+    collect,
+    due_and_started,
+    flat_out_per_s,
+    series,
+    slot_costs,
+    timeline,
+)
 from loadgen.ledger import DEAD, FAILED, SUCCEEDED, Ledger
 from loadgen.mix import NOMINAL_SERVICE_S
 from loadgen.observer import Whereabouts
@@ -140,9 +147,20 @@ def totals(facts: Facts) -> dict[str, Any]:
         "send_s": _span(ledger),
         "drain_s": _number(drain),
         "drained_per_s": ledger.done / drain if drain > 0 else None,
+        "flat_out_per_s": None if workload.profile else flat_out_per_s(ledger, concurrency),
+        **_measured(facts),
         "slot_overhead_s": turnaround,
         "pickup_s": pickup,
     }
+
+
+def _measured(facts: Facts) -> dict[str, int | None]:
+    """Tasks due, and started, from the warm-up to the schedule's end; None without a schedule."""
+    profile, due, started = facts.workload.profile, None, None
+    if profile is not None and not facts.interrupted:
+        since = facts.started + facts.workload.warmup_s
+        due, started = due_and_started(facts.ledger, since, facts.started + profile.length_s)
+    return {"measured_due": due, "measured_started": started}
 
 
 def _rates(facts: Facts) -> tuple[float | None, float | None]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 from dataclasses import dataclass, replace
-from typing import Any
 
+from loadgen.bracket import Bracket, grew, why_not
 from loadgen.cli import options, output
 from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
@@ -30,9 +29,11 @@ EXAMPLE = """loadgen search --mix fast=1 --slo 'wait.p50<1s' \\
     --trial 3s --hold 5s --precision 30%"""
 WARMUP_SHARE = 0.2  # of a trial
 MIN_TRIAL_S = 3.0  # less holds no whole seconds to compare what came with what was done
-PROBE_S = 0.5
-BACK_OFF = 0.95  # of the rate, when the hold fails
+PROBE_S = 1.0  # least length of a flat-out drain that is believed
+FIRST_SHARE = 0.75  # of the flat-out rate: the first trial
 MAX_TRIALS = 20
+MAX_FAILED_HOLDS = 6  # after one has passed, the best of those is the answer
+MIN_RATE = 0.1  # tasks a second; below it no search goes
 MAX_TRIAL_S = 300.0
 
 
@@ -56,15 +57,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(slots=True)
 class Search:
-    """Where the search stands."""
+    """What is searched for, and how often it was tried."""
 
     config: Config
     workload: Workload
     slo: Expectation
     trial_s: float
-    close: float  # highest failing over highest holding rate, at which the search ends
-    holds: float = 0.0  # highest rate that held
-    fails: float = 0.0  # lowest rate that did not; 0: none yet
     trials: int = 0
     interrupted: bool = False
 
@@ -83,10 +81,10 @@ def run(args: argparse.Namespace) -> int:
         mix=options.read_mix(args, config), arrivals=parse_arrivals(args.arrivals),
         seed=args.seed or 1, drain_timeout_s=options.drain_timeout_s(args),
     )  # fmt: skip
-    search = Search(config, workload, slo, trial_s,
-                    1 + options.percent(args.precision, "--precision"))  # fmt: skip
+    search = Search(config, workload, slo, trial_s)
+    close = 1 + options.percent(args.precision, "--precision")
     first = rate_per_s(args.from_rate, "--from-rate") if args.from_rate else None
-    held = run_loop(_search(search, first, hold_s))
+    held = run_loop(_search(search, first, close, hold_s))
     if held is None:
         return 130 if search.interrupted else 99
     code = output.finish(held, args, [slo, *expectations])
@@ -114,53 +112,58 @@ def _say(search: Search, held: Result) -> None:
         remark(f"plan predicts {show_rate(forecast)} for {slots} slots: found {off:+.1f} % of it")
 
 
-async def _search(search: Search, first: float | None, hold_s: float) -> Result | None:
-    rate = first or await _first_guess(search)
+async def _search(
+    search: Search, first: float | None, close: float, hold_s: float
+) -> Result | None:
+    flat_out = await _flat_out(search)
+    if search.interrupted:
+        return None
+    bracket = Bracket(flat_out, close)
+    rate = min(first or flat_out * FIRST_SHARE, flat_out * FIRST_SHARE ** (1 / 4))
+    if first and rate < first:
+        remark(f"--from-rate is more than they can finish: starting at {show_rate(rate)}")
+    measured_again = False
     while search.trials < MAX_TRIALS:
-        ok = await _trial(search, rate)
+        bracket.book(rate, await _trial(search, rate))
         if search.interrupted:
             return None
-        if ok:
-            search.holds = max(search.holds, rate)
-        else:
-            search.fails = min(search.fails or rate, rate)
-        if search.fails and search.holds and search.fails / search.holds <= search.close:
-            break
-        rate = _next_rate(search)
-        if rate < 0.1:
+        if bracket.is_close:
+            if bracket.failed <= bracket.flat_out or measured_again:
+                break
+            # Nothing but the flat-out rate is in the way: a pause may have spoilt that drain.
+            measured_again = True
+            bracket.flat_out = max(bracket.flat_out, await _flat_out(search))
+            if search.interrupted:
+                return None
+            if bracket.is_close:
+                break
+        rate = bracket.next_trial()
+        if rate < MIN_RATE:
             remark(f"{search.slo.text} does not hold at any rate tried")
             return None
-    return await _hold(search, hold_s)
+    return await _hold(search, bracket, hold_s)
 
 
-def _next_rate(search: Search) -> float:
-    if not search.fails:
-        return search.holds * 1.5
-    if not search.holds:
-        return search.fails / 2
-    return (search.holds + search.fails) / 2
-
-
-async def _first_guess(search: Search) -> float:
-    """Three quarters of what the workers do flat out, measured with a short backlog."""
+async def _flat_out(search: Search) -> float:
+    """What the workers do flat out (tasks a second), measured with a short backlog."""
     config, mix = search.config, search.workload.mix.reduced()
     async with connected(config) as client:
         with clear_errors(config):
             view = await look(client, Keys.of(config.queue.key))
     if not view.concurrency:
         raise UsageError(f"no live worker on {config.queue.key!r}; start one with: worker run")
-    count = max(8 * view.concurrency, 50)
-    for _ in range(3):  # short tasks need more of them to fill half a second
-        probe = replace(search.workload, mix=mix, repeat=max(1, count // mix.total))
+    count, rate = max(8 * view.concurrency, 50), 0.0
+    for _ in range(3):  # short tasks need more of them to fill a second
+        probe = replace(search.workload, mix=mix, repeat=max(1, -(-count // mix.total)))
         totals = (await _conduct(search, probe))["totals"]
+        rate = totals["flat_out_per_s"] or totals["drained_per_s"] or 0.0
         if (totals["drain_s"] or 0) > PROBE_S or search.interrupted:
             break
-        count *= 10
-    rate = totals["drained_per_s"]
-    if not rate:
+        count = int(max(2 * count, min(10 * count, 1.5 * PROBE_S * rate)))
+    if not rate and not search.interrupted:
         raise UsageError("the workers finished none of the probe's tasks; see loadgen monitor")
     remark(f"flat out the workers do {show_rate(rate)} on {view.concurrency} slots")
-    return float(rate) * 0.75
+    return rate
 
 
 async def _conduct(search: Search, workload: Workload) -> Result:
@@ -178,8 +181,8 @@ async def _trial(search: Search, rate: float) -> bool:
         result = await _at(search, rate, search.trial_s)
         if search.interrupted:
             return False
-        judged: dict[str, Any] = search.slo.judge(result)
-        why = _why_not(result, judged)
+        judged = search.slo.judge(result)
+        why = why_not(result, judged)
         said = f"does not hold: {why}" if why else "holds"
         remark(f"trial {search.trials}: {show_rate(rate)} {said} (was {judged['shown']})")
         if not why:
@@ -187,32 +190,6 @@ async def _trial(search: Search, rate: float) -> bool:
         if result["verdict"]["overloaded"] or grew(result):
             return False
     return False
-
-
-def _why_not(result: Result, judged: dict[str, Any]) -> str:
-    """Why a run does not show that the SLO holds; empty when it does.
-
-    A late send alone is no reason: latencies count from the intended time, so it is in them.
-    """
-    totals = result["totals"]
-    if result["verdict"]["overloaded"] or grew(result):
-        return "the queue grew through the trial"
-    if result["accounting"]["unsent"] or totals["achieved_per_s"] < 0.97 * totals["offered_per_s"]:
-        return "the generator is the limit here, not the workers"
-    return "" if judged["ok"] else f"not {judged['text']}"
-
-
-def grew(result: Result) -> bool:
-    """Whether more came than was done in the whole seconds after the warm-up.
-
-    A short trial above capacity may still keep an SLO of a second: its backlog is only young.
-    Three standard deviations of a Poisson count are allowed for.
-    """
-    warmup_s = result["workload"]["warmup_s"]
-    last = sum(1 for row in result["timeline"] if row["offered"]) - 1  # may be a part of a second
-    rows = [row for row in result["timeline"][:last] if row["second"] >= warmup_s]
-    offered, done = (sum(row[name] for row in rows) for name in ("offered", "done"))
-    return bool(offered - done > 3 * math.sqrt(offered))
 
 
 async def _at(search: Search, rate: float, length_s: float) -> Result:
@@ -236,19 +213,26 @@ def _samples(slo: Expectation) -> float:
     return 1.3 * MIN_BEYOND / (1 - share)
 
 
-async def _hold(search: Search, hold_s: float) -> Result | None:
-    """A longer run at the rate found; a little lower when it does not hold."""
-    rate = search.holds
-    for _ in range(4):
+async def _hold(search: Search, bracket: Bracket, hold_s: float) -> Result | None:
+    """A longer run at the rate found; where it fails, lower ones until one passes."""
+    rate, proven, best, failures = bracket.holds or bracket.next_trial(), 0.0, None, 0
+    while rate >= MIN_RATE and not (proven and failures >= MAX_FAILED_HOLDS):
         remark(f"hold: {show_rate(rate)} for {hold_s:g} s")
         result = await _at(search, rate, hold_s)
         if search.interrupted:
             return result
         judged = search.slo.judge(result)
-        why = _why_not(result, judged)
-        if not why:
-            return result
-        remark(f"it does not hold: {why} (was {judged['shown']})")
-        search.trials += 1
-        rate *= BACK_OFF
-    return result
+        why = why_not(result, judged)
+        search.trials += 1  # the next one gets another seed
+        bracket.book(rate, not why)
+        if why:
+            remark(f"it does not hold: {why} (was {judged['shown']})")
+            failures += 1
+        else:
+            proven, best = rate, result
+            if not failures or bracket.fails / proven <= bracket.close:
+                return result
+        rate = bracket.next_hold(proven, failures)
+    if best is None:
+        remark(f"{search.slo.text} does not hold at any rate held")
+    return best

@@ -1,0 +1,136 @@
+"""Closing in on the highest rate that holds: what no short trial may talk a search into."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from loadgen.bracket import Bracket, grew, why_not
+from loadgen.figures import due_and_started, flat_out_per_s
+from loadgen.ledger import Ledger
+
+FLAT_OUT = 47.4
+
+
+def run_of(due: int, started: int) -> dict[str, object]:
+    return {
+        "totals": {
+            "measured_due": due,
+            "measured_started": started,
+            "achieved_per_s": 80.0,
+            "offered_per_s": 80.0,
+        },
+        "verdict": {"overloaded": False},
+        "accounting": {"unsent": 0},
+    }
+
+
+def trials(bracket: Bracket, rate: float, most: float) -> list[float]:
+    """The rates tried until the bracket is close, where everything up to `most` passes."""
+    tried = []
+    while not bracket.is_close and len(tried) < 30:
+        tried.append(rate)
+        bracket.book(rate, rate <= most)
+        rate = bracket.next_trial()
+    return tried
+
+
+def holds(bracket: Bracket, most: float) -> list[float]:
+    """The rates held until one passes, where everything up to `most` does."""
+    rate, held = bracket.holds or bracket.next_trial(), []
+    while len(held) < 30:
+        held.append(rate)
+        bracket.book(rate, rate <= most)
+        if rate <= most:
+            break
+        rate = bracket.next_hold(0.0, len(held))
+    return held
+
+
+@pytest.mark.parametrize("close", [1.04, 1.3])
+def test_no_rate_above_flat_out_is_ever_tried_however_short_and_kind_the_trials(close):
+    bracket = Bracket(FLAT_OUT, close)
+    tried = trials(bracket, FLAT_OUT * 0.75, most=math.inf)
+    assert max(tried) < FLAT_OUT
+    assert FLAT_OUT / close <= bracket.holds < FLAT_OUT
+
+
+def test_a_pass_above_what_the_workers_finish_does_not_count():
+    bracket = Bracket(FLAT_OUT, 1.04)
+    bracket.book(80.0, ok=True)
+    assert bracket.holds == 0
+    assert bracket.next_trial() < FLAT_OUT
+
+
+@pytest.mark.parametrize("most", [3.0, 20.0, 40.0, 46.0])
+def test_the_trials_close_in_on_the_highest_rate_that_holds(most):
+    bracket = Bracket(FLAT_OUT, 1.04)
+    trials(bracket, FLAT_OUT * 0.75, most)
+    assert most / 1.04 <= bracket.holds <= most
+
+
+@pytest.mark.parametrize("most", [0.7, 5.0, 21.0, 33.0, 44.0])
+@pytest.mark.parametrize("close", [1.04, 1.3])
+def test_after_a_failed_hold_lower_rates_are_held_until_one_passes(most, close):
+    """The trials were all too kind: only the holds tell the truth."""
+    bracket = Bracket(FLAT_OUT, close)
+    trials(bracket, FLAT_OUT * 0.75, most=math.inf)
+    held = holds(bracket, most)
+    assert held[-1] <= most
+    assert held == sorted(held, reverse=True)
+    assert len(held) <= 10
+
+
+def test_a_failed_hold_speaks_against_the_trials_that_passed_above_it():
+    bracket = Bracket(100.0, 1.04)
+    for rate in (60.0, 80.0, 90.0):
+        bracket.book(rate, ok=True)
+    bracket.book(80.0, ok=False)
+    assert bracket.holds == 60
+    assert bracket.next_hold(0.0, 1) == pytest.approx(76)
+    assert bracket.next_hold(0.0, 3) == pytest.approx(64)
+
+
+def test_a_hold_that_passed_is_the_lower_end_from_then_on():
+    bracket = Bracket(100.0, 1.04)
+    bracket.book(80.0, ok=False)
+    bracket.book(50.0, ok=True)
+    assert bracket.next_hold(50.0, 1) == 65
+
+
+@pytest.mark.parametrize("seconds", [3, 5, 10])
+def test_a_short_trial_above_what_the_workers_can_finish_grows(seconds):
+    due, done = 80 * seconds, FLAT_OUT * seconds
+    assert grew(run_of(due, int(done)))
+    assert not grew(run_of(int(done), int(done)))
+    assert why_not(run_of(due, int(done)), {"ok": True}).startswith("the queue grew")
+
+
+def test_chance_in_the_arrivals_is_no_growth():
+    assert not grew(run_of(400, 400 - 2 * 20))
+    assert grew(run_of(400, 400 - 2 * 20 - 1))
+
+
+def test_an_slo_that_was_not_kept_is_the_reason_where_nothing_grew():
+    assert why_not(run_of(100, 100), {"ok": True}) == ""
+    assert why_not(run_of(100, 100), {"ok": False, "text": "wait.p99<1s"}) == "not wait.p99<1s"
+
+
+def started_at(moments: list[float]) -> Ledger:
+    ledger = Ledger(["a"])
+    ledger.add([0] * len(moments), [float(n) for n in range(len(moments))], 0.0)
+    for number, moment in enumerate(moments):
+        ledger.record(f"{number} succeeded {moment} {moment} w 0 0 {moment}".encode())
+    return ledger
+
+
+def test_the_flat_out_rate_leaves_out_the_first_task_of_each_slot():
+    ledger = started_at([10.0, 10.0, 11.0, 11.0, 12.0, 12.0])
+    assert flat_out_per_s(ledger, 2) == 2.0
+    assert flat_out_per_s(ledger, 6) is None
+    assert flat_out_per_s(started_at([]), 2) is None
+
+
+def test_tasks_due_and_started_are_counted_between_the_same_two_moments():
+    assert due_and_started(started_at([0.5, 2.5, 4.0, 4.5]), 1.0, 4.0) == (3, 1)
