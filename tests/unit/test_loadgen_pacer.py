@@ -7,7 +7,7 @@ import statistics
 from itertools import islice, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen.pacer import Arrivals, Profile, Segment, constant, parse_arrivals, parse_profile
@@ -49,6 +49,7 @@ def test_a_pause_in_a_profile_is_kept():
     assert times == [0.0, 0.5, 6.0, 6.5]
 
 
+@settings(deadline=None)  # it checks times that are computed, not how fast
 @given(profiles)
 def test_the_time_of_each_task_is_the_inverse_of_the_number_due(profile):
     times = list(islice(Arrivals().schedule(profile, 0), 500))
@@ -57,6 +58,7 @@ def test_the_time_of_each_task_is_the_inverse_of_the_number_due(profile):
         assert profile.due_by(at) == pytest.approx(number, abs=1e-6 * max(1, profile.total))
 
 
+@settings(deadline=None)  # it checks times that are computed, not how fast
 @given(profiles)
 def test_exactly_as_many_tasks_are_due_as_the_profile_holds(profile):
     count = sum(1 for _ in Arrivals().schedule(profile, 0))
