@@ -66,6 +66,15 @@ class Gate:
                 self._ended.append(execution)
                 self._room_for.add(plan)
 
+    def must_hear_of(self, batch: Iterable[Execution]) -> bool:
+        """Whether the gate has something to tell Redis before these are settled.
+
+        A unique task's mark is worth nothing once its tag has left in flight: until the barrier
+        stood, another worker could start a duplicate.
+        """
+        self.settled([e for e in batch if e.admitted and _id(e)])
+        return any(_id(e) for e in self._ended)
+
     def look(self) -> None:
         """Look at every limited type at the next turn, also for marks of dead workers."""
         self._look_due = True

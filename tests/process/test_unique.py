@@ -46,6 +46,19 @@ def test_five_pushes_in_a_row_run_once_though_each_waits_until_the_one_before_ha
     assert world.totals()["dead"] == 4
 
 
+def test_of_two_pushed_in_a_row_one_runs_though_two_workers_end_them_in_no_time(world):
+    ids = 200
+    for number in range(ids):
+        world.enqueue("limited", 2, s=0, extra={"id": f"x{number}"})
+    for name in ("one", "two"):
+        world.start_worker(
+            name, handlers=HANDLERS, tasks={"limited": {"unique": True}}, concurrent=1, wait=False
+        )
+    world.all_settled(40)
+    totals = world.totals()
+    assert (totals["succeeded"], totals["dead"]) == (ids, ids)
+
+
 def test_what_is_pushed_after_the_end_runs_though_older_duplicates_still_wait(world):
     world.enqueue("gated", id="first", extra={"id": "x"})
     start(world, "one", concurrent=1)
