@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from worker.cli.desk import ProgressLine, add_json_flag, answer, operator_of, plain
 from worker.cli.parser import Commands, command
 from worker.errors import TaskrigError, UsageError
-from worker.task import MAX_TYPE_BYTES
 
 if TYPE_CHECKING:
     from worker.broker import Operator
@@ -90,6 +89,8 @@ def execute_pause(args: argparse.Namespace) -> int:
 
 def _type(args: argparse.Namespace) -> str | None:
     """The type that was named; a name that no task can have is a mistake."""
+    from worker.task import MAX_TYPE_BYTES
+
     type: str | None = args.type
     if type is None:
         return None
