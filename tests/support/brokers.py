@@ -118,7 +118,7 @@ class Queue:
         def over() -> bool:
             seconds, micros = self.redis.time()  # type: ignore[misc]
             deadline: Any = self.redis.zscore(self.keys.workers, worker_id)
-            return deadline is None or float(deadline) < seconds * 1000 + micros / 1000
+            return deadline is None or float(deadline) < seconds * 1000 + micros // 1000
 
         until(over, 5, f"the lease of {worker_id} runs out")
 
