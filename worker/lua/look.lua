@@ -9,7 +9,7 @@
 --           paused, scan held by, claimed so far, dead letters trimmed so far, TIME in s,
 --           front item or "" (only up to 4 KiB), set aside of paused types,
 --           { names of paused types }, { names of types no longer paused with tasks set aside } }
--- Cost  O(log workers + held types) and the size of the front item.
+-- Cost  O(log workers + held types + paused types) and the size of the front item.
 local call = redis.call
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -25,6 +25,13 @@ for _, name in ipairs(call('SMEMBERS', KEYS[11])) do
     held = held + length
   end
 end
+-- HSCAN, not HKEYS: the rights documented before types could be paused allow it.
+local paused_types, cursor = {}, '0'
+repeat
+  local part = call('HSCAN', KEYS[12], cursor, 'COUNT', 1000)
+  cursor = part[1]
+  for i = 1, #part[2], 2 do paused_types[#paused_types + 1] = part[2][i] end
+until cursor == '0'
 return {
   call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]) + held,
   call('HLEN', KEYS[4]), call('ZCARD', KEYS[5]), call('XLEN', KEYS[6]),
@@ -32,5 +39,5 @@ return {
   call('EXISTS', KEYS[9]), call('GET', KEYS[10]) or '',
   tonumber(call('HGET', KEYS[7], 'claimed') or 0),
   tonumber(call('HGET', KEYS[7], 'dead_trimmed') or 0), tonumber(time[1]),
-  #front <= 4096 and front or '', aside, call('HKEYS', KEYS[12]), left_over,
+  #front <= 4096 and front or '', aside, paused_types, left_over,
 }
