@@ -369,11 +369,11 @@ class Consumer:
             self.exchanged_at = time.monotonic()
             self._lease.observe(reply.gap)
             self._take(reply, 1)
+        self._woken.set()
         if not arrival.moved:
             return False
         if reply is None or not reply.deliveries:
             self._idle = False
-        self._woken.set()
         return self._want() == 0  # every slot is filled: let it wake another worker
 
     def move_failed(self, error: BrokerUnavailable, number: int | None) -> float:

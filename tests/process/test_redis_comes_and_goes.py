@@ -270,6 +270,19 @@ def test_a_reply_lost_on_the_wire_strands_nothing(wired, call):
     assert len(world.journal("start")) == 100
 
 
+def test_a_task_whose_claim_rode_on_a_lost_move_is_asked_for_not_reclaimed(wired):
+    wire, world = wired
+    world.start_worker(concurrent=1)
+    for turn in range(5):
+        wire.eat_reply(b"BLMOVE")
+        world.enqueue("note", id=turn)
+        until(lambda turn=turn: wire.eaten == turn + 1, 15, "a reply is eaten")
+        until(lambda turn=turn: world.settled() == turn + 1, 15, "the task is done")
+    assert world.totals()["reclaimed"] == 0
+    assert set(world.runs().values()) == {1}
+    world.assert_conserved()
+
+
 def test_a_wire_that_is_cut_and_mended_under_load_loses_nothing(wired):
     wire, world = wired
     worker = world.start_worker(concurrent=10)
