@@ -61,9 +61,18 @@ def ran_twice(world, turn):
 def hold_one(world, doomed, turn):
     """Let `doomed`, and not the survivor, claim one task."""
     survivor = world.workers[0]
+    # One that is stopped with a blocking move pending would still get the task.
+    until(lambda: not holds_a_move(world, survivor), 5, "the paused queue ends the survivor's move")
     survivor.pause()  # for less than a third of its lease: it misses nothing
     world.redis.delete(world.keys.paused)
     world.enqueue("gate", id=turn)
     until(lambda: world.runs()[turn] == 1, 4, "the doomed worker holds the task")
     survivor.resume()
     assert world.journal("start")[-1].pid == doomed.pid
+
+
+def holds_a_move(world, worker):
+    """Whether the server holds a blocking move of this worker."""
+    of_it = [one for one in world.redis.client_list() if worker.status()["id"] in one["name"]]
+    assert of_it, "its connections carry its id"
+    return any("b" in one["flags"] for one in of_it)
