@@ -31,6 +31,7 @@ WARMUP_SHARE = 0.2  # of a trial
 MIN_TRIAL_S = 3.0  # less holds no whole seconds to compare what came with what was done
 PROBE_S = 1.0  # least length of a flat-out drain that is believed
 FIRST_SHARE = 0.75  # of the flat-out rate: the first trial
+MOST_SHARE = 0.93  # of it: the first trial where --from-rate is higher
 MAX_TRIALS = 20
 MAX_FAILED_HOLDS = 6  # after one has passed, the best of those is the answer
 MIN_RATE = 0.1  # tasks a second; below it no search goes
@@ -119,7 +120,7 @@ async def _search(
     if search.interrupted:
         return None
     bracket = Bracket(flat_out, close)
-    rate = min(first or flat_out * FIRST_SHARE, flat_out * FIRST_SHARE ** (1 / 4))
+    rate = min(first or flat_out * FIRST_SHARE, flat_out * MOST_SHARE)
     if first and rate < first:
         remark(f"--from-rate is more than they can finish: starting at {show_rate(rate)}")
     measured_again = False
