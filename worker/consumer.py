@@ -132,10 +132,6 @@ class Consumer:
         if not batch and not self._look_due and (want == 0 or self._idle):
             await self._ask_gate()
             return
-        if self._gate is not None and self._gate.must_hear_of(batch):
-            if not await self._ask_gate():
-                return
-            want = self._want()
         try:
             if self._asked:
                 await self._adopt()
@@ -151,20 +147,15 @@ class Consumer:
         self._take(reply, want)
         await self._ask_gate()
 
-    async def _ask_gate(self) -> bool:
-        """Let claimed tasks of limited types start, and held ones come back where there is room.
-
-        False when Redis could not be asked.
-        """
+    async def _ask_gate(self) -> None:
+        """Let claimed tasks of limited types start, and held ones come back where there is room."""
         if self._gate is None or not self._gate.due:
-            return True
+            return
         try:
             if await self._gate.turn(0 if self._paused else self._want()):
                 self._claim_again()
         except BrokerUnavailable as error:
             await self._went_away(error)
-            return False
-        return True
 
     async def _exchange(self, batch: list[Execution], want: int) -> Exchanged:
         first = self._open_from = self._next

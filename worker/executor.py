@@ -36,13 +36,14 @@ class Execution:
     Times are `time.monotonic()` seconds; `taken` is when it got its slot. `stop_reason` is ""
     until the worker itself asks the handler to stop: "timeout", "released" or "cancelled".
     `later_s`: of one that is retried, the seconds to wait; of a delayed one, the Unix seconds
-    that it waits for. `admitted`: it has been let through the gate of its limited type.
+    that it waits for. `admitted`: it has been let through the gate of its limited type. `waits`: of
+    a unique one that must get its id before it is delayed or set aside, that outcome.
     """
 
     __slots__ = (
         *("admitted", "deadline", "delivery", "ended", "error", "label", "later_s", "number"),
         *("numbers", "outcome", "plan", "reason", "started", "stop_reason", "taken", "task"),
-        *("thread", "work"),
+        *("thread", "waits", "work"),
     )
 
     def __init__(self, delivery: Delivery) -> None:
@@ -59,6 +60,7 @@ class Execution:
         self.reason = ""
         self.error = ""
         self.stop_reason = ""
+        self.waits: Outcome | None = None
         self.work: asyncio.Task[None] | None = None
         self.thread: threading.Thread | None = None
 
@@ -106,11 +108,11 @@ class Executor:
         except Invalid as fault:
             execution.end(Outcome.INVALID, fault.reason)
             return False
+        plan = execution.plan = self._find(task.type)
         if self.paused_types and task.type in self.paused_types:
             end = "front" if execution.delivery.returned else "back"
-            execution.end(Outcome.HELD, end, aside_name(task.type))
+            self._wait(execution, Outcome.HELD, end, aside_name(task.type))
             return False
-        plan = execution.plan = self._find(task.type)
         if plan is None:
             execution.end(Outcome.FAILED, "no_handler", "no handler takes this type")
             return False
@@ -125,8 +127,18 @@ class Executor:
         if due_ms <= self.clock_ms:
             return False
         execution.later_s = due_ms / 1000
-        execution.end(Outcome.DELAYED)
+        self._wait(execution, Outcome.DELAYED)
         return True
+
+    @staticmethod
+    def _wait(execution: Execution, outcome: Outcome, reason: str = "", error: str = "") -> None:
+        """It is to wait elsewhere; a unique one is marked before."""
+        execution.end(outcome, reason, error)
+        plan, task = execution.plan, execution.task
+        if plan is None or plan.limits is None or not plan.limits.unique:
+            return
+        if task is not None and task.id:
+            execution.waits, execution.outcome = outcome, None
 
     def _expired(self, execution: Execution, task: Task, after_s: float) -> bool:
         """Whether it has waited too long; a task that carries no time never has."""

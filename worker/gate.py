@@ -17,9 +17,7 @@ from worker.plan import Limits, Plan
 from worker.task import Outcome
 
 MIN_PAUSE_S = 0.005  # a fast rate is served in small bursts, within its slack
-RETRY_MARK_S = 60.0  # how long after a retry is due its id is kept for it
 START, HOLD, DUPLICATE = 1, 0, 2
-FOR_GOOD = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.DEAD)
 
 
 class GateSlots(Protocol):
@@ -63,17 +61,10 @@ class Gate:
             if plan is not None and plan.limits is not None and execution.admitted:
                 execution.admitted = False
                 plan.limits.running -= 1
+                if plan.limits.any_number:
+                    continue
                 self._ended.append(execution)
                 self._room_for.add(plan)
-
-    def must_hear_of(self, batch: Iterable[Execution]) -> bool:
-        """Whether the gate has something to tell Redis before these are settled.
-
-        A unique task's mark is worth nothing once its tag has left in flight: until the barrier
-        stood, another worker could start a duplicate.
-        """
-        self.settled([e for e in batch if e.admitted and _id(e)])
-        return any(_id(e) for e in self._ended)
 
     def look(self) -> None:
         """Look at every limited type at the next turn, also for marks of dead workers."""
@@ -98,11 +89,8 @@ class Gate:
         verdicts, states = await self._broker.gate(
             room,
             [self._type(plan, looks) for plan in plans],
-            [(index[_plan(e)], *_ended(e)) for e in ended],
-            [
-                (index[_plan(e)], *_starting(e, len(claimed) - number))
-                for number, e in enumerate(claimed)
-            ],
+            [(index[_plan(e)], e.delivery.tag) for e in ended],
+            [(index[_plan(e)], *_starting(e)) for e in claimed],
         )
         del self._claimed[: len(claimed)], self._ended[: len(ended)]
         self._look_due = False
@@ -142,7 +130,11 @@ class Gate:
             _limits(_plan(execution)).running += 1
             self._slots.admit(execution)
         elif verdict == DUPLICATE:
-            execution.end(Outcome.DEAD, "duplicate", "another task with its id runs or ran")
+            error = "another task with its id waits, runs, or ended after this one was pushed"
+            execution.end(Outcome.DEAD, "duplicate", error)
+            self._slots.refuse(execution)
+        elif execution.waits is not None:
+            execution.outcome = execution.waits
             self._slots.refuse(execution)
         else:
             execution.end(Outcome.HELD, "front" if execution.delivery.returned else "back")
@@ -180,16 +172,7 @@ def _id(execution: Execution) -> str:
     return task.id or "" if task is not None and _limits(_plan(execution)).unique else ""
 
 
-def _ended(execution: Execution) -> tuple[str, str, int]:
-    retried = execution.outcome is Outcome.RETRIED
-    if retried:
-        stays_ms = round((execution.later_s + RETRY_MARK_S) * 1000)
-    else:
-        stays_ms = -1 if execution.outcome in FOR_GOOD else 0
-    return execution.delivery.tag, _id(execution), stays_ms
-
-
-def _starting(execution: Execution, rank: int) -> tuple[str, int, str]:
-    # `rank` counts from the latest claim, which has 1.
+def _starting(execution: Execution) -> tuple[str, int, int, str]:
     delivery = execution.delivery
-    return delivery.tag, 0 if delivery.returned else rank, _id(execution)
+    position = 0 if delivery.returned else max(1, delivery.position)
+    return delivery.tag, position, int(execution.waits is not None), _id(execution)

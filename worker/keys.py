@@ -61,6 +61,7 @@ class Keys:
     queue      LIST    what producers LPUSH to                                     (public)
     inflight   HASH    tag -> the raw item as pushed; HLEN is the number in flight (public)
     meta       HASH    tag -> "deliveries:attempts", only when not both are 0
+    marks      HASH    tag -> "name id" of a unique task, wherever it waits or runs
     workers    ZSET    worker id -> lease deadline, ms of Redis TIME
     about      HASH    worker id -> JSON description of a worker
     control    HASH    worker id -> "drain", "cancel:<n>", parted by spaces
@@ -83,6 +84,7 @@ class Keys:
     queue: str
     inflight: str
     meta: str
+    marks: str
     workers: str
     about: str
     control: str
@@ -118,7 +120,7 @@ class Keys:
         held:<name>     LIST    entries as in redeliver, which a limit or a pause keeps back
         holders:<name>  SET     tags that run, where their number is limited in all workers
         rate:<name>     STRING  us of Redis TIME at which the next one is due
-        unique:<name>   HASH    task id -> the tag that runs, or "~ms" until which it is kept
+        unique:<name>   HASH    task id -> the latest tag of the one that waits or runs
         barriers:<name> ZSET    task id -> position up to which claims are duplicates
         """
         return f"{prefix(self.queue)}:"
@@ -133,6 +135,7 @@ EXPECTED_TYPES = {
     "queue": "list",
     "inflight": "hash",
     "meta": "hash",
+    "marks": "hash",
     "workers": "zset",
     "about": "hash",
     "control": "hash",

@@ -35,6 +35,11 @@ class Limits:
             spare = period_s * 1e6 / 20 - self.every_us
             self.slack_us = max(0.0, min(spare, MAX_SLACK_US))
 
+    @property
+    def any_number(self) -> bool:
+        """Whether any number may run at once and start at any time: it is only unique."""
+        return self.here is None and not self.total and not self.every_us
+
     @classmethod
     def of(cls, type: str, options: Options) -> Limits | None:
         """The limits that the options set; None when they set none."""

@@ -81,8 +81,7 @@ def handler(
         concurrency: how many tasks of this type run at once in one worker.
         max_concurrent_total: how many run at once in all workers.
         rate_limit: how many start in all workers: "100/s", "5/10s", "600/m".
-        unique: while a task runs or waits for its retry, others of this type with the same `id`
-            are dead letters.
+        unique: while a task waits or runs, others of this type with the same `id` are dead letters.
 
     `tasks.<type>` in config.yaml goes before each of them.
 

@@ -85,11 +85,13 @@ class Slots:
         if execution.outcome is not None:
             return  # released meanwhile
         execution.started = time.monotonic()
-        if not self._executor.prepare(execution):
-            self.refuse(execution)
-            return
+        ready = self._executor.prepare(execution)
         plan = execution.plan
-        if plan is not None and plan.limits is not None:
+        if execution.waits is not None:
+            self._say_gated(execution)
+        elif not ready:
+            self.refuse(execution)
+        elif plan is not None and plan.limits is not None:
             self._say_gated(execution)
         else:
             self._begin(execution)

@@ -90,6 +90,8 @@ async def run_task(
     took_s = 0.0
     if executor.prepare(execution):
         took_s = await _run(executor, execution, draining)
+    if execution.waits is not None:  # its id would be looked at, and nobody else has one here
+        execution.outcome = execution.waits
     assert execution.outcome is not None
     retried = execution.outcome.value == "retried"
     return Ran(

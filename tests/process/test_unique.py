@@ -1,4 +1,4 @@
-"""`unique`: of one type and id at most one runs or waits for its retry; the others are dead."""
+"""`unique`: of one type and id at most one waits or runs; the others are dead."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tests.support.waiting import until
 from tests.support.world import LEASE_S
 
 HANDLERS = ["tests.support.author_handlers"]
+MARKS = "{async_tasks}:marks"
 UNIQUE = {"gated": {"unique": True}, "fails_once": {"unique": True}}
 
 
@@ -127,9 +128,11 @@ def test_a_killed_worker_leaves_no_mark_and_its_task_runs_again(world):
 
 def test_a_mark_that_nobody_took_away_is_found_within_two_leases(world):
     world.redis.hset("{async_tasks}:unique:gated", "x", "gone:1")
-    world.redis.hset("{async_tasks}:unique:gated", "y", "~1000")
+    world.redis.hset("{async_tasks}:unique:gated", "y", "gone:2")
+    world.redis.hset(MARKS, "gone:2", "gated y")
     start(world, "one")
     until(lambda: marks(world) == 0, 2 * LEASE_S + 2, "the stale marks are gone")
+    assert not world.redis.exists(MARKS)
 
 
 def test_while_it_waits_for_its_retry_another_is_dead_and_it_runs_itself(world):
@@ -141,3 +144,72 @@ def test_while_it_waits_for_its_retry_another_is_dead_and_it_runs_itself(world):
     world.all_settled()
     assert [line["id"] for line in said(world.folder)] == ["first", "first"]
     until(lambda: world.redis.hlen("{async_tasks}:unique:fails_once") == 0, what="no mark is left")
+
+
+def test_of_five_for_the_same_later_time_one_runs(world):
+    for name in ("one", "two"):
+        start(world, name)
+    world.open_gate()
+    due = time.time() + 1.5
+    for number in range(5):
+        world.enqueue("gated", id=number, extra={"id": "x", "run_at": due})
+    until(lambda: world.totals()["dead"] == 4, what="four are dead before its time")
+    assert world.redis.zcard(world.keys.delayed) == 1
+    world.all_settled()
+    assert len(said(world.folder)) == 2 and world.totals()["succeeded"] == 1
+    world.enqueue("gated", id="later", extra={"id": "x"})
+    world.all_settled()
+    assert world.totals()["succeeded"] == 2
+    assert marks(world) == 0 and not world.redis.exists(MARKS)
+
+
+def test_what_a_killed_worker_ran_has_its_id_while_it_lies_there_to_be_run_again(world, type_in):
+    doomed = start(world, "doomed", concurrent=1)
+    world.enqueue("gated", id="first", extra={"id": "x"})
+    until(lambda: said(world.folder), what="it runs")
+    world.enqueue("gated", 3, extra={"id": "x"})
+    type_in("pause")
+    doomed.kill()
+    workers = [start(world, name, concurrent=1) for name in ("one", "two")]
+    until(lambda: world.redis.llen(world.keys.redeliver) == 1, 10, "it lies there")
+    until(lambda: workers[0].metric("worker_paused") == 1, what="a look at the marks has passed")
+    assert marks(world) == 1
+    type_in("resume")
+    until(lambda: world.totals()["dead"] == 3, what="the others are dead")
+    world.open_gate()
+    world.all_settled()
+    assert {line["id"] for line in said(world.folder)} == {"first"}
+    until(lambda: marks(world) == 0 and not world.redis.exists(MARKS), what="no mark is left")
+
+
+def test_one_that_a_limit_or_a_pause_keeps_back_has_its_id(world, type_in):
+    unique = {"unique": True, "max_concurrent_total": 1}
+    world.start_worker("one", handlers=HANDLERS, tasks={"gated": unique, "limited": unique})
+    world.enqueue("gated", id="runs", extra={"id": "a"})
+    until(lambda: said(world.folder), what="one runs")
+    world.enqueue("gated", 4, extra={"id": "b"})
+    until(lambda: world.totals()["dead"] == 3 and world.held() == 1, what="one of four is held")
+    type_in("pause", "--type", "limited")
+    until(lambda: world.workers[0].status()["paused_types"], what="it knows")
+    world.enqueue("limited", 5, extra={"id": "c"})
+    until(lambda: world.totals()["dead"] == 7, what="four of five are dead")
+    type_in("resume", "--type", "limited")
+    world.open_gate()
+    world.all_settled()
+    assert world.totals()["succeeded"] == 3
+    assert not world.redis.exists(MARKS)
+
+
+def test_with_many_duplicates_in_the_hands_of_four_workers_each_id_runs_once(world):
+    ids, each = 100, 8
+    for _ in range(each):
+        for number in range(ids):
+            world.enqueue("limited", id=number, s=0, extra={"id": f"x{number}"})
+    for name in ("one", "two", "three", "four"):
+        world.start_worker(
+            name, handlers=HANDLERS, tasks={"limited": {"unique": True}}, concurrent=20, wait=False
+        )
+    world.all_settled(40)
+    totals = world.totals()
+    assert (totals["succeeded"], totals["dead"]) == (ids, ids * (each - 1))
+    assert not world.redis.exists(MARKS)

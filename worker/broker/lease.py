@@ -39,7 +39,7 @@ class LeaseWire:
         k, config = self._keys, self._config
         keys = (
             *(k.queue, k.inflight, k.meta, k.workers, k.control, k.arrivals, k.redeliver),
-            *(k.dead, k.dead_index, k.stats, k.paused, k.alone, k.delayed, k.held),
+            *(k.dead, k.dead_index, k.stats, k.paused, k.alone, k.delayed, k.held, k.marks),
         )
         settled = [field for tag in tags for field in ("released", tag, "", "", "", "", "")]
         self._wire.run(

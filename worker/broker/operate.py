@@ -228,7 +228,10 @@ class _Scan:
         config = operator.config
         operator.wire.run(RENEW, (k.workers, k.about), self._id, _LEASE_MS, "")
         kept = config.dead_letters.max + config.dead_letters.invalid_max
-        keys = (k.inflight, k.meta, k.workers, k.redeliver, k.dead, k.stats, k.reclaiming)
+        keys = (
+            *(k.inflight, k.meta, k.workers, k.redeliver, k.dead, k.stats, k.reclaiming),
+            *(k.marks, k.queue, k.arrivals),
+        )
         state, at, moved, dead, seen, size, now_ms = operator.wire.run(
             RECLAIM, keys, self._id, cursor, count, config.worker.max_deliveries, kept, _HOLD_MS, 0
         )

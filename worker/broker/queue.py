@@ -31,6 +31,7 @@ from worker.task import Delivery, Settlement
 CLAIM_BYTES = 256 * 1024  # per exchange: 1,000 items of 1 KiB cost Redis 5 ms, of 64 KiB 471 ms
 CLAIM_ITEMS = 1000
 SLICE_BYTES = 256 * 1024  # of a scan of in flight
+UNKNOWN = 2**53  # a position after all others: what has it never counts as older
 
 
 @dataclass(slots=True)
@@ -131,7 +132,7 @@ class Broker:
         k = self.keys
         keys = (
             *(k.queue, k.inflight, k.meta, k.workers, k.control, k.arrivals, k.redeliver),
-            *(k.dead, k.dead_index, k.stats, k.paused, k.alone, k.delayed, k.held),
+            *(k.dead, k.dead_index, k.stats, k.paused, k.alone, k.delayed, k.held, k.marks),
         )
         lease_ms = round(config.worker.lease_s * 1000)
         self._exchange_head = Encoded.of(len(keys), *keys, worker_id, lease_ms)
@@ -182,9 +183,12 @@ class Broker:
         return self._exchanged(reply, first)
 
     def _exchanged(self, reply: list[Any], first: int) -> Exchanged:
-        why, gap, more, alone, missing, too_large, counts, items, cancel, due_ms, now_ms = reply
+        why, gap, more, alone, missing, too_large, counts, items, cancel, due_ms, now_ms, n = reply
         head = f"{self._id}:"
-        deliveries = [Delivery(head + str(first + i), raw) for i, raw in enumerate(items)]
+        n += 1 - len(counts)  # the position of the first that came from the queue
+        deliveries = [
+            Delivery(head + str(first + i), raw, 0, 0, n + i) for i, raw in enumerate(items)
+        ]
         for index, times, attempts in counts:
             deliveries[index - 1].deliveries = times
             deliveries[index - 1].attempts = attempts
@@ -199,8 +203,8 @@ class Broker:
         self,
         room: int,
         types: Sequence[tuple[str | int | float, ...]],
-        ended: Sequence[tuple[int, str, str, int]],
-        starting: Sequence[tuple[int, str, int, str]],
+        ended: Sequence[tuple[int, str]],
+        starting: Sequence[tuple[int, str, int, int, str]],
     ) -> tuple[list[int], list[tuple[int, int, str]]]:
         """Which tasks of limited types may start; the fields are those of gate.lua.
 
@@ -212,8 +216,9 @@ class Broker:
         gone = [str(value) for row in ended for value in row]
         more = [str(value) for row in starting for value in row]
         verdicts, *states = await self._exchange_wire.run(
-            GATE, (k.inflight, k.redeliver, k.held, k.queue, k.arrivals, k.stats), k.prefix,
-            self._config.worker.max_deliveries, room, CLAIM_BYTES,
+            GATE,
+            (*(k.inflight, k.redeliver, k.held, k.queue, k.arrivals, k.stats, k.marks), k.delayed),
+            k.prefix, self._config.worker.max_deliveries, room, CLAIM_BYTES,
             len(types), *flat, len(ended), *gone, *more,
         )  # fmt: skip
         return verdicts, [(wait, moved, cursor.decode()) for wait, moved, cursor in states]
@@ -242,6 +247,7 @@ class Broker:
                     deliveries, attempts = (meta or b"0:0").split(b":")
                     found.append(Delivery(tag, raw, int(deliveries), int(attempts)))
                     found[-1].returned = meta is not None
+                    found[-1].position = UNKNOWN
         return found
 
     async def wrong_key(self) -> str:
@@ -323,7 +329,10 @@ class Broker:
     ) -> Slice:
         """One slice of a scan of in flight; see reclaim.lua. Raises BrokerUnavailable."""
         k = self.keys
-        keys = (k.inflight, k.meta, k.workers, k.redeliver, k.dead, k.stats, k.reclaiming)
+        keys = (
+            *(k.inflight, k.meta, k.workers, k.redeliver, k.dead, k.stats, k.reclaiming),
+            *(k.marks, k.queue, k.arrivals),
+        )
         r = await self._side(
             RECLAIM, keys, self._id, cursor, count,
             self._config.worker.max_deliveries, self._kept, hold_ms, below, *known,

@@ -161,7 +161,7 @@ class TaskConfig(Section):
     rate_limit: Annotated[str | None, OrNone(Words(checks.rate))] = None
     """How many start in all workers, such as `100/s`, `5/10s` or `600/m`, evenly spaced."""
     unique: Annotated[bool | None, OrNone(YesNo())] = None
-    """While one runs or waits for its retry, others of the type with its `id` are dead letters."""
+    """While one waits or runs, others of the type with its `id` are dead letters."""
 
 
 class DeadLettersConfig(Section):

@@ -5,6 +5,7 @@
 --       5 control HASH     6 arrivals LIST   7 redeliver LIST   8 dead STREAM
 --       9 dead_index LIST 10 stats HASH     11 paused STRING   12 alone STRING
 --      13 delayed ZSET   14 held SET, and LIST <held>:<name> for a held type
+--      15 marks HASH, and for unique types HASH <prefix>unique:<name>, ZSET <prefix>barriers:<name>
 --      and, for tasks with a run id, LIST <run prefix><run> (same slot)
 -- ARGV  1 worker id         2 lease, ms          3 want: most tasks to claim
 --       4 number of the first new tag            5 tasks that stay in the worker's hands
@@ -18,7 +19,8 @@
 --         type is the name of the held list and reason the end to put it to: front|back
 -- Returns { why, gap, more, alone, missing tags, too large {size, start}...,
 --           counts {index, deliveries, attempts}..., raw items..., tags to cancel..., ms until the next
---           delayed one is due (-1: none, or nothing was to be claimed), TIME in ms }
+--           delayed one is due (-1: none, or nothing was to be claimed), TIME in ms,
+--           position: how many had left the queue before these, at least }
 --   why: "" | paused | drain | alone (an entry on its last delivery waits for this worker to be
 --   idle); gap: 1 when the lease had lapsed; more: 1 when the byte bound ended the claim.
 -- Cost  O(settled + claimed); bounded by want and by the bytes.
@@ -28,7 +30,8 @@
 
 local queue, inflight, meta, workers = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local redeliver, dead, index, stats = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local delayed, held = KEYS[13], KEYS[14]
+local delayed, held, marks = KEYS[13], KEYS[14], KEYS[15]
+local prefix = string.sub(marks, 1, -6)
 local id, lease, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local first, hands = tonumber(ARGV[4]), tonumber(ARGV[5])
 local from_right = ARGV[6] == 'right'
@@ -47,8 +50,56 @@ call('ZADD', workers, string.format('%.0f', now + lease), id)
 
 -- Settle ---------------------------------------------------------------------------------------
 local has_meta = call('EXISTS', meta) == 1
+local has_marks = call('EXISTS', marks) == 1
 local missing, totals, buried, buried_invalid = {}, {}, false, false
 local function count(name, n) totals[name] = (totals[name] or 0) + n end
+
+-- How many have left the queue: what was claimed again, put back, or counted twice is discounted.
+-- Workers that know no discount make it higher, never lower.
+local function position()
+  local n = 0
+  local seen = call('HMGET', stats, 'claimed', 'invalid', 'recounted')
+  for i, name in ipairs({ 'claimed', 'invalid', 'recounted' }) do
+    n = n + (i == 3 and -1 or 1) * ((tonumber(seen[i]) or 0) + (totals[name] or 0))
+  end
+  return n
+end
+
+-- A mark is "<name of the type> <task id>". Of these keys a wrong type costs the mark, no more.
+local function split(mark)
+  local space = string.find(mark, ' ', 1, true) or 0
+  local name = string.sub(mark, 1, space - 1)
+  return prefix .. 'unique:' .. name, prefix .. 'barriers:' .. name, string.sub(mark, space + 1)
+end
+
+-- A unique task in flight has ended: all that waits now was pushed before. Or it goes back to the
+-- queue as if it had never been claimed.
+local function unmark(tag, mark, goes_back)
+  local ids, barriers, task = split(mark)
+  if not goes_back then
+    local waiting = call('LLEN', queue) + call('LLEN', KEYS[6])
+    redis.pcall('ZADD', barriers, position() + waiting, task)
+  end
+  if redis.pcall('HGET', ids, task) == tag then call('HDEL', ids, task) end
+  call('HDEL', marks, tag)
+end
+
+local function unmark_ended(at, to)
+  for i, mark in ipairs(call('HMGET', marks, unpack(ARGV, at, to))) do
+    local tag = ARGV[at + i - 1]
+    if mark and call('HEXISTS', inflight, tag) == 1 then unmark(tag, mark) end
+  end
+end
+
+-- A unique task that waited elsewhere was claimed again: its mark follows it.
+local function pass_mark(old, new)
+  local mark = call('HGET', marks, old)
+  if not mark then return end
+  local ids, _, task = split(mark)
+  call('HSET', marks, new, mark)
+  redis.pcall('HSET', ids, task, new)
+  call('HDEL', marks, old)
+end
 
 local function remove(tag)
   if has_meta then call('HDEL', meta, tag) end
@@ -80,6 +131,7 @@ local function settle()
   local at, last = 16, 15 + plain
   while at <= last do
     local to = math.min(at + 999, last)
+    if has_marks then unmark_ended(at, to) end
     if one_by_one or gap == 1 then
       for i = at, to do
         if remove(ARGV[i]) == 1 then count('succeeded', 1) else missing[#missing + 1] = ARGV[i] end
@@ -98,14 +150,20 @@ local function settle()
     local outcome, tag, run = ARGV[i], ARGV[i + 1], ARGV[i + 5]
     local found
     if outcome == 'succeeded' then
+      if has_marks then unmark_ended(i + 1, i + 1) end
       found = remove(tag) == 1
     else
       local raw = call('HGET', inflight, tag)
       found = raw and true or false
       if raw then
         local deliveries, attempts = counts_of(tag)
+        local goes_back = false
+        local stays = outcome == 'retried' or outcome == 'delayed' or outcome == 'held'
         if outcome == 'released' then
-          if deliveries == 0 and attempts == 0 then
+          goes_back = deliveries == 0 and attempts == 0
+          stays = not goes_back
+          if goes_back then
+            count('recounted', 1)
             call(from_right and 'RPUSH' or 'LPUSH', queue, raw)
           else
             local alone = deliveries > 0 and deliveries + 1 >= max_deliveries
@@ -122,9 +180,12 @@ local function settle()
           call(ARGV[i + 3] == 'front' and 'RPUSH' or 'LPUSH', held .. ':' .. ARGV[i + 2],
             tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
         else
+          if outcome == 'invalid' then count('recounted', 1) end
           bury(raw, outcome, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
             deliveries + 1, attempts + 1)
         end
+        local mark = has_marks and not stays and call('HGET', marks, tag)
+        if mark then unmark(tag, mark, goes_back) end
         remove(tag)
       end
     end
@@ -213,7 +274,8 @@ local function take_redelivered(n)
     local entry = call('LINDEX', redeliver, -1)
     if not entry then return end
     local bar = string.find(entry, '|', 1, true) or 0
-    local deliveries, attempts = string.match(string.sub(entry, 1, bar - 1), ':(%d+):(%d+)$')
+    local old, deliveries, attempts =
+      string.match(string.sub(entry, 1, bar - 1), '^(.*):(%d+):(%d+)$')
     if not deliveries then bar = 0 end  -- not ours: all of it is the item
     deliveries, attempts = tonumber(deliveries) or 0, tonumber(attempts) or 0
     local last_one = deliveries > 0 and deliveries + 1 >= max_deliveries
@@ -236,7 +298,9 @@ local function take_redelivered(n)
     local tag = id .. ':' .. string.format('%.0f', first + #items - 1)
     call('HSET', meta, tag, deliveries .. ':' .. attempts)
     call('HSET', inflight, tag, raw)
+    if has_marks and old then pass_mark(old, tag) end
     call('RPOP', redeliver)
+    count('recounted', 1)
     counts[#counts + 1] = { #items, deliveries, attempts }
     bytes = bytes + #raw
     if bytes >= max_bytes then more = 1 end
@@ -269,6 +333,7 @@ local function promote()
   if #entries > 0 then call('ZREM', delayed, unpack(entries)) end
 end
 
+local before = 0  -- the position of what is claimed here
 local function claim()
   if want > 0 then
     promote()
@@ -277,8 +342,10 @@ local function claim()
       local fresh = call('EXISTS', queue, KEYS[6]) > 0
       take_redelivered(fresh and math.ceil(want / 2) or want)
     end
+    local again = #items
     if want > #items then take(KEYS[6], true, want - #items) end
     if want > #items then take(queue, from_right, want - #items) end
+    if #items > again then before = position() + again end
     if #items > 0 then count('claimed', #items) end
   end
 end
@@ -315,4 +382,4 @@ if not ok then
   return type(fault) == 'table' and fault or redis.error_reply('ERR ' .. tostring(fault))
 end
 
-return { why, gap, more, alone, missing, too_large, counts, items, cancel, due, now }
+return { why, gap, more, alone, missing, too_large, counts, items, cancel, due, now, before }

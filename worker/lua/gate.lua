@@ -3,42 +3,44 @@
 -- held ones back to the queue as far as their limits have room.
 --
 -- KEYS  1 inflight HASH   2 redeliver LIST   3 held SET of names that have held tasks
---       4 queue LIST      5 arrivals LIST    6 stats HASH (these three only for unique types)
+--       4 queue LIST      5 arrivals LIST    6 stats HASH   7 marks HASH   8 delayed ZSET
+--       (these five only for unique types)
 --      and for each name, all in the same slot:
 --         <prefix>held:<name> LIST of entries as in redeliver, oldest on the right
 --         <prefix>holders:<name> SET of tags that run      <prefix>rate:<name> STRING, us
---         <prefix>unique:<name> HASH task id -> tag that runs, or "~ms" while it waits for a retry
+--         <prefix>unique:<name> HASH task id -> latest tag of the one that waits or runs
 --         <prefix>barriers:<name> ZSET task id -> position up to which claims are of older pushes
 -- ARGV  1 prefix   2 max deliveries   3 held tasks that this worker could take   4 max bytes of them
 --       5 n: types, then seven each: name, how many more may start in this worker (-1: any),
 --         most holders (0: any), us between two starts (0: any), us of slack, "1": unique,
 --         cursor of the look for stale marks ("": do not look)
---       then m: ended tasks, then four each: index of its type, tag, task id, ms for which its mark
---         stays although it ended (a retry; 0: not at all, it was given back; -1: ended for good)
---       then tasks that want to start, four each: index of its type, tag, "0" when it came back,
---         else 1 + how many this worker certainly claimed after it, task id
+--       then m: ended tasks, then two each: index of its type, tag
+--       then tasks that want to start, five each: index of its type, tag, "0" when it came back,
+--         else the position of its claim, "1": it is only to be marked, for it has to wait
+--         elsewhere, task id
 -- Returns { verdicts..., { ms until the rate allows another (-1: nothing waits for that), moved,
---           next cursor }... }     verdict: 1 start | 0 hold | 2 another one with its id runs, or
---           ended after this one had been pushed
+--           next cursor }... }     verdict: 1 start | 0 hold | 2 another one with its id waits or
+--           runs, or ended after this one had been pushed
 -- Cost  O(types + ended + starting + moved), and where it looks for stale marks O(holders) and
 --       100 ids for each type.
 --
--- A mark whose tag is not in flight is stale: its worker died, and the task was reclaimed. So
--- nothing leaks. Positions count what left the queue: "claimed" also counts what was claimed again,
--- so a position is never too low, and what was pushed after the end is never past as older: the
--- queue is FIFO, so all that was pushed before is among the next claims, as many as it was long.
+-- A holder whose tag is not in flight is stale: its worker died, and the task was reclaimed. So
+-- nothing leaks. A unique task is marked when it is first seen here; from then on the scripts that
+-- move it keep its mark, and take it away with its settlement (see exchange.lua). What ended left a
+-- barrier: positions count what left the queue, and the queue is FIFO, so all that was pushed before
+-- is among the next claims, as many as it was long. A position may be too high and never too low:
+-- what was pushed after the end never counts as older.
 -- Held entries are copied before they are removed. Safe to repeat: a tag that
 -- holds already may start; only the rate counts it again.
 
 local call = redis.call
 local inflight, redeliver, held_names = KEYS[1], KEYS[2], KEYS[3]
-local queue, arrivals, stats = KEYS[4], KEYS[5], KEYS[6]
-local SLACK = 1000  -- claims: a worker may ask so much later than it claimed
+local queue, arrivals, stats, marks, delayed = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local SLACK = 10000  -- claims: a worker may ask so much later than it claimed
 local prefix, max_deliveries, room, max_bytes =
   ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local now_ms = math.floor(now_us / 1000)
 
 local types, at = {}, 6
 for _ = 1, tonumber(ARGV[5]) do
@@ -57,8 +59,8 @@ end
 local position  -- how many have left the queue so far, at least; read once, for unique types only
 local function claimed_so_far()
   if not position then
-    local claimed, invalid = call('HGET', stats, 'claimed'), call('HGET', stats, 'invalid')
-    position = (tonumber(claimed) or 0) + (tonumber(invalid) or 0)
+    local seen = call('HMGET', stats, 'claimed', 'invalid', 'recounted')
+    position = (tonumber(seen[1]) or 0) + (tonumber(seen[2]) or 0) - (tonumber(seen[3]) or 0)
   end
   return position
 end
@@ -77,20 +79,20 @@ end
 local ended = tonumber(ARGV[at])
 at = at + 1
 for _ = 1, ended do
-  local t, tag, id, stays = types[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  if t.total > 0 then call('SREM', t.holders, tag) end
-  if t.unique and id ~= '' and call('HGET', t.ids, id) == tag then
-    if stays > 0 then
-      call('HSET', t.ids, id, string.format('~%.0f', now_ms + stays))
-    else
-      if stays < 0 then  -- also what was claimed already, in one exchange with this one's end
-        local waiting = call('LLEN', queue) + call('LLEN', arrivals)
-        call('ZADD', t.barriers, claimed_so_far() + waiting, id)
-      end
-      call('HDEL', t.ids, id)
+  local t = types[tonumber(ARGV[at])]
+  if t.total > 0 then call('SREM', t.holders, ARGV[at + 1]) end
+  at = at + 2
+end
+
+local elsewhere  -- how many tasks wait elsewhere than in the queue; counted once, where marks ask
+local function wait_elsewhere()
+  if not elsewhere then
+    elsewhere = call('LLEN', redeliver) + call('ZCARD', delayed)
+    for _, name in ipairs(call('SMEMBERS', held_names)) do
+      elsewhere = elsewhere + call('LLEN', prefix .. 'held:' .. name)
     end
   end
-  at = at + 4
+  return elsewhere
 end
 
 local function look_for_stale(t)
@@ -103,11 +105,10 @@ local function look_for_stale(t)
   local slice = call('HSCAN', t.ids, t.cursor, 'COUNT', 100)
   t.cursor = slice[1]
   for i = 1, #slice[2], 2 do
-    local mark = slice[2][i + 1]
-    local until_ms = tonumber(string.match(mark, '^~(%d+)$'))
-    local stale = call('HEXISTS', inflight, mark) == 0
-    if until_ms then stale = until_ms < now_ms end
-    if stale then call('HDEL', t.ids, slice[2][i]) end
+    local id, tag = slice[2][i], slice[2][i + 1]
+    local lost = call('HEXISTS', inflight, tag) == 0 and wait_elsewhere() == 0
+    if lost then call('HDEL', marks, tag) end  -- removed by hand
+    if lost or call('HEXISTS', marks, tag) == 0 then call('HDEL', t.ids, id) end
   end
 end
 
@@ -119,19 +120,17 @@ for _, t in ipairs(types) do
   if t.every > 0 then t.next_us = (tonumber(call('GET', t.rate) or 0)) - t.slack end
 end
 
--- Whether it was claimed at a position of those that were pushed before the last one ended.
-local function older(t, id, after)
-  local barrier = call('ZSCORE', t.barriers, id)
-  return barrier and claimed_so_far() - after <= tonumber(barrier)
-end
-
--- Whether another task with this id runs, or waits for its retry.
-local function taken(t, id, tag, fresh)
+-- Whether a task has its id, from now on at least: not while another one with it waits or runs, and
+-- not when it was claimed at a position of those that were pushed before the last one ended.
+local function has_id(t, tag, claimed_at, id)
   local mark = call('HGET', t.ids, id)
-  if not mark or mark == tag then return false end
-  local until_ms = tonumber(string.match(mark, '^~(%d+)$'))
-  if until_ms then return fresh and until_ms >= now_ms end
-  return call('HEXISTS', inflight, mark) == 1
+  if mark == tag then return true end
+  if mark and call('HEXISTS', marks, mark) == 1 then return false end
+  local barrier = claimed_at > 0 and call('ZSCORE', t.barriers, id)
+  if barrier and claimed_at <= tonumber(barrier) then return false end
+  call('HSET', marks, tag, t.name .. ' ' .. id)
+  call('HSET', t.ids, id, tag)
+  return true
 end
 
 local function may_start(t, tag, fresh)
@@ -144,15 +143,21 @@ local function may_start(t, tag, fresh)
 end
 
 local verdicts = {}
-for i = at, #ARGV, 4 do
-  local t, tag, after, id = types[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2] - 1, ARGV[i + 3]
-  local fresh = after >= 0
-  if t.unique and id ~= '' and (taken(t, id, tag, fresh) or fresh and older(t, id, after)) then
+for i = at, #ARGV, 5 do
+  local t, tag, claimed_at = types[tonumber(ARGV[i])], ARGV[i + 1], tonumber(ARGV[i + 2])
+  local waits, id = ARGV[i + 3] == '1', ARGV[i + 4]
+  local marked = t.unique and id ~= ''
+  if marked and call('HEXISTS', inflight, tag) == 0 then
+    verdicts[#verdicts + 1] = 0  -- its claim is lost: the mark is another delivery's
+    room = room + 1
+  elseif marked and not has_id(t, tag, claimed_at, id) then
     verdicts[#verdicts + 1] = 2
     room = room + 1
-  elseif may_start(t, tag, fresh) then
+  elseif waits then
+    verdicts[#verdicts + 1] = 0
+    room = room + 1
+  elseif may_start(t, tag, claimed_at > 0) then
     if t.total > 0 then t.holding = t.holding + call('SADD', t.holders, tag) end
-    if t.unique and id ~= '' then call('HSET', t.ids, id, tag) end
     if t.every > 0 then
       local after = math.max(t.next_us + t.slack, now_us) + t.every
       call('SET', t.rate, string.format('%.3f', after), 'PX',

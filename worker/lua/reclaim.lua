@@ -4,6 +4,8 @@
 --
 -- KEYS  1 inflight HASH    2 meta HASH   3 workers ZSET   4 redeliver LIST
 --       5 dead STREAM      6 stats HASH  7 reclaiming STRING
+--       8 marks HASH, and for unique types HASH <prefix>unique:<name>, ZSET <prefix>barriers:<name>
+--       9 queue LIST      10 arrivals LIST
 -- ARGV  1 worker id        2 cursor      3 count for HSCAN
 --       4 max deliveries   5 dead letters kept (with invalid ones)
 --       6 ms for which this scanner keeps the others out; 0: look at own tags only, take no lock
@@ -54,6 +56,21 @@ for i = 1, #found, 2 do
   end
 end
 
+-- A unique task died for good: all that waits now was pushed before (see exchange.lua).
+local function unmark(tag)
+  local mark = call('HGET', KEYS[8], tag)
+  if not mark then return end
+  local prefix, space = string.sub(KEYS[8], 1, -6), string.find(mark, ' ', 1, true) or 0
+  local name, task = string.sub(mark, 1, space - 1), string.sub(mark, space + 1)
+  local seen = call('HMGET', KEYS[6], 'claimed', 'invalid', 'recounted')
+  local position = (tonumber(seen[1]) or 0) + (tonumber(seen[2]) or 0) - (tonumber(seen[3]) or 0)
+  local waiting = call('LLEN', KEYS[9]) + call('LLEN', KEYS[10])
+  redis.pcall('ZADD', prefix .. 'barriers:' .. name, position + waiting, task)
+  local ids = prefix .. 'unique:' .. name
+  if redis.pcall('HGET', ids, task) == tag then call('HDEL', ids, task) end
+  call('HDEL', KEYS[8], tag)
+end
+
 -- Newest first: each goes to the front, so the oldest ends there.
 table.sort(orphans, function(a, b) return a[3] > b[3] end)
 local moved, buried = 0, 0
@@ -72,6 +89,7 @@ for _, orphan in ipairs(orphans) do
     call('XADD', KEYS[5], '*', 'raw', raw, 'outcome', 'dead', 'reason', 'poison',
       'error', 'its worker died ' .. deliveries .. ' times while it ran', 'type', '',
       'deliveries', deliveries, 'attempts', attempts + 1, 'worker', string.match(tag, '^[^:]*'), 'time', stamp)
+    unmark(tag)
     buried = buried + 1
   else
     -- On its last delivery it runs alone: such entries stand at the back (see exchange.lua).
