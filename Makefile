@@ -53,8 +53,13 @@ test-all: ## Run the unit tests on each Python 3.11, 3.12, 3.13 there is (ARGS=t
 	@deploy/checks/each-python $(or $(ARGS),tests/unit)
 
 .PHONY: truth
-truth: $(READY) ## Test in full whether loadgen's figures can be believed (some 10 minutes; wants a quiet machine)
+truth: $(READY) ## Test in full whether loadgen's figures can be believed (some 30 minutes; wants a quiet machine)
 	TRUTH=full $(PY) -m pytest tests/truth tests/truth/full_sleeping_workers.py -s --timeout 900 $(ARGS)
+
+.PHONY: truth-plan
+truth-plan: $(READY) ## Hold plans against real runs (15 minutes) and put the table into docs/loadgen.md
+	TRUTH=full $(PY) -m pytest tests/truth/test_plan.py -s --timeout 900 $(ARGS)
+	@$(PY) -m tests.truth.table
 
 .PHONY: check
 check: $(READY) ## Check style, types, layers, configuration, Dockerfile, Compose file and scripts

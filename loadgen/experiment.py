@@ -18,6 +18,7 @@ from loadgen.blackbox import CANNOT, OutsideObserver, outside_figures, scrape
 from loadgen.clock import Offset, drift_s, measure_offset
 from loadgen.connection import REDIS_ERRORS, RedisOutOfReach, clear_errors, connected, describe
 from loadgen.environment import describe_environment, safe_command
+from loadgen.forecast import foretell
 from loadgen.ledger import Ledger
 from loadgen.observer import POLL_S, Observer, Whereabouts
 from loadgen.queueview import QueueView, look
@@ -66,6 +67,7 @@ class Experiment:
         barrier: tuple[str, int] | None = None,
         observe: str = "probe",
         scrape_urls: Sequence[str] = (),
+        calibration: dict[str, Any] | None = None,
     ) -> None:
         """What to run and how to watch it.
 
@@ -75,10 +77,12 @@ class Experiment:
             barrier: name and number of the generators that start together.
             observe: probe (completion records), or from outside: queue, metrics.
             scrape_urls: /metrics of every worker, for metrics.
+            calibration: what a short run before this one has shown, for the forecast.
         """
         self._barrier = barrier
         self._observe_by = observe
         self._scrape_urls = scrape_urls
+        self._calibration = calibration
         self._when_sent = when_sent
         self._config = config
         self._workload = workload
@@ -110,6 +114,7 @@ class Experiment:
         async with connected(self._config) as client, connected(self._config) as watching:
             offset = await measure_offset(client)
             view = await look(client, self._keys)
+            forecast = foretell(self._workload, view.concurrency, self._calibration)
             run_id = secrets.token_hex(6)
             ledger = Ledger(self._workload.mix.types)
             sender = Sender(
@@ -137,6 +142,7 @@ class Experiment:
                 interrupted=self.interrupted, followed=follow,
                 clock={"offset_error_s": offset.error_s, "drift_s": drift_s(offset, end)},
                 environment=await describe_environment(client, self._config),
+                calibration=self._calibration, forecast=forecast,
             )  # fmt: skip
         result = make_result(facts)
         if self._observe_by != "probe":

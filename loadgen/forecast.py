@@ -1,70 +1,162 @@
-"""Theory beside measurement: what a queue with a run's rate, services and slots should do. Pure."""
+"""Theory beside measurement: what a queue should do, told from what was known before the run. Pure.
+
+`foretell` is called before the first task is sent and sees the workload, the slots and, if there
+was one, a calibration: a short run of its own, before and apart. Nothing that the run measures
+can reach the prediction; `predicted` only sets the two side by side.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from loadgen.capacity import Queue
 from loadgen.histogram import merge
+from loadgen.mix import NOMINAL_SERVICE_S
 from loadgen.result import Result
 from loadgen.stats import PERCENTILES
+from loadgen.workload import Workload
 
+NOTHING_FORETOLD = (
+    "it needs a steady rate, and --calibrate where the types are not fast, medium and slow"
+)
 WITHIN = ("p50", "p90", "p95", "p99")
+MOST_COUNTED = 300_000  # tasks of a schedule that are counted; more are as good as their mean
+
+# Where nothing was calibrated: what `make truth-plan` finds on a machine of two cores.
+TYPICAL_TURNAROUND_S = 0.0005  # from the end of a handler to the next start on its slot
+TYPICAL_PICKUP_S = 0.0010  # from the queue to the start on a free slot
+TYPICAL_LAG_S = 0.0007  # from the intended time to the queue: the sender looks once a millisecond
 
 
-def queue_of(
-    result: Result, *, rate: float | None = None, slots: int | None = None
-) -> Queue | None:
-    """The queue that a result describes, or one like it; None when too little is known.
+def calibration_of(result: Result) -> dict[str, Any] | None:
+    """What a short run shows of services and overheads; None when nothing of it ended.
+
+    Only what a plan takes as given: times of handlers, of the worker between them and of the
+    sender. Not how long tasks waited.
+    """
+    service, totals = result["series"]["all"]["service"], result["totals"]
+    if not service["count"] or not totals["concurrency"]:
+        return None
+    return {
+        "run_id": result["run_id"],
+        "tasks": service["count"],
+        "rate_per_s": totals["offered_per_s"],
+        "slots": totals["concurrency"],
+        "workers": totals["workers"],
+        "service": {name: service[name] for name in ("count", "mean", "stddev", "hdr")},
+        "turnaround_s": _or(totals.get("slot_overhead_s"), TYPICAL_TURNAROUND_S),
+        "pickup_s": _or(totals.get("pickup_s"), TYPICAL_PICKUP_S),
+        "lag_s": _or(totals.get("lag_s"), TYPICAL_LAG_S),
+    }
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
+
+
+def declared(mix: Mapping[str, int]) -> dict[str, Any] | None:
+    """The same for types whose service time is known by name; None where one is not."""
+    if not all(name in NOMINAL_SERVICE_S for name in mix):
+        return None
+    total = sum(mix.values())
+    mean = sum(NOMINAL_SERVICE_S[name] * count for name, count in mix.items()) / total
+    square = sum(NOMINAL_SERVICE_S[name] ** 2 * count for name, count in mix.items()) / total
+    return {
+        "service": {"mean": mean, "stddev": math.sqrt(max(square - mean**2, 0.0))},
+        "turnaround_s": TYPICAL_TURNAROUND_S,
+        "pickup_s": TYPICAL_PICKUP_S,
+        "lag_s": TYPICAL_LAG_S,
+    }
+
+
+def queue_from(known: Mapping[str, Any], *, rate: float, slots: int, arrivals: str) -> Queue:
+    """The queue that a calibration (or declared services) describes, at any rate and slots.
 
     A slot is taken for the handler and for the turnaround until it has started the next task,
     so both are its service time; a free slot still needs a moment to pick a task up.
     """
-    service = result["series"]["all"]["service"]
-    totals = result["totals"]
-    rate = rate or totals["achieved_per_s"]
-    slots = slots or totals["concurrency"]
-    if not service["count"] or not rate or not slots:
-        return None
-    taken_s = service["mean"] + (totals.get("slot_overhead_s") or 0.0)
+    service = known["service"]
+    taken_s = service["mean"] + known["turnaround_s"]
     cv2 = (service["stddev"] / taken_s) ** 2 if taken_s > 0 else 0.0
-    lag_s = result["series"]["all"]["send_lag"].get("p50", 0.0)
-    pickup_s = totals.get("pickup_s") or 0.0
-    return Queue(rate, taken_s, cv2, slots, _arrival_cv2(result), lag_s, pickup_s)
+    return Queue(rate, taken_s, cv2, slots, _cv2(arrivals), known["lag_s"], known["pickup_s"])
 
 
-def _arrival_cv2(result: Result) -> float:
+def _cv2(arrivals: str) -> float:
     """1 for Poisson, 0 for uniform; a burst of n counts as n (batch arrivals)."""
-    text = result["workload"]["arrivals"]
-    if text == "uniform":
+    if arrivals == "uniform":
         return 0.0
-    if text.startswith("burst:"):
-        return float(text.removeprefix("burst:"))
+    if arrivals.startswith("burst:"):
+        return float(arrivals.removeprefix("burst:"))
     return 1.0
 
 
-def predicted(result: Result) -> dict[str, Any] | None:
-    """Rows of wait, predicted and measured; None where the theory does not apply.
+def foretell(
+    workload: Workload, slots: int, calibration: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """The inputs of a prediction, for the result; None where the theory does not apply.
 
-    It applies to a steady rate below capacity: not to a mix pushed at once, nor to a ramp.
+    It applies to a steady rate: not to a mix pushed at once, nor to a ramp. And something must
+    be known of the services: from a calibration, or declared by the type's name.
     """
-    profile = result["workload"]["profile"]
-    if profile is None or "," in profile or ".." in profile:
+    profile = workload.profile
+    if profile is None or "," in profile.text or ".." in profile.text or not 0 < slots <= 100_000:
         return None
-    queue = queue_of(result)
-    if queue is None or queue.slots > 100_000:
+    known = calibration or declared(dict(workload.mix.counts))
+    if known is None:
         return None
+    return {
+        "from": _said(calibration),
+        "rate_per_s": _rate(workload),
+        "arrivals": workload.arrivals.text,
+        "slots": slots,
+        "service": {"mean": known["service"]["mean"], "stddev": known["service"]["stddev"]},
+        "turnaround_s": known["turnaround_s"],
+        "pickup_s": known["pickup_s"],
+        "lag_s": known["lag_s"],
+    }
+
+
+def _said(calibration: Mapping[str, Any] | None) -> str:
+    if calibration is None:
+        return "service times declared by the types' names, typical overheads"
+    return f"a calibration of {calibration['tasks']:,} other tasks just before the run"
+
+
+def _rate(workload: Workload) -> float:
+    """Tasks a second of the schedule itself: a Poisson schedule holds more or less than its mean.
+
+    It is fixed before the run, so it is counted, as far as it lies after the warm-up.
+    """
+    profile = workload.profile
+    assert profile is not None  # foretell has looked
+    length_s = profile.length_s - workload.warmup_s
+    if profile.total > MOST_COUNTED or length_s <= 0:
+        return profile.total / profile.length_s
+    return sum(1 for due_s in workload.due() if due_s >= workload.warmup_s) / length_s
+
+
+def predicted(result: Result) -> dict[str, Any] | None:
+    """Rows of wait, predicted and measured; None where nothing was foretold."""
+    told = result.get("forecast")
+    if told is None:
+        return None
+    queue = queue_from(
+        told, rate=told["rate_per_s"], slots=told["slots"], arrivals=told["arrivals"]
+    )
     wait = result["series"]["all"]["wait"]
     rows = [_row("mean", queue.seen_mean_s, wait.get("mean"))]
     rows += [_row(p, queue.seen_wait_s(PERCENTILES[p]), wait.get(p)) for p in WITHIN if p in wait]
     return {
+        "from": told["from"],
         "utilization": queue.utilization,
         "rate_per_s": queue.rate,
-        "service_s": queue.service_s,
+        "service_s": told["service"]["mean"],
         "service_cv2": queue.service_cv2,
         "slots": queue.slots,
         "waits": queue.waits,
+        "turnaround_s": told["turnaround_s"],
         "pickup_s": queue.lag_s + queue.pickup_s,
         "rows": rows,
     }
@@ -78,15 +170,22 @@ def _row(name: str, forecast: float, measured: float | None) -> dict[str, Any]:
     }
 
 
-def service_samples(result: Result, most: int = 20_000) -> list[float]:
-    """Service times as measured, drawn evenly from the histogram (seconds)."""
-    histogram = merge([result["series"]["all"]["service"]["hdr"]])
+def known_of(result: Result) -> dict[str, Any] | None:
+    """What a result gives a plan for another rate: its calibration, else its own figures."""
+    calibration: dict[str, Any] | None = result.get("calibration")
+    return calibration or calibration_of(result)
+
+
+def service_samples(known: Mapping[str, Any], most: int = 20_000) -> list[float]:
+    """How long a slot is taken: service times drawn evenly, each with a turnaround (seconds)."""
+    histogram = merge([known["service"]["hdr"]])
     total = histogram.get_total_count()
     step = max(1, total // most)
     samples: list[float] = []
     carried = 0
     for item in histogram.get_recorded_iterator():
         carried += item.count_at_value_iterated_to
-        samples += [item.value_iterated_to / 1e6] * (carried // step)
+        taken_s = item.value_iterated_to / 1e6 + known["turnaround_s"]
+        samples += [taken_s] * (carried // step)
         carried %= step
     return samples

@@ -51,6 +51,7 @@ def merge(results: Sequence[Result]) -> Result:
             for kind in first["series"]
         },
         "timeline": _timeline(results, started),
+        "forecast": None,  # each was told of its own part of the load
         "interrupted": any(r["interrupted"] for r in results),
         "followed": all(r["followed"] for r in results),
         "outages": sum(r["outages"] for r in results),
@@ -102,6 +103,7 @@ def _totals(results: Sequence[Result], started: float) -> dict[str, Any]:
         "measured_started": sum(known("measured_started")) or None,
         "slot_overhead_s": min(known("slot_overhead_s"), default=None),
         "pickup_s": min(known("pickup_s"), default=None),
+        "lag_s": min(known("lag_s"), default=None),
     }
 
 

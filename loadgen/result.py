@@ -51,6 +51,8 @@ class Facts:
     followed: bool
     clock: dict[str, float]
     environment: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None  # measured before the run, apart from it
+    forecast: dict[str, Any] | None = None  # the inputs of a prediction, fixed before the run
 
 
 def make_result(facts: Facts) -> Result:
@@ -75,6 +77,8 @@ def make_result(facts: Facts) -> Result:
         "totals": totals(facts),
         "series": series(samples),
         "timeline": rows,
+        "calibration": facts.calibration,
+        "forecast": facts.forecast,
         "interrupted": facts.interrupted,
         "followed": facts.followed,
         "outages": facts.outages,
@@ -128,7 +132,7 @@ def totals(facts: Facts) -> dict[str, Any]:
     makespan = settled - first
     drain = settled - min((t for t in ledger.start if t == t), default=math.nan)
     concurrency = max((view.concurrency for view in facts.views), default=0)
-    turnaround, pickup = slot_costs(ledger, concurrency)
+    costs = slot_costs(ledger, concurrency)
     services, basis = _services(ledger)
     ideal = None
     if services and concurrency and workload.profile is None:
@@ -149,8 +153,9 @@ def totals(facts: Facts) -> dict[str, Any]:
         "drained_per_s": ledger.done / drain if drain > 0 else None,
         "flat_out_per_s": None if workload.profile else flat_out_per_s(ledger, concurrency),
         **_measured(facts),
-        "slot_overhead_s": turnaround,
-        "pickup_s": pickup,
+        "slot_overhead_s": costs.turnaround_s,
+        "pickup_s": costs.pickup_s,
+        "lag_s": costs.lag_s,
     }
 
 
@@ -200,6 +205,9 @@ def _number(value: float) -> float | None:
 
 SATURATED_BELOW = 0.99  # of the offered rate
 SATURATED_LAG_SHARE = 0.1  # send_lag p99 over this share of the e2e median
+# ... and over this: a tenth of a short task's e2e is less than the sender's own tick of 1 ms, and
+# than the few milliseconds by which any shared machine wakes a process late now and then.
+SATURATED_LAG_S = 0.005
 GROWING_SHARE = 0.1  # the last quarter's backlog over the second quarter's, by this share of sent
 
 
@@ -235,7 +243,7 @@ def _saturation(result: Result) -> str:
     if offered and achieved and achieved < SATURATED_BELOW * offered:
         return f"saturated: sent {achieved:,.0f}/s of {offered:,.0f}/s asked for"
     lag, median = series_["send_lag"].get("p99"), series_["e2e"].get("p50")
-    if lag and median and lag > SATURATED_LAG_SHARE * median and lag > 0.005:
+    if lag and median and lag > max(SATURATED_LAG_SHARE * median, SATURATED_LAG_S):
         return (
             f"saturated: send_lag p99 {lag * 1e3:.1f} ms is over a tenth of the e2e median "
             f"{median * 1e3:.1f} ms: the generator or Redis was late, not only the worker"

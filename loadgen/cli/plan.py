@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from rich.text import Text
 from loadgen.cli import options
 from loadgen.cli.console import report_console
 from loadgen.expectations import parse_expectation
-from loadgen.forecast import predicted, queue_of, service_samples
-from loadgen.planner import check_slo, plan_rate, plan_slots, with_slots
+from loadgen.forecast import NOTHING_FORETOLD, known_of, predicted, queue_from, service_samples
+from loadgen.planner import check_slo, plan_rate, plan_slots
 from loadgen.quantity import rate_per_s, show_rate, show_s
 from loadgen.result import load
 from worker.errors import UsageError
@@ -46,23 +45,19 @@ def run(args: argparse.Namespace) -> int:
         check_slo(slo)
     rate = rate_per_s(args.rate, "--rate")
     result = load(args.source)
-    measured = queue_of(result)
-    if measured is None:
+    known = known_of(result)
+    if known is None:
         raise UsageError(f"{args.source}: holds no finished task or no worker to plan from")
     # Producers are independent of each other: whatever the run's arrivals, plan for Poisson.
-    queue = replace(measured, rate=rate, arrival_cv2=1.0)
-    services = service_samples(result)
-    overhead = result["totals"].get("slot_overhead_s") or 0.0
-    services = [one + overhead for one in services]
-    workers = result["totals"]["workers"] or 1
-    seen = max(1, round(measured.slots / workers))
+    queue = queue_from(known, rate=rate, slots=known["slots"], arrivals="poisson")
+    services = service_samples(known)
+    seen = max(1, round(known["slots"] / (known["workers"] or 1)))
     per_worker = options.whole(args.per_worker, "--per-worker") if args.per_worker else seen
     planned = plan_slots(queue, slo, services)
     plan = planned.as_dict(per_worker)
     if slo:
-        now = with_slots(queue, measured.slots)
-        plan["rate_on_measured_slots_per_s"] = plan_rate(now, slo, services)
-        plan["measured_slots"] = measured.slots
+        plan["rate_on_measured_slots_per_s"] = plan_rate(queue, slo, services)
+        plan["measured_slots"] = known["slots"]
     plan["slo"] = slo.text if slo else None
     plan["trust"] = predicted(result)
     if args.json:
@@ -104,10 +99,10 @@ def _render(plan: dict[str, Any]) -> Iterator[RenderableType]:
 
 def _trust(trust: dict[str, Any] | None) -> Iterator[RenderableType]:
     if trust is None:
-        yield Text("the run was not a steady rate: nothing to compare the theory with", style="dim")
+        yield Text(f"nothing was foretold of that run: {NOTHING_FORETOLD}", style="dim")
         return
     for row in trust["rows"]:
         told, seen = row["predicted_s"], row["measured_s"]
         if told is not None and seen is not None:
-            text = f"in the run itself, {row['figure']}: {show_s(told)} predicted"
+            text = f"in that run, {row['figure']}: {show_s(told)} predicted from {trust['from']}"
             yield Text(f"{text}, {show_s(seen)} measured", style="dim")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from loadgen.barrier import parse_barrier
 from loadgen.cli import options, output
+from loadgen.cli.calibrating import Probing
 from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, conduct_all, run_loop
 from loadgen.expectations import Expectation
@@ -56,6 +57,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--barrier", metavar="NAME:N", help="start together with N-1 other generators; see merge"
     )
+    parser.add_argument(
+        "--calibrate", action="store_true",
+        help="first measure with other tasks of the mix, for some 10 s, what the workers need: "
+        "what theory then predicts stands beside what is measured",
+    )  # fmt: skip
     options.add_follow(parser)
     options.add_observe(parser)
     output.add_output(parser)
@@ -73,11 +79,20 @@ def run(args: argparse.Namespace) -> int:
     shares = parse_queues(args.queues) if args.queues else {config.queue.key: 1.0}
     if len(shares) > 1 and args.metrics:
         raise UsageError("--metrics follows one queue; leave out --queues or --metrics")
+    if args.calibrate and (len(shares) > 1 or barrier or args.observe != "probe"):
+        raise UsageError("--calibrate needs one queue, --observe probe and no --barrier")
+    calibration = None
+    if args.calibrate:
+        probing = Probing(config, workload, "calibration")
+        calibration = run_loop(probing.calibrated())
+        if probing.interrupted and probing.latest is not None:
+            return output.finish(probing.latest, args, [])
     experiments = [
         Experiment(
             with_key(config, key),
             replace(workload, profile=profile.scaled(share), seed=workload.seed + number),
             kind="run", observe=args.observe, scrape_urls=args.worker_metrics, barrier=barrier,
+            calibration=calibration,
         )
         for number, (key, share) in enumerate(shares.items())
     ]  # fmt: skip

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from dataclasses import dataclass, replace
 
 from loadgen.bracket import Bracket, grew, why_not
 from loadgen.cli import options, output
+from loadgen.cli.calibrating import Probing
 from loadgen.cli.console import remark
-from loadgen.cli.live import conduct, run_loop
-from loadgen.connection import clear_errors, connected
+from loadgen.cli.live import run_loop
 from loadgen.expectations import Expectation, parse_expectation
-from loadgen.experiment import Experiment
-from loadgen.forecast import queue_of, service_samples
+from loadgen.forecast import queue_from, service_samples
 from loadgen.pacer import constant, parse_arrivals
 from loadgen.planner import check_slo, plan_rate
 from loadgen.quantity import duration_s, rate_per_s, show_rate
-from loadgen.queueview import look
 from loadgen.result import Result
 from loadgen.stats import MIN_BEYOND, PERCENTILES
 from loadgen.workload import Workload
-from worker.config import Config
 from worker.errors import UsageError
-from worker.keys import Keys
 
 EXAMPLE = """loadgen search --mix fast=1 --slo 'wait.p50<1s' \\
     --trial 3s --hold 5s --precision 30%"""
 WARMUP_SHARE = 0.2  # of a trial
 MIN_TRIAL_S = 3.0  # less holds no whole seconds to compare what came with what was done
-PROBE_S = 1.0  # least length of a flat-out drain that is believed
 FIRST_SHARE = 0.75  # of the flat-out rate: the first trial
 MOST_SHARE = 0.93  # of it: the first trial where --from-rate is higher
 MAX_TRIALS = 20
@@ -60,12 +54,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 class Search:
     """What is searched for, and how often it was tried."""
 
-    config: Config
-    workload: Workload
+    probing: Probing
     slo: Expectation
     trial_s: float
     trials: int = 0
-    interrupted: bool = False
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the latest experiment."""
+        return self.probing.interrupted
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         mix=options.read_mix(args, config), arrivals=parse_arrivals(args.arrivals),
         seed=args.seed or 1, drain_timeout_s=options.drain_timeout_s(args),
     )  # fmt: skip
-    search = Search(config, workload, slo, trial_s)
+    search = Search(Probing(config, workload, "search"), slo, trial_s)
     close = 1 + options.percent(args.precision, "--precision")
     first = rate_per_s(args.from_rate, "--from-rate") if args.from_rate else None
     held = run_loop(_search(search, first, close, hold_s))
@@ -97,26 +94,36 @@ def run(args: argparse.Namespace) -> int:
 def _say(search: Search, held: Result) -> None:
     rate = held["totals"]["offered_per_s"]
     remark(f"highest rate with {search.slo.text}: {show_rate(rate)}")
-    queue = queue_of(held)
-    if queue is None:
-        return
+    forecast = _planned_rate(search)
+    if forecast:
+        off = (rate / forecast - 1) * 100
+        remark(
+            f"plan predicts {show_rate(forecast)} from the calibration before the first trial: "
+            f"found {off:+.1f} % of it"
+        )
+
+
+def _planned_rate(search: Search) -> float:
+    """What `plan` makes of the calibration (tasks a second); 0 where it cannot tell."""
+    known = search.probing.calibration
     try:
         check_slo(search.slo)
     except UsageError:
-        return  # a per-type SLO: measured, not predicted
-    overhead = held["totals"].get("slot_overhead_s") or 0.0
-    services = [one + overhead for one in service_samples(held)]
-    forecast = plan_rate(replace(queue, arrival_cv2=1.0), search.slo, services)
-    if forecast:
-        off = (rate / forecast - 1) * 100
-        slots = queue.slots
-        remark(f"plan predicts {show_rate(forecast)} for {slots} slots: found {off:+.1f} % of it")
+        return 0.0  # a per-type SLO: measured, not predicted
+    if known is None:
+        return 0.0
+    arrivals = search.probing.workload.arrivals.text
+    queue = queue_from(known, rate=1.0, slots=known["slots"], arrivals=arrivals)
+    return plan_rate(queue, search.slo, service_samples(known))
 
 
 async def _search(
     search: Search, first: float | None, close: float, hold_s: float
 ) -> Result | None:
-    flat_out = await _flat_out(search)
+    probing = search.probing
+    flat_out = await probing.flat_out()
+    if not search.interrupted:
+        await probing.calibrate(flat_out)
     if search.interrupted:
         return None
     bracket = Bracket(flat_out, close)
@@ -133,7 +140,7 @@ async def _search(
                 break
             # Nothing but the flat-out rate is in the way: a pause may have spoilt that drain.
             measured_again = True
-            bracket.flat_out = max(bracket.flat_out, await _flat_out(search))
+            bracket.flat_out = max(bracket.flat_out, await probing.flat_out())
             if search.interrupted:
                 return None
             if bracket.is_close:
@@ -143,36 +150,6 @@ async def _search(
             remark(f"{search.slo.text} does not hold at any rate tried")
             return None
     return await _hold(search, bracket, hold_s)
-
-
-async def _flat_out(search: Search) -> float:
-    """What the workers do flat out (tasks a second), measured with a short backlog."""
-    config, mix = search.config, search.workload.mix.reduced()
-    async with connected(config) as client:
-        with clear_errors(config):
-            view = await look(client, Keys.of(config.queue.key))
-    if not view.concurrency:
-        raise UsageError(f"no live worker on {config.queue.key!r}; start one with: worker run")
-    count, rate = max(8 * view.concurrency, 50), 0.0
-    for _ in range(3):  # short tasks need more of them to fill a second
-        probe = replace(search.workload, mix=mix, repeat=max(1, -(-count // mix.total)))
-        totals = (await _conduct(search, probe))["totals"]
-        rate = totals["flat_out_per_s"] or totals["drained_per_s"] or 0.0
-        if (totals["drain_s"] or 0) > PROBE_S or search.interrupted:
-            break
-        count = int(max(2 * count, min(10 * count, 1.5 * PROBE_S * rate)))
-    if not rate and not search.interrupted:
-        raise UsageError("the workers finished none of the probe's tasks; see loadgen monitor")
-    remark(f"flat out the workers do {show_rate(rate)} on {view.concurrency} slots")
-    return rate
-
-
-async def _conduct(search: Search, workload: Workload) -> Result:
-    experiment = Experiment(search.config, workload, kind="search")
-    result = await conduct(experiment, workload, search.config.queue.key, quiet=True)
-    search.interrupted = result["interrupted"]
-    await asyncio.sleep(0.2)  # lets the workers fall idle, so that trials do not touch
-    return result
 
 
 async def _trial(search: Search, rate: float) -> bool:
@@ -201,11 +178,13 @@ async def _at(search: Search, rate: float, length_s: float) -> Result:
             "bound a lower percentile, or the mean"
         )
     length_s = max(length_s, needed)
-    workload = replace(
-        search.workload, profile=constant(rate, length_s), warmup_s=length_s * WARMUP_SHARE,
-        seed=search.workload.seed + search.trials,
+    workload = search.probing.workload
+    return await search.probing.conduct(
+        replace(
+            workload, profile=constant(rate, length_s), warmup_s=length_s * WARMUP_SHARE,
+            seed=workload.seed + search.trials,
+        )
     )  # fmt: skip
-    return await _conduct(search, workload)
 
 
 def _samples(slo: Expectation) -> float:

@@ -7,7 +7,7 @@ import shlex
 from html import escape
 from typing import Any
 
-from loadgen.forecast import predicted
+from loadgen.forecast import NOTHING_FORETOLD, predicted
 from loadgen.histogram import curve
 from loadgen.quantity import axis_s, show_rate, show_s
 from loadgen.report.page import definitions, facts, frame, notice, section, table
@@ -257,15 +257,21 @@ def _judged(result: Result) -> list[str]:
 def _forecast(result: Result) -> list[str]:
     forecast = predicted(result)
     if forecast is None:
-        return []
+        if result["workload"]["profile"] is None:
+            return []
+        note = f"Nothing was foretold: {NOTHING_FORETOLD}."
+        return [section("Predicted beside measured", "", note=note)]
     rows = [
         [row["figure"], _known(row["predicted_s"]), _known(row["measured_s"])]
         for row in forecast["rows"]
     ]
     note = (
-        f"M/G/c with {forecast['slots']} slots {forecast['utilization'] * 100:.0f} % busy, service "
-        f"{show_s(forecast['service_s'])} (cv² {forecast['service_cv2']:.2f}). The closer the two "
-        "columns, the more a plan made from this run may be trusted."
+        f"Predicted before the first task was sent, from {forecast['from']}: "
+        f"{show_rate(forecast['rate_per_s'])} as scheduled, {forecast['slots']} slots "
+        f"{forecast['utilization'] * 100:.0f} % busy, service {show_s(forecast['service_s'])} "
+        f"(cv² {forecast['service_cv2']:.2f}), turnaround {show_s(forecast['turnaround_s'])}, "
+        f"pick-up {show_s(forecast['pickup_s'])}; M/G/c. The closer the two columns, the more a "
+        "plan may be trusted."
     )
     return [
         section("Predicted beside measured", table(["", "predicted", "measured"], rows), note=note)

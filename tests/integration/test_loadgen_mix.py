@@ -48,9 +48,12 @@ async def test_the_cards_mix_is_pushed_once_followed_and_reported(loadgen, worke
 async def test_the_makespan_runs_from_the_first_push_to_the_last_settle(loadgen, worker):
     code, result = await loadgen.result("--mix", "fast=3,medium=2,slow=2")
     assert code == 0
-    assert 0.25 <= result["totals"]["makespan_s"] < 0.6
-    assert result["series"]["slow_task"]["service"]["p50"] == pytest.approx(0.2, abs=0.1)
-    assert result["series"]["slow_task"]["wait"]["max"] == pytest.approx(0.05, abs=0.04)
+    makespan_s, slow = result["totals"]["makespan_s"], result["series"]["slow_task"]
+    # All seven were pushed in one write, so the longest way from there to a settle is the whole.
+    assert makespan_s == pytest.approx(result["series"]["all"]["e2e"]["max"], abs=1e-5)
+    assert slow["service"]["min"] >= 0.2
+    # The second slow one comes sixth to five slots: it waits for the end of a fast one.
+    assert 0.05 <= slow["wait"]["max"] <= makespan_s - 0.2
 
 
 async def test_exactly_the_seven_tasks_of_the_contract_are_on_the_list(loadgen, redis_client):
@@ -101,24 +104,6 @@ async def test_failed_tasks_are_reported_as_failed(loadgen):
         code, result = await loadgen.result("--mix", "fast=10")
     assert code == 0
     assert result["accounting"]["succeeded"] == result["accounting"]["failed"] == 5
-
-
-async def test_a_worker_that_drops_one_task_in_a_thousand_is_caught_with_the_exact_count(loadgen):
-    async with FakeWorker(loadgen.url, KEY, slots=100, drop_every=1000):
-        code, result = await loadgen.result("--mix", "fast=5000")
-    assert code == 1
-    assert result["accounting"]["lost"] == 5
-    assert result["accounting"]["succeeded"] == 4995
-
-
-async def test_a_worker_that_runs_one_task_in_a_thousand_twice_is_caught_with_the_exact_count(
-    loadgen,
-):
-    async with FakeWorker(loadgen.url, KEY, slots=100, repeat_every=1000):
-        code, result = await loadgen.result("--mix", "fast=5000")
-    assert code == 0
-    assert result["accounting"]["duplicates"] == 5
-    assert result["accounting"]["succeeded"] == 5000
 
 
 async def test_a_poison_task_that_left_only_a_dead_letter_is_dead_and_not_lost(

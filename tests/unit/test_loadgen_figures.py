@@ -9,7 +9,7 @@ import time
 import pytest
 
 from loadgen.capacity import list_schedule_s
-from loadgen.figures import collect, slot_costs, timeline
+from loadgen.figures import SlotCosts, collect, slot_costs, timeline
 from loadgen.histogram import encode, merge
 from loadgen.ledger import FAILED, SUCCEEDED, Ledger
 from loadgen.mix import NOMINAL_SERVICE_S, parse_mix
@@ -193,7 +193,19 @@ def test_the_turnaround_of_a_slot_and_the_pick_up_by_a_free_one_are_told_apart()
     ):
         ledger.confirm(ledger.add([0], [sent], sent), sent + 0.0001)
         ledger.record(f"{number} succeeded {start} {end} w 0 0 {end}".encode())
-    turnaround, pickup = slot_costs(ledger, 1)
-    assert turnaround == pytest.approx(0.003)
-    assert pickup == pytest.approx(0.0019)  # less the way to the queue
-    assert slot_costs(ledger, 0) == (None, None)
+    costs = slot_costs(ledger, 1)
+    assert costs.turnaround_s == pytest.approx(0.003)
+    assert costs.pickup_s == pytest.approx(0.0019)  # less the way to the queue
+    assert costs.lag_s == pytest.approx(0.0001)
+    assert slot_costs(ledger, 0) == SlotCosts(lag_s=costs.lag_s)
+
+
+def test_the_usual_cost_of_a_slot_knows_its_slow_turns_and_forgets_a_pause():
+    ledger = Ledger(["a"])
+    free = 0.0
+    for number in range(400):  # all wait from the start: only turnarounds
+        start = free + (0.090 if number == 200 else 0.002 if number % 4 else 0.006)
+        free = start + 0.01
+        ledger.confirm(ledger.add([0], [-1.0], -1.0), -1.0)
+        ledger.record(f"{number} succeeded {start} {free} w 0 0 {free}".encode())
+    assert slot_costs(ledger, 1).turnaround_s == pytest.approx(0.003, rel=0.03)

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from loadgen.forecast import calibration_of, foretell
 from loadgen.ledger import Ledger
 from loadgen.mix import parse_mix
 from loadgen.observer import Whereabouts
@@ -28,8 +29,22 @@ from worker.errors import UsageError
 HOSTILE = "<script>alert(1)</script>|[bold]x\"'&"
 
 
-def a_result(mix: str = "a=3,b=1", *, rate: float = 0, count: int = 400) -> dict[str, Any]:
-    """A result of a run in which every task waits 10 ms and takes 20 ms."""
+def a_calibration(rate: float) -> dict[str, Any]:
+    """What a short run before the one that counts has shown."""
+    found = calibration_of(a_result(rate=rate))
+    assert found is not None
+    return found
+
+
+def a_result(
+    mix: str = "a=3,b=1",
+    *,
+    rate: float = 0,
+    count: int = 400,
+    wait_s: float = 0.01,
+    calibrated: bool = False,
+) -> dict[str, Any]:
+    """A result of a run in which every task waits `wait_s` and takes 20 ms."""
     profile = constant(rate, count / rate) if rate else None
     workload = Workload(mix=parse_mix(mix), profile=profile, repeat=count // 4)
     ledger = Ledger(workload.mix.types)
@@ -37,9 +52,12 @@ def a_result(mix: str = "a=3,b=1", *, rate: float = 0, count: int = 400) -> dict
     for number, kind in zip(range(count), workload.kinds(), strict=False):
         at = 1000.0 + number * gap
         ledger.confirm(ledger.add([kind], [at], at + 0.001), at + 0.002)
-        ledger.record(f"{number} succeeded {at + 0.01} {at + 0.03} w 0 0 {at + 0.031}".encode())
+        start = at + wait_s
+        ledger.record(f"{number} succeeded {start} {start + 0.02} w 0 0 {start + 0.021}".encode())
     view = SimpleNamespace(at=1000.5, waiting=3, in_flight=2, concurrency=5, workers=("w",))
+    calibration = a_calibration(rate) if calibrated else None
     facts = Facts(
+        calibration=calibration, forecast=foretell(workload, 5, calibration),
         kind="run" if rate else "mix", run_id="r", command=["loadgen", HOSTILE], started=1000.0,
         queue=HOSTILE, workload=workload, ledger=ledger, where=Whereabouts(0, 0, 0, 0, 0),
         views=[view], send=SendReport(), outages=0, interrupted=False, followed=True,
@@ -78,7 +96,10 @@ def test_the_page_needs_no_network_and_shows_hostile_text_as_text(rate):
 
 
 def test_the_page_of_a_steady_run_shows_theory_beside_measurement():
-    assert "Predicted beside measured" in html.page(a_result(rate=100))
+    page = html.page(a_result(rate=100, calibrated=True))
+    assert "Predicted before the first task was sent, from a calibration of 400 other" in page
+    assert "100/s as scheduled, 5 slots 4" in page
+    assert "--calibrate" in html.page(a_result(rate=100))  # how to get one
     assert "Predicted beside measured" not in html.page(a_result())
 
 
@@ -87,6 +108,7 @@ def test_the_result_fits_its_schema():
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.validate(result, schema)
     jsonschema.validate(a_result(), schema)
+    jsonschema.validate(a_result(rate=100, calibrated=True), schema)
     del result["accounting"]["lost"]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(result, schema)
