@@ -21,7 +21,7 @@ from loadgen.experiment import Experiment
 from loadgen.faults import Arena, Fault, Injected
 from loadgen.fleet import Fleet, FleetPlan
 from loadgen.own_server import RedisServer
-from loadgen.queueview import held_lists
+from loadgen.queueview import further_lists
 from loadgen.result import Result
 from loadgen.wire import Wire
 from loadgen.workload import Workload
@@ -216,8 +216,8 @@ class Chaos:
         with clear_errors(self.config):
             pipe = client.pipeline(transaction=True)
             pipe.hgetall(keys.stats)
-            held = await held_lists(client, keys)
-            for key in (keys.queue, keys.arrivals, keys.redeliver, *held):
+            further = await further_lists(client, keys)
+            for key in (keys.queue, keys.arrivals, keys.redeliver, *further):
                 pipe.llen(key)
             pipe.hlen(keys.inflight)
             pipe.zcard(keys.delayed)

@@ -13,8 +13,8 @@ from loadgen.ledger import DEAD, FAILED, Ledger
 from loadgen.queueview import (
     QueueView,
     dead_letters,
+    further_lists,
     hash_values,
-    held_lists,
     list_items,
     look,
     zset_members,
@@ -151,7 +151,7 @@ class Observer:
             ("waiting", list_items(client, keys.queue)),
             ("waiting", list_items(client, keys.arrivals)),
             ("waiting", list_items(client, keys.redeliver)),
-            *[("waiting", list_items(client, key)) for key in await held_lists(client, keys)],
+            *[("waiting", list_items(client, key)) for key in await further_lists(client, keys)],
             ("delayed", zset_members(client, keys.delayed)),
             ("in_flight", hash_values(client, keys.inflight)),
         ):

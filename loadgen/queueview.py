@@ -48,7 +48,7 @@ class QueueView:
 
 
 async def look(client: Any, keys: Keys) -> QueueView:
-    """Read the whole view in one round trip (held types, if any, in a second).
+    """Read the whole view in one round trip (held types and further lists, if any, in a second).
 
     Raises:
         RedisError, OSError: Redis does not answer, or a key has another type.
@@ -66,6 +66,7 @@ async def look(client: Any, keys: Keys) -> QueueView:
     pipe.zrange(keys.workers, 0, -1, withscores=True)
     pipe.hgetall(keys.about)
     pipe.smembers(keys.held)
+    pipe.smembers(keys.lists)
     (
         now,
         queued,
@@ -79,8 +80,10 @@ async def look(client: Any, keys: Keys) -> QueueView:
         leases,
         about,
         held_names,
+        list_names,
     ) = await pipe.execute()
-    held = await _held(client, keys, held_names) if held_names else 0
+    further = _further(keys, held_names, list_names)
+    held = await _lengths(client, further) if further else 0
     at = now[0] + now[1] / 1e6
     alive = [name for name, deadline_ms in leases if deadline_ms > at * 1000]
     return QueueView(
@@ -95,16 +98,24 @@ async def look(client: Any, keys: Keys) -> QueueView:
     )
 
 
-async def _held(client: Any, keys: Keys, names: Iterable[bytes]) -> int:
+async def _lengths(client: Any, lists: Iterable[str]) -> int:
     pipe = client.pipeline(transaction=False)
-    for name in names:
-        pipe.llen(f"{keys.held}:{name.decode()}")
+    for key in lists:
+        pipe.llen(key)
     return sum(await pipe.execute())
 
 
-async def held_lists(client: Any, keys: Keys) -> list[str]:
-    """The keys of tasks that a limit of their type holds back."""
-    return sorted(f"{keys.held}:{name.decode()}" for name in await client.smembers(keys.held))
+async def further_lists(client: Any, keys: Keys) -> list[str]:
+    """Where else tasks wait: held back by limits of their types, and in a queue's other lists."""
+    return _further(keys, await client.smembers(keys.held), await client.smembers(keys.lists))
+
+
+def _further(keys: Keys, held: Iterable[bytes], lists: Iterable[bytes]) -> list[str]:
+    others = sorted({name.decode() for name in lists} - {keys.queue})
+    return [
+        *sorted(f"{keys.held}:{name.decode()}" for name in held),
+        *(key for name in others for key in (keys.arrivals_of(name), name)),
+    ]
 
 
 def _worker(name: str, raw: bytes | None) -> Worker:

@@ -69,7 +69,9 @@ class Consumer:
         # None where no type has limits: the gate then costs nothing.
         self._gate = Gate(limited, broker, self.slots, self._woken.set) if limited else None
         # Held tasks want every free slot, at once: none may be set aside for an arrival then.
-        self._waiter = Waiter(self, broker, claims=self._gate is None)
+        moves = broker.moves
+        claims = self._gate is None and len(moves) == 1
+        self._waiters = [Waiter(self, move, claims=claims) for move in moves]
         self.outage = Outage(config.redis.max_outage_s, journal)
         self.claiming = True
         self._finished: list[Execution] = []
@@ -101,7 +103,8 @@ class Consumer:
             BrokerUnavailable: Redis was away for longer than allowed.
             UsageError: a key of ours was replaced by one of another type.
         """
-        self._waiter.start(self.fail)
+        for waiter in self._waiters:
+            waiter.start(self.fail)
         self._woken.set()
         try:
             while self._has_business():
@@ -112,16 +115,17 @@ class Consumer:
                 if self._failure is not None:
                     raise self._failure
                 await self._turn()
-                self._waiter.look()
+                for waiter in self._waiters:
+                    waiter.look()
         finally:
             self.claiming = False
-            await self._waiter.end(within_s=2)
+            await asyncio.gather(*(waiter.end(within_s=2) for waiter in self._waiters))
 
     def _has_business(self) -> bool:
         if self.claiming or self.running or self._finished:
             return True
         # A claim whose reply is still to come, or was lost: what it brought is given back.
-        return self.outage.since is None and bool(self._waiter.reserved or self._asked)
+        return self.outage.since is None and bool(self._reserved() or self._asked)
 
     async def _turn(self) -> None:
         """One exchange, if there is anything to exchange."""
@@ -170,7 +174,7 @@ class Consumer:
             else self._settlement(e)
             for e in batch
         ]
-        hands = len(self.running) + self._waiter.reserved
+        hands = len(self.running) + self._reserved()
         self._open_want = want
         before = time.monotonic()
         try:
@@ -192,10 +196,18 @@ class Consumer:
         free = self.slots.free if self.claiming else 0
         if self._config.max_tasks is not None:
             free = min(free, self._config.max_tasks - self._counted - len(self.running))
-        free -= self._waiter.reserved + self._open_want
-        if self._make_room and (self.running or self._waiter.reserved):
+        free -= self._reserved() + self._open_want
+        if self._make_room and (self.running or self._reserved()):
             return 1 if self._look_due and free > 0 else 0
         return max(0, min(free, self._share))
+
+    def _reserved(self) -> int:
+        """Slots set aside for a claim that rides on a blocking move; only a single one has it."""
+        return self._waiters[0].reserved
+
+    def has_room(self) -> bool:
+        """Whether a task could be claimed now."""
+        return self._want() > 0
 
     # -- what an exchange brought ----------------------------------------------------------------
 
@@ -257,8 +269,8 @@ class Consumer:
         for size, start in reply.too_large:
             self._journal.invalid("too_large", size, start)
         self._make_room = reply.why == "alone"
-        if self._make_room and self._waiter.reserved:
-            self._waiter.interrupt()
+        if self._make_room and self._reserved():
+            self._waiters[0].interrupt()
         self._paused = reply.why == "paused"
         if reply.why == "drain" and self.claiming:
             self.asked_to_drain("an operator asked for it")
@@ -339,7 +351,7 @@ class Consumer:
             and not self._make_room
             and not self._asked
             and self.outage.since is None
-            and self._want() > 0
+            and self.has_room()
         )
 
     def due_in_s(self) -> float:
@@ -365,11 +377,12 @@ class Consumer:
             return False
         if reply is None or not reply.deliveries:
             self._idle = False
-        return self._want() == 0  # every slot is filled: let it wake another worker
+        return not self.has_room()  # every slot is filled: let it wake another worker
 
-    def move_failed(self, error: BrokerUnavailable, number: int | None) -> float:
-        """It may have brought the task of that number. Returns the seconds until the next try."""
-        if number is not None and self._broker.move_sent:
+    def move_failed(self, error: BrokerUnavailable, number: int | None, sent: bool) -> float:
+        """Once sent, it may have brought the task of that number. Returns the seconds until the
+        next try."""
+        if number is not None and sent:
             self._asked.append((number, 1))
             self.suspicious_until = time.monotonic() + 2 * self._config.lease_s
         if self.claiming:
@@ -413,8 +426,7 @@ class Consumer:
     def known_tags(self) -> tuple[int, list[str]]:
         """(n, tags): below number n, these are all the tags that this worker has."""
         open_from = [self._open_from, *(first for first, _ in self._asked)]
-        if self._waiter.number is not None:
-            open_from.append(self._waiter.number)
+        open_from += [waiter.number for waiter in self._waiters if waiter.number is not None]
         below = min(open_from)
         return below, [*self.running, *(e.delivery.tag for e in self._finished)]
 
@@ -424,7 +436,8 @@ class Consumer:
         """Stop claiming; after `timeout_s` give back what still runs. Callable again."""
         if self.claiming:
             self.claiming = False
-            self._waiter.interrupt()
+            for waiter in self._waiters:
+                waiter.interrupt()
             self._loop.call_later(timeout_s, self.release)
         self._woken.set()
 

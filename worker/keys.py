@@ -34,6 +34,15 @@ def same_slot(queue: str) -> bool:
     return prefix(queue) == queue or "}" not in queue
 
 
+def shares_slot(list: str, queue: str) -> bool:
+    """Whether another list of `queue` is sure to share its Cluster slot."""
+    return list == queue or (prefix(list) == list and _tag(list) == _tag(prefix(queue)))
+
+
+def _tag(key: str) -> str:
+    return key.partition("{")[2].partition("}")[0]
+
+
 def type_name(type: str) -> str:
     """A task type as it stands in keys and in fields: printable ASCII without a colon."""
     return quote(type, safe="-._~/@+")
@@ -66,6 +75,7 @@ class Keys:
     about      HASH    worker id -> JSON description of a worker
     control    HASH    worker id -> "drain", "cancel:<n>", parted by spaces
     arrivals   LIST    where the blocking move lands; shared by all workers
+    lists      SET     where the queue has several lists: their names, the queue's own among them
     redeliver  LIST    "tag:deliveries:attempts|raw" of dead workers and what was delayed
     delayed    ZSET    the same entries of retries and run_at, by due time in Unix ms
     dead       STREAM  dead letters                                                (public)
@@ -89,6 +99,7 @@ class Keys:
     about: str
     control: str
     arrivals: str
+    lists: str
     redeliver: str
     delayed: str
     dead: str
@@ -112,6 +123,10 @@ class Keys:
     def owns(self, key: str) -> bool:
         """Whether `key` is the queue or one of our keys of it, which nobody else may write."""
         return key == self.queue or key.startswith(f"{prefix(self.queue)}:")
+
+    def arrivals_of(self, list: str) -> str:
+        """LIST where the blocking move of one of several lists lands."""
+        return self.arrivals if list == self.queue else f"{self.arrivals}:{list}"
 
     @property
     def prefix(self) -> str:
@@ -140,6 +155,7 @@ EXPECTED_TYPES = {
     "about": "hash",
     "control": "hash",
     "arrivals": "list",
+    "lists": "set",
     "redeliver": "list",
     "delayed": "zset",
     "dead": "stream",

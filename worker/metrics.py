@@ -82,6 +82,7 @@ class Metrics(Collector):
         self.concurrency = concurrency
         self.claims_lost = self.settles_unconfirmed = self.reclaimed = self.trimmed = 0
         self.depth = {"waiting": 0, "in_flight": 0, "delayed": 0, "dead": 0, "paused": 0}
+        self.lists: dict[str, int] = {}  # waiting in each, where the queue has several
         self.oldest_age_s = self.loop_lag_s = self.last_claim_at = 0.0
         self.redis_up = self.draining = self.paused = self.overdue_threads = 0
         self.longest_running_s: Callable[[], float] = lambda: 0.0
@@ -187,6 +188,15 @@ class Metrics(Collector):
         for state, count in self.depth.items():
             depth.add_metric([state], count)
         yield depth
+        if self.lists:
+            lists = GaugeMetricFamily(
+                "worker_list_waiting",
+                "Tasks that wait in each list of the queue; the same on every worker: take max.",
+                labels=["list"],
+            )
+            for name, count in self.lists.items():
+                lists.add_metric([name], count)
+            yield lists
         yield _gauge("queue_oldest_age_seconds", "Age of the next task by its enqueued_at, else "
                      "the time since the queue last moved: a lower bound. Take max, never sum.",
                      self.oldest_age_s)  # fmt: skip

@@ -64,6 +64,24 @@ def rate(text: str) -> tuple[int, float]:
     return count, float(times * _PERIODS[found[3]])
 
 
+def weighted(text: str) -> tuple[str, int]:
+    """A list's name and its weight, from "urgent=6"; weight 0 where none is given.
+
+    Raises:
+        ValueError: no name, or a weight that is none.
+    """
+    name, equals, weight = text.rpartition("=")
+    if not equals:
+        name = weight
+    if not name:
+        raise ValueError('must be a list, such as "urgent", or with its weight "urgent=6"')
+    if not equals:
+        return name, 0
+    if not (weight.isascii() and weight.isdigit() and 1 <= int(weight[:9]) <= 1000):
+        raise ValueError(f"gives {name} no weight from 1 to 1000, such as {name}=6")
+    return name, int(weight)
+
+
 def backoff_s(attempt: int, *, base_s: float = BACKOFF_S, cap_s: float = BACKOFF_MAX_S) -> float:
     """Seconds to wait before trying a task again: exponential with full jitter.
 

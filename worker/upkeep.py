@@ -13,7 +13,6 @@ from worker.config import Config
 from worker.errors import BrokerUnavailable
 from worker.journal import log
 from worker.metrics import Metrics
-from worker.task import Invalid, decode
 
 HEARTBEAT_S = 0.25
 SLICE_ITEMS = 250  # an orphan costs four commands: this many hold Redis for about 2 ms
@@ -55,6 +54,7 @@ class Upkeep:
         self._metrics = metrics
         self._may_reclaim = may_reclaim
         self._lease_s = worker.lease_s
+        self._lists = set(config.queue.sources) if config.queue.lists else set()
         self._every_s = max(0.05, min(worker.interval_s, 1.0, worker.lease_s / 4))
         self._hold_ms = round(min(5.0, worker.lease_s / 2) * 1000)
         self._full_scan_at = time.monotonic() + worker.lease_s
@@ -106,6 +106,10 @@ class Upkeep:
         depth["waiting"], depth["in_flight"] = seen.waiting, seen.in_flight
         depth["delayed"], depth["dead"] = seen.delayed, seen.dead
         depth["paused"] = seen.aside
+        if self._lists:
+            self._metrics.lists = {name: seen.lists.get(name, 0) for name in self._lists}
+            if not seen.lists.keys() >= self._lists:  # gone with the data, or never written
+                await self._broker.register_lists()
         self._consumer.pause_types(seen.paused_types)
         self._metrics.paused = int(seen.paused)
         self._metrics.trimmed = seen.trimmed
@@ -120,11 +124,8 @@ class Upkeep:
         """Age of the next task, in seconds; a lower bound where it carries no time."""
         if seen.waiting == 0:
             return 0.0
-        try:
-            at = decode(seen.front).enqueued_at if seen.front else None
-        except Invalid:
-            at = None
-        return max(0.0, seen.now_s - at) if at is not None else still_s
+        oldest_s = seen.oldest_s()
+        return oldest_s if oldest_s is not None else still_s
 
     async def _bring_back(self) -> None:
         """Give back what was set aside of types that are paused no more.

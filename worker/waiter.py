@@ -1,4 +1,4 @@
-"""Waits for work: holds the blocking move, and lets one claim ride on it.
+"""Waits for work: holds the blocking move of one list, and lets one claim ride on it.
 
 While a slot is free and the queue is empty, the move is pending, and behind it in the same write
 an exchange for one task: the server runs it the moment something arrives, a round trip before the
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from worker.broker import Arrival, Broker
+from worker.broker import Arrival, Move
 from worker.errors import BrokerUnavailable
 from worker.journal import log
 
@@ -24,23 +24,25 @@ class Owner(Protocol):
     claiming: bool
 
     def may_wait(self) -> bool: ...
+    def has_room(self) -> bool: ...
     def due_in_s(self) -> float: ...
     def reserve(self) -> int: ...
     def arrived(self, arrival: Arrival) -> bool: ...
-    def move_failed(self, error: BrokerUnavailable, number: int | None) -> float: ...
+    def move_failed(self, error: BrokerUnavailable, number: int | None, sent: bool) -> float: ...
 
 
 class Waiter:
     """One blocking move after another, for as long as the owner claims."""
 
-    def __init__(self, owner: Owner, broker: Broker, *, claims: bool) -> None:
+    def __init__(self, owner: Owner, move: Move, *, claims: bool) -> None:
         """Without `claims` the move goes alone, and whatever it wakes claims by itself."""
         self._owner = owner
-        self._broker = broker
+        self._move = move
         self._claims = claims
         self._ready = asyncio.Event()
         self._asking: asyncio.Task[None] | None = None
         self._work: asyncio.Task[None] | None = None
+        self._moved = False  # what arrived may still be there, when others took all slots
         self.number: int | None = None  # of the tag that an open claim may create
 
     @property
@@ -55,13 +57,13 @@ class Waiter:
 
     def look(self) -> None:
         """Something has changed that may let it wait."""
-        if self._owner.may_wait():
+        if self._owner.may_wait() or (self._moved and not self._owner.has_room()):
             self._ready.set()
 
     def interrupt(self) -> None:
         """Have the move answered now. A move without a claim may be cut: it only wakes."""
         if self.number is None:
-            self._broker.stop_waiting()
+            self._move.cut()
         elif self._asking is None:
             loop = asyncio.get_running_loop()
             self._asking = loop.create_task(self._ask_for_the_end())
@@ -69,7 +71,7 @@ class Waiter:
     async def end(self, within_s: float) -> None:
         """The owner claims no more: end, whatever the server does."""
         self._ready.set()
-        self._broker.stop_waiting()
+        self._move.cut()
         if self._work is not None:
             await asyncio.wait([self._work], timeout=within_s)
 
@@ -77,7 +79,7 @@ class Waiter:
         number = self.number
         cut = asyncio.get_running_loop().call_later(ANSWER_S, self._cut, number)
         try:
-            await self._broker.end_waiting()
+            await self._move.ask_to_end()
         except BrokerUnavailable as error:
             log.debug("the blocking move is cut: %s", error)
             cut.cancel()
@@ -86,7 +88,7 @@ class Waiter:
 
     def _cut(self, number: int | None) -> None:
         if self.number == number:
-            self._broker.stop_waiting()
+            self._move.cut()
 
     async def _run(self) -> None:
         owner = self._owner
@@ -94,31 +96,34 @@ class Waiter:
             if not owner.may_wait():
                 self._ready.clear()
                 await self._ready.wait()
+                if self._moved and not owner.has_room():
+                    await self._pass_on()
                 continue
+            self._moved = False
             within_s = owner.due_in_s()
             self.number = owner.reserve() if self._claims else None
             try:
-                arrival = await self._broker.wait_for_arrival(
-                    self.reserved, self.number or 0, within_s
-                )
+                arrival = await self._move.wait(self.reserved, self.number or 0, within_s)
             except BrokerUnavailable as error:
                 number, self.number = self.number, None
-                pause_s = owner.move_failed(error, number)
+                pause_s = owner.move_failed(error, number, self._move.sent)
                 if owner.claiming:
                     await asyncio.sleep(pause_s)
                 continue
             self.number = None
+            self._moved = arrival.moved and arrival.exchanged is None
             if owner.arrived(arrival):
                 await self._pass_on()
             if arrival.fault is not None:
-                pause_s = owner.move_failed(arrival.fault, None)
+                pause_s = owner.move_failed(arrival.fault, None, self._move.sent)
                 if owner.claiming:
                     await asyncio.sleep(pause_s)
         await self._pass_on()
 
     async def _pass_on(self) -> None:
+        self._moved = False
         try:
-            await self._broker.pass_on()
+            await self._move.pass_on()
         except BrokerUnavailable:
             pass  # what arrived stays in arrivals, where any worker's exchange finds it
 

@@ -10,7 +10,7 @@ from loadgen.cli import options
 from loadgen.cli.console import remark
 from loadgen.cli.live import run_loop
 from loadgen.connection import clear_errors, connected
-from loadgen.queueview import held_lists
+from loadgen.queueview import further_lists
 from worker.config import Config
 from worker.errors import UsageError
 from worker.keys import Keys
@@ -53,7 +53,7 @@ async def _waiting_keys(client: Any, config: Config) -> list[tuple[str, str]]:
         (keys.arrivals, "list"),
         (keys.redeliver, "list"),
         (keys.delayed, "zset"),
-        *((key, "list") for key in await held_lists(client, keys)),
+        *((key, "list") for key in await further_lists(client, keys)),
     ]
 
 

@@ -14,7 +14,7 @@ async def waits(queue, hand: Hand, want: int) -> asyncio.Task:
     """Start a wait, and return once the server holds it."""
     await hand.exchange()  # teaches the server the script
     broker = hand.broker
-    task = asyncio.create_task(broker.wait_for_arrival(want, 7, math.inf))
+    task = asyncio.create_task(broker.moves[0].wait(want, 7, math.inf))
     deadline = time.monotonic() + 5
     while queue.redis.info("clients")["blocked_clients"] == 0:
         assert time.monotonic() < deadline, "the server holds no blocking move"
@@ -45,7 +45,7 @@ async def test_a_wait_ends_when_the_server_is_asked_to_end_it(queue):
     hand = queue.hand(**{"worker.lease_s": "60s"})
     waiting = await waits(queue, hand, want=1)
     began = time.monotonic()
-    await hand.broker.end_waiting()
+    await hand.broker.moves[0].ask_to_end()
     arrival = await waiting
     assert (arrival.moved, arrival.exchanged.deliveries) == (False, [])
     assert time.monotonic() - began < 0.8  # it would have waited for a second
@@ -54,10 +54,10 @@ async def test_a_wait_ends_when_the_server_is_asked_to_end_it(queue):
 async def test_a_cut_wait_is_an_error_and_may_have_claimed(queue):
     hand = queue.hand()
     waiting = await waits(queue, hand, want=1)
-    hand.broker.stop_waiting()
+    hand.broker.moves[0].cut()
     (end,) = await asyncio.gather(waiting, return_exceptions=True)
     assert isinstance(end, BrokerUnavailable)
-    assert hand.broker.move_sent
+    assert hand.broker.moves[0].sent
 
 
 async def test_after_flushed_scripts_the_move_still_wakes(queue):
@@ -86,7 +86,7 @@ async def test_a_full_server_refuses_the_move_and_runs_the_claim(queue):
     queue.push(b"a")
     queue.redis.config_set("maxmemory", "1")
     try:
-        arrival = await hand.broker.wait_for_arrival(1, 7, math.inf)
+        arrival = await hand.broker.moves[0].wait(1, 7, math.inf)
     finally:
         queue.redis.config_set("maxmemory", "0")
     assert arrival.fault.kind == "out_of_memory"

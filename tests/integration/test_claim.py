@@ -114,6 +114,6 @@ async def test_what_woke_a_worker_that_is_full_goes_back_to_the_front(queue, pop
     queue.redis.lpush(queue.keys.arrivals, b"first")
     queue.redis.lpush(queue.keys.arrivals, b"second")
     hand = queue.hand(**{"queue.pop": pop})
-    assert await hand.broker.pass_on() == 2
+    assert await hand.broker.moves[0].pass_on() == 2
     got = await hand.claim(3)
     assert [one.raw for one in got] == [b"first", b"second", b"later"]

@@ -55,10 +55,10 @@ class World:
             tasks.append(json.dumps({"type": type_, "data": own, **(extra or {})}))
         self.push(*tasks)
 
-    def push(self, *items: str | bytes) -> None:
-        """LPUSH raw items, each counted as accepted."""
+    def push(self, *items: str | bytes, to: str = "") -> None:
+        """LPUSH raw items to the queue, or to another list of it; each is counted as accepted."""
         for at in range(0, len(items), 1000):
-            self.redis.lpush(self.keys.queue, *items[at : at + 1000])
+            self.redis.lpush(to or self.keys.queue, *items[at : at + 1000])
         self.accepted += len(items)
 
     # -- workers
@@ -145,8 +145,14 @@ class World:
     def waiting(self) -> int:
         """Tasks waiting, wherever they wait."""
         keys = self.keys
-        lists = (keys.queue, keys.arrivals, keys.redeliver, *self.held_lists())
+        lists = (keys.queue, keys.arrivals, keys.redeliver, *self.held_lists(), *self.other_lists())
         return sum(int(self.redis.llen(key)) for key in lists)
+
+    def other_lists(self) -> list[str]:
+        """The further lists of a queue with several, and where their moves land."""
+        found: Any = self.redis.smembers(self.keys.lists)
+        names = [name.decode() for name in found if name.decode() != self.keys.queue]
+        return [key for name in names for key in (name, self.keys.arrivals_of(name))]
 
     def held_lists(self) -> list[str]:
         """The keys of tasks that a limit holds back."""
@@ -181,7 +187,8 @@ class World:
         pipe = self.redis.pipeline(transaction=True)  # one instant, or a moving task is seen twice
         keys = self.keys
         pipe.hmget(keys.stats, *FINAL)
-        for key in (keys.queue, keys.arrivals, keys.redeliver, *self.held_lists()):
+        further = (*self.held_lists(), *self.other_lists())
+        for key in (keys.queue, keys.arrivals, keys.redeliver, *further):
             pipe.llen(key)
         pipe.hlen(keys.inflight)
         pipe.zcard(keys.delayed)

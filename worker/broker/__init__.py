@@ -3,12 +3,12 @@
 from worker.broker.address import Address
 from worker.broker.dead_letters import DeadLetter, DeadLetters
 from worker.broker.lease import LeaseWire
+from worker.broker.move import Arrival, Move
 from worker.broker.operate import Operator
 from worker.broker.produce import Producer
 from worker.broker.queue import (
     CLAIM_ITEMS,
     SLICE_BYTES,
-    Arrival,
     Broker,
     Depths,
     Exchanged,
@@ -16,7 +16,7 @@ from worker.broker.queue import (
 )
 from worker.broker.results import Results
 from worker.broker.start import check_start
-from worker.broker.survey import PausedType, Rates, Survey, age_of
+from worker.broker.survey import PausedType, Rates, Survey
 from worker.broker.waiting import waiting_items
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Depths",
     "Exchanged",
     "LeaseWire",
+    "Move",
     "Operator",
     "PausedType",
     "Producer",
@@ -37,7 +38,6 @@ __all__ = [
     "Results",
     "Slice",
     "Survey",
-    "age_of",
     "check_start",
     "waiting_items",
 ]

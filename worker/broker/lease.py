@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from worker.broker.address import Address
+from worker.broker.queue import exchange_keys
 from worker.broker.scripts import EXCHANGE, RENEW
 from worker.broker.wire import ThreadWire
 from worker.config import Config
@@ -37,14 +38,11 @@ class LeaseWire:
     def release(self, tags: list[str]) -> None:
         """Give tags back although the event loop is stuck; raises BrokerUnavailable."""
         k, config = self._keys, self._config
-        keys = (
-            *(k.queue, k.inflight, k.meta, k.workers, k.control, k.arrivals, k.redeliver),
-            *(k.dead, k.dead_index, k.stats, k.paused, k.alone, k.delayed, k.held, k.marks),
-        )
+        keys = exchange_keys(k, config)
         settled = [field for tag in tags for field in ("released", tag, "", "", "", "", "")]
         self._wire.run(
             EXCHANGE, keys, self._id, self._lease_ms, 0, 0, 0, config.queue.pop, 0, 0,
-            config.worker.max_deliveries, 0, 0, 0, k.run(""), "1", 0, *settled,
+            config.worker.max_deliveries, 0, 0, 0, k.run(""), "1", "", 0, *settled,
         )  # fmt: skip
 
     def close(self) -> None:

@@ -63,7 +63,7 @@ class Operator:
         """How things stand now; raises BrokerUnavailable."""
         k = self.keys
         keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed, k.dead, k.stats)
-        more = (k.workers, k.paused, k.about, k.control, k.held, k.paused_types)
+        more = (k.workers, k.paused, k.about, k.control, k.held, k.paused_types, k.lists)
         reply = self.wire.run(SURVEY, keys + more, self.config.queue.pop, WORKERS_SHOWN)
         seen = survey_of(k.queue, reply)
         # Workers tell with their leases what they run: leave out what has ended since.
@@ -77,7 +77,7 @@ class Operator:
         keys = (self.keys.queue, self.keys.arrivals, self.keys.redeliver, self.keys.inflight,
                 self.keys.delayed, self.keys.dead, self.keys.stats, self.keys.workers,
                 self.keys.paused, self.keys.reclaiming, self.keys.held,
-                self.keys.paused_types)  # fmt: skip
+                self.keys.paused_types, self.keys.lists)  # fmt: skip
         return depths_of(self.wire.run(LOOK, keys, self.config.queue.pop))
 
     def _held(self, tags: list[str]) -> list[bool]:
@@ -94,6 +94,10 @@ class Operator:
         limited = [name for name in names if not is_aside(name)]
         held = self.keys.held
         return [f"{held}:{name}" for name in limited], [f"{held}:{name}" for name in paused]
+
+    def lists(self) -> list[str]:
+        """The lists of a queue that has several; raises BrokerUnavailable."""
+        return sorted(name.decode() for name in self.wire.call("SMEMBERS", self.keys.lists))
 
     def held(self, tag: str) -> bool:
         """Whether a task is in flight; raises BrokerUnavailable."""

@@ -44,7 +44,9 @@ class Producer:
 
     def clear(self) -> int:
         """Remove what waits in the queue (not what workers hold); returns how many."""
-        keys = (self.queue, self._keys.arrivals)
+        more = [name.decode() for name in self._wire.call("SMEMBERS", self._keys.lists)]
+        lists = {self.queue, *more}
+        keys = [*lists, *map(self._keys.arrivals_of, lists)]
         waiting = sum(int(self._wire.call("LLEN", key)) for key in keys)
         for key in keys:
             self._wire.call("UNLINK", key)

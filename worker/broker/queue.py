@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.broker.address import Address
+from worker.broker.move import Move
 from worker.broker.resp import Encoded
 from worker.broker.scripts import (
     BRING_BACK,
@@ -16,15 +17,15 @@ from worker.broker.scripts import (
     GATE,
     LEAVE,
     LOOK,
-    PASS_ON,
     RECLAIM,
     SCHEDULE,
     Script,
 )
-from worker.broker.start import find_wrong_key
+from worker.broker.shares import Shares
+from worker.broker.start import find_wrong_key, register_lists
+from worker.broker.survey import oldest_of
 from worker.broker.wire import Wire
 from worker.config import Config
-from worker.errors import BrokerUnavailable
 from worker.keys import Keys, aside_name, type_name, type_of
 from worker.task import Delivery, Settlement
 
@@ -32,6 +33,16 @@ CLAIM_BYTES = 256 * 1024  # per exchange: 1,000 items of 1 KiB cost Redis 5 ms, 
 CLAIM_ITEMS = 1000
 SLICE_BYTES = 256 * 1024  # of a scan of in flight
 UNKNOWN = 2**53  # a position after all others: what has it never counts as older
+
+
+def exchange_keys(keys: Keys, config: Config) -> tuple[str, ...]:
+    """The keys of exchange.lua."""
+    k, lists = keys, config.queue.sources if config.queue.lists else ()
+    return (
+        *(k.queue, k.inflight, k.meta, k.workers, k.control, k.arrivals, k.redeliver),
+        *(k.dead, k.dead_index, k.stats, k.paused, k.alone, k.delayed, k.held, k.marks),
+        *(key for list in lists for key in (k.arrivals_of(list), list)),
+    )
 
 
 @dataclass(slots=True)
@@ -50,15 +61,6 @@ class Exchanged:
     now_ms: int  # Unix time by the server's clock
 
 
-@dataclass(slots=True)
-class Arrival:
-    """How a blocking move ended."""
-
-    moved: bool  # something arrived
-    exchanged: Exchanged | None = None  # of the exchange sent with it, where it was executed
-    fault: BrokerUnavailable | None = None  # what the server refused
-
-
 @dataclass(frozen=True, slots=True)
 class Depths:
     """How things stand on the queue, counted in tasks."""
@@ -73,21 +75,27 @@ class Depths:
     claimed: int  # ever, by all workers
     trimmed: int  # dead letters, ever
     now_s: int  # Unix seconds by the server's clock
-    front: bytes  # the next item, where it is short
+    fronts: tuple[bytes, ...]  # the next item of each list, where it is short
     aside: int  # of paused types, set aside; not among `waiting`
     paused_types: frozenset[str]
     left_over: tuple[str, ...]  # types that are paused no more and have tasks set aside
+    lists: dict[str, int]  # waiting in each list, where the queue has several
+
+    def oldest_s(self) -> float | None:
+        """Age of the oldest next task of a list, in seconds; None where none carries a time."""
+        return oldest_of(self.fronts, self.now_s)
 
 
 def depths_of(reply: list[Any]) -> Depths:
     """The depths in a reply of look.lua."""
     waiting, in_flight, delayed, dead, expired, paused, scanned_by, *rest = reply
-    claimed, trimmed, now_s, front, aside, paused_types, left_over = rest
+    claimed, trimmed, now_s, front, aside, paused_types, left_over, lists = rest
     return Depths(
         waiting, in_flight, delayed, dead, expired, paused == 1, scanned_by.decode(),
-        claimed, trimmed, now_s, front, aside,
+        claimed, trimmed, now_s, (front, *(row[2] for row in lists)), aside,
         frozenset(type_of(name.decode()) for name in paused_types),
         tuple(type_of(name.decode()) for name in left_over),
+        {name.decode(errors="replace"): waiting for name, waiting, _ in lists},
     )  # fmt: skip
 
 
@@ -116,7 +124,8 @@ class Slice:
 class Broker:
     """All that the worker's event loop asks of Redis, over three connections:
 
-    one for exchanges, one that holds the blocking move, one for everything slower.
+    one for exchanges, one that holds the blocking move (one for each list), one for everything
+    slower.
     """
 
     def __init__(self, config: Config, worker_id: str, address: Address) -> None:
@@ -126,14 +135,10 @@ class Broker:
         self._id = worker_id
         self._config = config
         self._exchange_wire = Wire(address, timeout_s)
-        self._move_wire = Wire(address, timeout_s, identify=True)
         self._side_wire = Wire(address, timeout_s)
         self._side_turn = asyncio.Lock()  # several share the side wire, one call at a time
         k = self.keys
-        keys = (
-            *(k.queue, k.inflight, k.meta, k.workers, k.control, k.arrivals, k.redeliver),
-            *(k.dead, k.dead_index, k.stats, k.paused, k.alone, k.delayed, k.held, k.marks),
-        )
+        keys = exchange_keys(k, config)
         lease_ms = round(config.worker.lease_s * 1000)
         self._exchange_head = Encoded.of(len(keys), *keys, worker_id, lease_ms)
         dead = config.dead_letters
@@ -143,8 +148,17 @@ class Broker:
             k.run(""),
         )
         self._kept = dead.max + dead.invalid_max
+        self._shares = Shares(config.queue.weights)
         # Short enough that a look comes every interval, and that no timeout fires first.
-        self._move_s = min(config.worker.interval_s, 1.0, config.worker.lease_s / 3, timeout_s / 2)
+        hold_s = min(config.worker.interval_s, 1.0, config.worker.lease_s / 3, timeout_s / 2)
+        self.moves = tuple(
+            Move(
+                Wire(address, timeout_s, identify=True), self._side_call, self._side,
+                self._claim, self._exchanged, source=list, arrivals=k.arrivals_of(list),
+                side=config.queue.pop, hold_s=hold_s,
+            )
+            for list in config.queue.sources
+        )  # fmt: skip
 
     @property
     def exchange_sent(self) -> bool:
@@ -178,9 +192,15 @@ class Broker:
                 rest += (s.outcome.value, s.tag, s.type, s.reason, s.error, s.run, s.record)
         reply = await self._exchange_wire.run_encoded(
             EXCHANGE, self._exchange_head, want, first, hands, self._exchange_tail,
-            int(one_by_one), len(plain), Encoded.of_ascii(plain), *rest,
+            int(one_by_one), self._shares.of(want), len(plain), Encoded.of_ascii(plain), *rest,
         )  # fmt: skip
         return self._exchanged(reply, first)
+
+    def _claim(self, want: int, first: int) -> tuple[Any, ...]:
+        """An exchange that only claims, as a blocking move carries it."""
+        hands = 1  # at least, when it runs: nothing is claimed that must be alone
+        shares = self._shares.of(want)
+        return self._exchange_head, want, first, hands, self._exchange_tail, 0, shares, 0
 
     def _exchanged(self, reply: list[Any], first: int) -> Exchanged:
         why, gap, more, alone, missing, too_large, counts, items, cancel, due_ms, now_ms, n = reply
@@ -252,68 +272,18 @@ class Broker:
 
     async def wrong_key(self) -> str:
         """Which of our keys holds another type than it must, in words; raises BrokerUnavailable."""
-        return await find_wrong_key(self._side_call, self.keys)
-
-    async def wait_for_arrival(self, want: int, first: int, within_s: float) -> Arrival:
-        """Hold the blocking move, for at most `within_s`; with a `want` from 1, claim in the same
-        write: the server runs that exchange as soon as the move ends, one round trip earlier.
-
-        Raises:
-            BrokerUnavailable: also when `stop_waiting` had to cut it. The exchange may or may not
-                have been executed; see `move_sent`.
-        """
-        side = "RIGHT" if self._config.queue.pop == "right" else "LEFT"
-        hold_s = max(0.001, min(self._move_s, within_s))
-        move = ("BLMOVE", self.keys.queue, self.keys.arrivals, side, "LEFT", f"{hold_s:.3f}")
-        if not want:
-            return Arrival(await self._move_wire.call(*move, extra_s=hold_s) is not None)
-        hands = 1  # at least, when it runs: nothing is claimed that must be alone
-        claim = (
-            *(b"EVALSHA", EXCHANGE.sha, self._exchange_head, want, first, hands),
-            *(self._exchange_tail, 0, 0),
-        )
-        moved, reply = await self._move_wire.call_both(move, claim, extra_s=hold_s)
-        arrival = Arrival(moved is not None and not isinstance(moved, Exception))
-        if isinstance(reply, list):
-            arrival.exchanged = self._exchanged(reply, first)
-        for answer in (moved, reply):
-            if isinstance(answer, BrokerUnavailable):
-                arrival.fault = answer
-        return arrival
-
-    @property
-    def move_sent(self) -> bool:
-        """Whether the last blocking move left this host."""
-        return self._move_wire.sent
-
-    async def end_waiting(self) -> None:
-        """Ask the server to answer the blocking move at once.
-
-        Raises:
-            BrokerUnavailable: it cannot be asked; then `stop_waiting` is what is left.
-        """
-        if self._move_wire.client_id is None:
-            raise BrokerUnavailable("the blocking move's connection has no id")
-        await self._side_call("CLIENT", "UNBLOCK", self._move_wire.client_id)
-
-    def stop_waiting(self) -> None:
-        """Cut the blocking move; arrivals belong to nobody, so nothing is stranded there."""
-        self._move_wire.cut()
-
-    async def pass_on(self) -> int:
-        """Put arrivals back to the queue's front, where another worker's move sees them."""
-        return int(
-            await self._side(
-                PASS_ON, (self.keys.arrivals, self.keys.queue), self._config.queue.pop, 100
-            )
-        )
+        return await find_wrong_key(self._side_call, self.keys, self._config.queue.sources)
 
     async def look(self) -> Depths:
         """How things stand; raises BrokerUnavailable."""
         k = self.keys
         keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed)
-        more = (k.dead, k.stats, k.workers, k.paused, k.reclaiming, k.held, k.paused_types)
+        more = (k.dead, k.stats, k.workers, k.paused, k.reclaiming, k.held, k.paused_types, k.lists)
         return depths_of(await self._side(LOOK, keys + more, self._config.queue.pop))
+
+    async def register_lists(self) -> None:
+        """Have the lists of this queue counted by whoever looks at it; raises BrokerUnavailable."""
+        await register_lists(self._side_call, self.keys, self._config.queue.sources)
 
     async def bring_back(self, type: str) -> tuple[int, int]:
         """Give a slice of what was set aside of a type back to the queue; see bring_back.lua.
@@ -362,5 +332,7 @@ class Broker:
 
     async def close(self) -> None:
         """Close the connections; never raises."""
-        for wire in (self._move_wire, self._exchange_wire, self._side_wire):
+        for move in self.moves:
+            await move.close()
+        for wire in (self._exchange_wire, self._side_wire):
             await wire.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from worker.broker.address import Address
@@ -12,6 +13,8 @@ from worker.broker.wire import Wire
 from worker.config import Config
 from worker.errors import BrokerRefused, BrokerUnavailable, UsageError
 from worker.keys import EXPECTED_TYPES, FORMAT_VERSION, Keys
+
+Call = Callable[..., Awaitable[Any]]
 
 
 async def check_start(
@@ -53,24 +56,35 @@ async def check_start(
 
 async def _check(config: Config, wire: Wire, say: Callable[[str], None]) -> None:
     keys = Keys.of(config.queue.key)
-    wrong = await find_wrong_key(wire.call, keys)
+    wrong = await find_wrong_key(wire.call, keys, config.queue.sources)
     if wrong:
         raise UsageError(
             f"{wrong}: delete or rename it, or choose another queue with queue.key (--redis-key)"
         )
     await _check_version(wire, keys)
+    await register_lists(wire.call, keys, config.queue.lists and config.queue.sources)
     await _check_server(wire, say)
 
 
-async def find_wrong_key(call: Callable[..., Awaitable[Any]], keys: Keys) -> str:
+async def find_wrong_key(call: Call, keys: Keys, lists: Sequence[str]) -> str:
     """The first of our keys that holds another type than it must, in words, else ""."""
-    for name, expected in EXPECTED_TYPES.items():
-        key = getattr(keys, name)
+    expectations = [(name, getattr(keys, name), type) for name, type in EXPECTED_TYPES.items()]
+    for list in lists:
+        if list != keys.queue:
+            expectations += [("queue", list, "list"), ("", keys.arrivals_of(list), "list")]
+    for name, key, expected in expectations:
         kind = (await call("TYPE", key)).decode()
         if kind not in ("none", expected):
             what = "the queue's key" if name == "queue" else "a key of ours"
             return f"{what}, {key!r}, holds a {kind} and must be a {expected}"
     return ""
+
+
+async def register_lists(call: Call, keys: Keys, lists: Sequence[str]) -> None:
+    """Have the lists of this queue counted by whoever looks at it."""
+    if lists:
+        with contextlib.suppress(BrokerUnavailable):  # full, or read-only: done again by upkeep
+            await call("SADD", keys.lists, *lists)
 
 
 async def _check_version(wire: Wire, keys: Keys) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -76,6 +77,7 @@ class Survey:
     paused_why: str
     paused_types: tuple[PausedType, ...]
     oldest_waiting_s: float | None  # None: nothing waits, or the next task carries no time
+    lists: dict[str, int]  # waiting in each list, where the queue has several
     totals: dict[str, int]
     workers: tuple[WorkerSeen, ...]
     workers_alive: int  # may be more than are described
@@ -126,7 +128,7 @@ class Survey:
 def survey_of(queue: str, reply: list[Any]) -> Survey:
     """The survey in a reply of survey.lua; what runs is as the workers last told."""
     waiting, in_flight, delayed, dead, seconds, micros, paused, front, silent, alive, *rest = reply
-    flat, rows, types = rest
+    flat, rows, types, lists = rest
     at = seconds + micros / 1e6
     abouts = [(row, _about(row[2])) for row in rows]
     since, why = _since_and_why(paused)
@@ -143,7 +145,8 @@ def survey_of(queue: str, reply: list[Any]) -> Survey:
         paused_since=since,
         paused_why=why,
         paused_types=tuple(sorted(paused_types, key=lambda one: one.type)),
-        oldest_waiting_s=age_of(front, at),
+        oldest_waiting_s=oldest_of([front, *(row[2] for row in lists)], at),
+        lists={name.decode(errors="replace"): count for name, count, _ in lists},
         totals={flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)},
         workers=tuple(_worker(row, about, at) for row, about in abouts),
         workers_alive=alive,
@@ -207,8 +210,12 @@ def _running(worker: str, about: dict[str, Any], at: float) -> list[RunningTask]
     return tasks
 
 
-def age_of(front: bytes, at: float) -> float | None:
-    """The age of the next item, in seconds, where it carries its time."""
+def oldest_of(fronts: Iterable[bytes], at: float) -> float | None:
+    """The greatest age of these items, in seconds; None where none carries its time."""
+    return max((age for one in fronts if (age := _age_of(one, at)) is not None), default=None)
+
+
+def _age_of(front: bytes, at: float) -> float | None:
     if not front:
         return None
     try:

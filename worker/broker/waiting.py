@@ -43,7 +43,11 @@ def waiting_items(operator: Operator) -> Iterator[WaitingItem]:
     for key in limited:
         for raw in _entries(operator, key, "right"):
             yield _redelivered(raw)
-    for key, side in ((k.arrivals, "right"), (k.queue, operator.config.queue.pop)):
+    lists = dict.fromkeys(operator.config.queue.sources) | dict.fromkeys(operator.lists())
+    ends: list[tuple[str, str]] = []
+    for one in lists:
+        ends += [(k.arrivals_of(one), "right"), (one, operator.config.queue.pop)]
+    for key, side in ends:
         for raw in _entries(operator, key, side):
             if isinstance(raw, bytes):
                 yield WaitingItem(raw, len(raw), False)

@@ -118,6 +118,7 @@ def lines_of(where: str, survey: Survey, rates: Rates | None) -> list[str]:
     told = f", the next one for {age(oldest)}" if oldest is not None else ""
     lines += [
         f"waiting    {survey.waiting:,}{told}",
+        *_lists(survey),
         f"in flight  {survey.in_flight:,} of {survey.slots:,} slots",
         f"delayed    {survey.delayed:,}",
         f"dead       {survey.dead:,} dead letters",
@@ -127,6 +128,13 @@ def lines_of(where: str, survey: Survey, rates: Rates | None) -> list[str]:
         done, arriving = f"{rates.done_per_s:,.1f}/s", f"{rates.arriving_per_s:,.1f}/s"
         lines.append(f"rates      {done} done, {arriving} arriving; {_to_empty(survey, rates)}")
     return [*lines, *_workers(survey), *_running(survey)]
+
+
+def _lists(survey: Survey) -> list[str]:
+    if not survey.lists:
+        return []
+    counts = sorted(survey.lists.items())
+    return [f"lists      {', '.join(f'{plain(name, 60)} {count:,}' for name, count in counts)}"]
 
 
 def _paused_type(survey: Survey, one: PausedType) -> str:

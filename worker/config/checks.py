@@ -8,6 +8,7 @@ import re
 from worker.config.readings import wrong
 from worker.config.redis_url import BadUrl, checked
 from worker.options import rate as parsed_rate
+from worker.options import weighted
 from worker.schedule import parse_line
 
 _SENDER = re.compile(r"[^\s<>@]+@[^\s<>@]+|[^<>@]*<[^\s<>@]+@[^\s<>@]+>")
@@ -70,6 +71,15 @@ def rate(text: str) -> str:
     """How many starts in a time."""
     try:
         parsed_rate(text)
+    except ValueError as error:
+        raise wrong(str(error)) from None
+    return text
+
+
+def queue_list(text: str) -> str:
+    """A list of the queue, with or without a weight."""
+    try:
+        weighted(text)
     except ValueError as error:
         raise wrong(str(error)) from None
     return text

@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from worker.config import checks
 from worker.config.handler_sections import EmailConfig, FilesConfig
+from worker.config.readings import wrong
 from worker.config.sections import (
     DeadLettersConfig,
     HttpConfig,
@@ -23,6 +24,7 @@ from worker.config.sections import (
     WorkerConfig,
 )
 from worker.config.texts import Several, Words
+from worker.keys import shares_slot
 
 
 def _or_empty(raw: Any) -> Any:
@@ -50,6 +52,17 @@ class Config(Section):
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
     _source: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _lists_share_a_slot(self) -> Self:
+        queue = self.queue
+        for name in queue.sources if self.redis.cluster else ():
+            if not shares_slot(name, queue.key):
+                raise wrong(
+                    f"queue.lists names {name}, which would not share the Cluster slot of "
+                    f"queue.key {queue.key}; give both the same hash tag, as in urgent{{jobs}}"
+                )
+        return self
 
     @property
     def origins(self) -> Mapping[str, str]:

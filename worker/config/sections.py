@@ -16,6 +16,8 @@ from worker.config.quantities import Seconds, Size, Whole
 from worker.config.readings import OrNone, YesNo, wrong
 from worker.config.redis_url import database, masked
 from worker.config.texts import Choice, Secret, Several, Words
+from worker.keys import Keys
+from worker.options import weighted
 
 Level = Literal["debug", "info", "warning", "error"]
 Flag = Annotated[bool, YesNo()]
@@ -118,6 +120,35 @@ class QueueConfig(Section):
     """The end that tasks are taken from: `right` with LPUSH, `left` with RPUSH."""
     max_item_bytes: Annotated[int, Size(least=1, most=512 * 2**20)] = 2**20
     """A larger item is invalid."""
+    lists: Annotated[tuple[str, ...], Several(checks.queue_list)] = ()
+    """All lists of the queue, `key` among them: the first goes first, or with `=N` by shares."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The lists that tasks are taken from, in order."""
+        return tuple(weighted(text)[0] for text in self.lists) or (self.key,)
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """The weight of each of the lists; empty where their order is strict."""
+        return tuple(weight for _, weight in map(weighted, self.lists) if weight)
+
+    @model_validator(mode="after")
+    def _lists_fit_together(self) -> Self:
+        names, keys = self.sources, Keys.of(self.key or "-")
+        twice = [name for name in names if names.count(name) > 1]
+        ours = [name for name in names if name.startswith(keys.prefix)]
+        if twice:
+            raise wrong(f"lists names {twice[0]} twice; keep one")
+        if self.key not in names:
+            raise wrong(f"lists must name the queue's key, {self.key}, at its place among them")
+        if ours:
+            raise wrong(f"lists names {ours[0]}, which is a key of the worker's own")
+        if len(names) > 16:
+            raise wrong("lists has room for 16: each holds a connection of every worker")
+        if self.weights and len(self.weights) < len(names):
+            raise wrong("lists gives some of them a weight; give each one (urgent=6), or none")
+        return self
 
 
 class WorkerConfig(Section):

@@ -6,6 +6,7 @@
 --       9 dead_index LIST 10 stats HASH     11 paused STRING   12 alone STRING
 --      13 delayed ZSET   14 held SET, and LIST <held>:<name> for a held type
 --      15 marks HASH, and for unique types HASH <prefix>unique:<name>, ZSET <prefix>barriers:<name>
+--      and, where the queue has several lists, for each in order: its arrivals LIST, the LIST
 --      and, for tasks with a run id, LIST <run prefix><run> (same slot)
 -- ARGV  1 worker id         2 lease, ms          3 want: most tasks to claim
 --       4 number of the first new tag            5 tasks that stay in the worker's hands
@@ -13,7 +14,8 @@
 --       8 most bytes to claim                    9 max deliveries
 --      10 dead letters kept  11 invalid items kept  12 bytes of invalid items kept
 --      13 run key prefix     14 "1": settle one by one, to know which were missing
---      15 n: plain successes, then n tags; then settlements of seven each:
+--      15 of a claim of `want`, the shares of the lists, parted by spaces ("": strict order)
+--      16 n: plain successes, then n tags; then settlements of seven each:
 --         outcome, tag, type, reason, error, run, record; where the outcome is retried, reason is
 --         the ms to wait, where it is delayed, the Unix ms to wait for; where it is held,
 --         type is the name of the held list and reason the end to put it to: front|back
@@ -37,6 +39,7 @@ local first, hands = tonumber(ARGV[4]), tonumber(ARGV[5])
 local from_right = ARGV[6] == 'right'
 local max_item, max_bytes, max_deliveries = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local one_by_one = ARGV[14] == '1'
+local several = #KEYS > 15
 local call = redis.call
 
 local time = call('TIME')
@@ -127,8 +130,8 @@ local function bury(raw, outcome, type, reason, error, deliveries, attempts)
 end
 
 local function settle()
-  local plain = tonumber(ARGV[15])
-  local at, last = 16, 15 + plain
+  local plain = tonumber(ARGV[16])
+  local at, last = 17, 16 + plain
   while at <= last do
     local to = math.min(at + 999, last)
     if has_marks then unmark_ended(at, to) end
@@ -160,7 +163,8 @@ local function settle()
         local goes_back = false
         local stays = outcome == 'retried' or outcome == 'delayed' or outcome == 'held'
         if outcome == 'released' then
-          goes_back = deliveries == 0 and attempts == 0
+          -- Which of several lists it came from is not known: then it goes before them all.
+          goes_back = deliveries == 0 and attempts == 0 and not several
           stays = not goes_back
           if goes_back then
             count('recounted', 1)
@@ -333,19 +337,49 @@ local function promote()
   if #entries > 0 then call('ZREM', delayed, unpack(entries)) end
 end
 
+-- Up to n items of one list, what woke somebody first.
+local function take_fresh(arrivals, list, n)
+  local until_there_are = #items + n
+  take(arrivals, true, n)
+  take(list, from_right, until_there_are - #items)
+end
+
+-- Every list gets its share; what others leave goes to them in order. Where there are shares, a
+-- list begins as often as its share says: large items may use up the bytes of a claim.
+local function take_by_lists()
+  local shares, n, start = {}, (#KEYS - 15) / 2, 0
+  for share in string.gmatch(ARGV[15], '%d+') do shares[#shares + 1] = tonumber(share) end
+  if #shares > 0 then
+    local pick = tonumber(time[2]) % tonumber(ARGV[3]) - shares[1]
+    while pick >= 0 do
+      start = start + 1
+      pick = pick - shares[start + 1]
+    end
+  end
+  local function each(amount)
+    for i = 0, n - 1 do
+      local list = (start + i) % n
+      local at = 16 + 2 * list
+      take_fresh(KEYS[at], KEYS[at + 1], math.min(amount(list + 1), want - #items))
+    end
+  end
+  if #shares > 0 then each(function(list) return shares[list] end) end
+  each(function() return want end)
+end
+
 local before = 0  -- the position of what is claimed here
 local function claim()
   if want > 0 then
     promote()
     local returned = call('LLEN', redeliver)
     if returned > 0 then
-      local fresh = call('EXISTS', queue, KEYS[6]) > 0
+      local fresh = call('EXISTS', queue, KEYS[6], unpack(KEYS, 16)) > 0
       take_redelivered(fresh and math.ceil(want / 2) or want)
     end
     local again = #items
-    if want > #items then take(KEYS[6], true, want - #items) end
-    if want > #items then take(queue, from_right, want - #items) end
-    if #items > again then before = position() + again end
+    if several then take_by_lists() else take_fresh(KEYS[6], queue, want - #items) end
+    -- Several lists have no order among them: nothing counts as older than what ended.
+    if #items > again then before = several and 2 ^ 53 or position() + again end
     if #items > 0 then count('claimed', #items) end
   end
 end

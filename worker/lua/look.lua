@@ -4,16 +4,28 @@
 -- KEYS  1 queue LIST  2 arrivals LIST  3 redeliver LIST  4 inflight HASH  5 delayed ZSET
 --       6 dead STREAM 7 stats HASH     8 workers ZSET    9 paused STRING  10 reclaiming STRING
 --      11 held SET, and LIST <held>:<name> for each name in it   12 paused types HASH
+--      13 lists SET, and for each name in it that LIST and <arrivals>:<name>
 -- ARGV  1 side to pop: right|left
 -- Returns { waiting (without what is set aside), in flight, delayed, dead, expired leases,
 --           paused, scan held by, claimed so far, dead letters trimmed so far, TIME in s,
 --           front item or "" (only up to 4 KiB), set aside of paused types,
---           { names of paused types }, { names of types no longer paused with tasks set aside } }
--- Cost  O(log workers + held types + paused types) and the size of the front item.
+--           { names of paused types }, { names of types no longer paused with tasks set aside },
+--           { name of a list, waiting there, its front item }..., where there are several }
+-- Cost  O(log workers + held types + paused types + lists) and the sizes of the front items.
 local call = redis.call
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local front = call('LINDEX', KEYS[1], ARGV[1] == 'right' and -1 or 0) or ''
+local function front_of(list)
+  local front = call('LINDEX', list, ARGV[1] == 'right' and -1 or 0) or ''
+  return #front <= 4096 and front or ''
+end
+local lists, others = {}, 0
+for _, name in ipairs(call('SMEMBERS', KEYS[13])) do
+  local own = name == KEYS[1]
+  local waiting = call('LLEN', name) + call('LLEN', own and KEYS[2] or KEYS[2] .. ':' .. name)
+  if not own then others = others + waiting end
+  lists[#lists + 1] = { name, waiting, own and '' or front_of(name) }
+end
 local held, aside, left_over = 0, 0, {}
 for _, name in ipairs(call('SMEMBERS', KEYS[11])) do
   local length = call('LLEN', KEYS[11] .. ':' .. name)
@@ -33,11 +45,11 @@ repeat
   for i = 1, #part[2], 2 do paused_types[#paused_types + 1] = part[2][i] end
 until cursor == '0'
 return {
-  call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]) + held,
+  call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]) + held + others,
   call('HLEN', KEYS[4]), call('ZCARD', KEYS[5]), call('XLEN', KEYS[6]),
   call('ZCOUNT', KEYS[8], '-inf', '(' .. string.format('%.0f', now)),
   call('EXISTS', KEYS[9]), call('GET', KEYS[10]) or '',
   tonumber(call('HGET', KEYS[7], 'claimed') or 0),
   tonumber(call('HGET', KEYS[7], 'dead_trimmed') or 0), tonumber(time[1]),
-  #front <= 4096 and front or '', aside, paused_types, left_over,
+  front_of(KEYS[1]), aside, paused_types, left_over, lists,
 }

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qs
 
-from worker.broker import Address, DeadLetters, Operator, age_of
+from worker.broker import Address, DeadLetters, Operator
 from worker.config import Config
 from worker.errors import BrokerUnavailable
 from worker.http import Answer, Request
@@ -83,8 +83,7 @@ class StatusPage:
 
     def _look(self) -> Sample:
         seen = self._operator.look()
-        oldest_s = age_of(seen.front, seen.now_s) or 0.0
-        return Sample(seen.waiting, seen.in_flight, seen.dead, seen.claimed, oldest_s)
+        return Sample(seen.waiting, seen.in_flight, seen.dead, seen.claimed, seen.oldest_s() or 0.0)
 
     def __call__(self, request: Request) -> Answer | None:
         """The answer, None for a path that is not ours."""
