@@ -45,6 +45,7 @@ log = logging.getLogger("worker")
 
 STALL_S = 30.0  # without a successful exchange for this long, with Redis there: not alive
 RUNNING_SHOWN = 100  # of the running tasks in a worker's description
+TYPES_SHOWN = 100  # with more handlers than that it says of none
 
 
 CHILD_ENV = "TASKRIG_CHILD"  # set for the children of a supervisor: pipes and share, as JSON
@@ -81,6 +82,8 @@ class App:
         self.started_at = time.time()
         handlers = registry.entries()
         labels = {handler.label for handler in handlers} | set(config.tasks)
+        types = sorted(handler.type for handler in handlers)
+        self._types = types if len(types) <= TYPES_SHOWN else None
         self.metrics = Metrics(labels, config.worker.max_concurrent, __version__, config.hash())
         self.metrics.longest_running_s = self._longest_running_s
         self.address = Address(config.redis, config.queue.key, f"taskrig-{self.id}")
@@ -383,6 +386,7 @@ class App:
                 "concurrency": self.config.worker.max_concurrent,
                 "version": __version__,
                 "http": f"{self.config.http.host}:{self.http.port}" if self.http else "",
+                "types": self._types,
                 "running": [
                     {
                         "tag": e.delivery.tag,

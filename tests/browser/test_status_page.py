@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support.waiting import until
 TOKEN = "correct-horse-battery-staple"
 PICTURES = os.environ.get("TASKRIG_PICTURES")  # a folder: keep pictures of the page there
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
+ASIDE = "document.querySelector('tr[data-key=note]').cells[2].textContent"
 
 
 @pytest.fixture
@@ -177,6 +179,46 @@ def test_a_running_task_is_cancelled_and_a_worker_drained(world, page):
     browser.sees("trying again", "#problem")
 
 
+def test_paused_types_are_shown_to_all_and_paused_and_resumed_with_the_token(world, page):
+    browser = page()
+    assert browser.hidden("#paused, #pause-type")
+    unlock(browser)
+    browser.type_in("#pause-type [name=type]", HOSTILE)
+    browser.type_in("#pause-type [name=why]", "because " + HOSTILE)
+    browser.press("Pause type")
+    browser.sees("none has a handler for it", "#said")
+    browser.type_in("#pause-type [name=type]", "note")
+    browser.press("Pause type")
+    browser.sees("paused: no worker starts note", "#said")
+    browser.sees("live, 2 types paused", "#state")
+    until(lambda: "note" in world.workers[0].status()["paused_types"], what="the worker knows")
+    world.enqueue("note", 3)
+    until(lambda: world.held() == 3, what="the tasks are set aside")
+
+    browser.driver.refresh()  # and the token is forgotten
+    shown = browser.sees("(2)", "#paused")
+    assert "because " + HOSTILE in shown and "from the status page" in shown
+    until(lambda: browser.run(ASIDE) == "3", what="all three are shown")
+    assert browser.hidden("#paused button, #paused input")
+    assert browser.run("document.querySelectorAll('main script, main img').length") == 0
+
+    unlock(browser)
+    browser.usable("[aria-label='Resume note']").send_keys(Keys.ENTER)
+    browser.sees("note resumed, 3 given back", "#said")
+    world.all_settled()
+    browser.sees("live, 1 type paused", "#state")
+    assert "note" not in browser.text("#paused-types")
+    assert world.totals()["succeeded"] == 3
+
+
+def test_it_says_that_the_whole_queue_is_paused_since_when_and_why(world, page):
+    browser = page()
+    world.redis.set(world.keys.paused, f"{int(time.time()) - 60} moving <b>house</b>")
+    browser.sees("paused for 1 min", "#state")
+    browser.sees(": moving <b>house</b>", "#state")
+    assert browser.hidden("#pause")
+
+
 def test_all_of_it_can_be_done_with_the_keyboard_alone(world, page):
     browser = page()
     world.enqueue("reject", 1)
@@ -217,6 +259,12 @@ def test_it_fits_the_screen_and_can_be_read(world, page, width, dark, tmp_path):
     world.enqueue("gate", 3)
     world.enqueue("note", 7, extra={"enqueued_at": 1e9})
     unlock(browser)
+    browser.type_in("#pause-type [name=type]", "note")
+    browser.type_in("#pause-type [name=why]", "the mail server is down")
+    browser.press("Pause type")
+    until(lambda: world.workers[0].status()["paused_types"], what="the worker knows")
+    world.enqueue("note", 12)
+    until(lambda: browser.run(ASIDE) != "0", what="it is shown that some are set aside")
     browser.sees("gate", "#running", 30)
     browser.sees("ValueError", "#letters")
     browser.sees("at most", "#plots")

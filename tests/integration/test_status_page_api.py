@@ -74,8 +74,8 @@ def bury(world, count=1):
 
 def test_every_file_of_the_page_has_a_strict_policy_and_comes_from_here(site):
     one = site()
-    for path in ("/", "/page/page.css", "/page/page.js", "/page/dead.js", "/page/view.js",
-                 "/page/icon.svg"):  # fmt: skip
+    for path in ("/", "/page/page.css", "/page/page.js", "/page/dead.js", "/page/pauses.js",
+                 "/page/view.js", "/page/icon.svg"):  # fmt: skip
         reply = one.ask(path)
         policy = reply.headers["Content-Security-Policy"]
         assert reply.status == 200
@@ -122,6 +122,19 @@ def test_the_token_in_a_url_is_not_accepted(world, site):
     assert one.order(f"/api/dead/drop?token={TOKEN}", {"where": {}}, Authorization="").status == 401
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"Authorization": ""}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}],
+)
+def test_a_type_is_paused_and_resumed_by_nobody_else(world, site, headers):
+    one = site(f"http.token={TOKEN}")
+    assert one.order("/api/pause", {"type": "email"}, **headers).status in (401, 403)
+    assert not world.redis.exists(world.keys.paused_types)
+    one.order("/api/pause", {"type": "email"})
+    assert one.order("/api/resume", {"type": "email"}, **headers).status in (401, 403)
+    assert world.redis.hkeys(world.keys.paused_types) == [b"email"]
+
+
 def test_without_a_configured_token_no_order_is_taken(world, site):
     one = site()
     for path in ("dead/drop", "dead/requeue", "pause", "resume", "cancel", "drain"):
@@ -164,6 +177,10 @@ def test_a_site_that_points_its_name_here_is_not_answered(site, name, known):
         ("dead/drop", b'{"where":{},"next":"x"}', 400),
         ("dead/drop", b'{"ids":[],"where":{}}', 400),
         ("dead/drop", b"[" * 60_000, 400), ("cancel", b"{}", 400), ("drain", b'{"worker":7}', 400),
+        ("pause", b'{"type":""}', 400), ("pause", b'{"type":7}', 400),
+        ("resume", b'{"type":null}', 400),
+        ("pause", b'{"type":"%s"}' % (b"x" * 257), 400), ("pause", b'{"type":"\\ud800"}', 400),
+        ("pause", b'{"type":"x","why":7}', 400),
         ("fly", b"{}", 404), ("dead/drop", b"x" * 65537, 413),
     ],
 )  # fmt: skip
@@ -172,6 +189,7 @@ def test_an_order_that_makes_no_sense_is_refused(world, site, path, body, code):
     bury(world)
     assert one.ask(f"/api/{path}", "POST", body, {**JSON, **BEARER}).status == code
     assert world.redis.xlen(world.keys.dead) == 1
+    assert not world.redis.exists(world.keys.paused, world.keys.paused_types)
 
 
 def test_a_post_to_any_other_path_is_refused(site):
@@ -192,6 +210,13 @@ def test_orders_requeue_in_parts_pause_and_resume(world, site):
     assert json.loads(one.order("/api/pause").body) == {"paused": True, "changed": True}
     assert json.loads(one.ask("/api/status").body)["paused"] is True
     assert json.loads(one.order("/api/resume").body) == {"paused": False, "changed": True}
+    said = {"type": "a b", "why": "it\nburns"}
+    assert json.loads(one.order("/api/pause", said).body) == {"paused": True, "changed": True}
+    status = json.loads(one.ask("/api/status").body)
+    [paused] = status["paused_types"]
+    assert (paused["type"], paused["why"], status["paused"]) == ("a b", "it burns", False)
+    resumed = json.loads(one.order("/api/resume", {"type": "a b"}).body)
+    assert resumed == {"paused": False, "changed": True, "moved": 0}
     assert json.loads(one.order("/api/cancel", {"tag": "x:1"}).body) == {"reply": "no_worker"}
 
 

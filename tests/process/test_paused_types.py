@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
@@ -94,9 +95,46 @@ def test_resume_says_which_types_are_paused_still_and_a_pause_of_all_leaves_type
     type_in("pause", "--type", "b/c:d e")
     type_in("pause")
     said = type_in("resume")
-    assert said == "resumed; paused by type still: b/c:d e (worker resume --type b/c:d e)\n"
+    hint = "worker resume --type 'b/c:d e'"
+    assert said == f"resumed; paused by type still: b/c:d e ({hint})\n"
+    assert shlex.split(hint)[-1] == "b/c:d e"
     assert type_in("pause", "--type", "b/c:d e", as_json=True)["changed"] is False
     assert type_in("resume", "--type", "b/c:d e", as_json=True)["changed"] is True
+
+
+@pytest.mark.parametrize(
+    ("type", "shown"),
+    [
+        ("email", "--type email"), ("a b", "--type 'a b'"), ("$HOME's", "--type '$HOME'\"'\"'s'"),
+        ("-x", "--type=-x"), ("red\x1b[31m", "--type TYPE"),
+    ],
+)  # fmt: skip
+def test_a_hint_can_be_pasted_into_a_shell(world, type_in, type, shown):
+    type_in("pause", f"--type={type}")
+    assert f"(worker resume {shown})" in type_in("resume")
+    if shown != "--type TYPE":
+        assert type_in(*shlex.split(f"resume {shown}"), as_json=True)["changed"] is True
+
+
+def test_a_type_that_no_worker_has_a_handler_for_is_paused_with_a_warning(world, type_in):
+    worker = world.start_worker()
+    said = type_in("pause", "--type", "slepe")
+    assert "slepe paused\n" in said
+    assert "no live worker has a handler for slepe (did you mean sleep?)" in said
+    assert "if it was mistyped: worker resume --type slepe" in said
+    assert "warning" not in type_in("pause", "--type", "note")
+    assert "note was not paused" not in type_in("resume", "--type", "note")
+    assert "slepe" in type_in("resume", "--type", "slep")  # what is paused is named
+    assert type_in("pause", "--type", "slepe", as_json=True)["handled"] is False
+
+    assert worker.drain() == 0
+    assert type_in("pause", "--type", "slepe", as_json=True)["handled"] is None
+    assert "warning" not in type_in("pause", "--type", "nobody knows")  # nobody is there to ask
+
+
+def test_where_a_handler_takes_any_type_none_is_doubted(world, type_in):
+    world.start_worker(handlers=["tests.support.any_type"])
+    assert type_in("pause", "--type", "whatever", as_json=True)["handled"] is True
 
 
 def test_tasks_without_a_handler_can_be_kept_until_there_is_one(world, type_in):

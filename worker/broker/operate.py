@@ -6,7 +6,9 @@ Every call may be repeated: what is done already is left as it is.
 
 from __future__ import annotations
 
+import math
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -125,13 +127,16 @@ class Operator:
         keys = (self.keys.paused_types,)
         return bool(self.wire.run(PAUSE_TYPE, keys, type_name(type), _one_line(why)) == 1)
 
-    def resume_type(self, type: str, progress: Callable[[int], None]) -> tuple[bool, int]:
+    def resume_type(
+        self, type: str, progress: Callable[[int], None], within_s: float = math.inf
+    ) -> tuple[bool, int]:
         """Let workers start tasks of this type again, and give back what was set aside.
 
         In slices; `progress` is told after each how many have been given back. Were it to break
-        off, live workers would do the rest. Returns (whether it was paused, how many were given
-        back). Raises BrokerUnavailable.
+        off, as it does after `within_s`, live workers would do the rest. Returns (whether it was
+        paused, how many were given back). Raises BrokerUnavailable.
         """
+        until = time.monotonic() + within_s
         changed = self.wire.call("HDEL", self.keys.paused_types, type_name(type)) == 1
         keys, arguments = bring_back_call(self.keys, type, self.config.worker.max_deliveries)
         moved = 0
@@ -139,7 +144,7 @@ class Operator:
             part, left = self.wire.run(BRING_BACK, keys, *arguments)
             moved += part
             progress(moved)
-            if not left:
+            if not left or time.monotonic() >= until:
                 return changed, moved
 
     def paused_types(self) -> list[str]:

@@ -79,6 +79,7 @@ class Survey:
     oldest_waiting_s: float | None  # None: nothing waits, or the next task carries no time
     lists: dict[str, int]  # waiting in each list, where the queue has several
     totals: dict[str, int]
+    types: tuple[str, ...] | None  # that live workers have handlers for; None: not all told theirs
     workers: tuple[WorkerSeen, ...]
     workers_alive: int  # may be more than are described
     workers_silent: int  # leases that ran out; their tasks are about to be reclaimed
@@ -148,6 +149,7 @@ def survey_of(queue: str, reply: list[Any]) -> Survey:
         oldest_waiting_s=oldest_of([front, *(row[2] for row in lists)], at),
         lists={name.decode(errors="replace"): count for name, count, _ in lists},
         totals={flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)},
+        types=_types([about for _, about in abouts], alive),
         workers=tuple(_worker(row, about, at) for row, about in abouts),
         workers_alive=alive,
         workers_silent=silent,
@@ -197,6 +199,19 @@ def _worker(row: list[Any], about: dict[str, Any], at: float) -> WorkerSeen:
         running=len(running) if isinstance(running, list) else 0,
         draining=b"drain" in control.split() or about.get("draining") is True,
     )
+
+
+def _types(abouts: list[dict[str, Any]], alive: int) -> tuple[str, ...] | None:
+    """The types of all live workers together; None where one of them is older, or has too many."""
+    told = [about.get("types") for about in abouts]
+    if not told or len(told) < alive:
+        return None
+    known: set[str] = set()
+    for types in told:
+        if not isinstance(types, list):
+            return None
+        known.update(str(one)[:256] for one in types)
+    return tuple(sorted(known))
 
 
 def _running(worker: str, about: dict[str, Any], at: float) -> list[RunningTask]:

@@ -7,11 +7,23 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from worker.cli import check, config, dead, healthcheck, queue, run, status, steer, version, web
+from worker.cli import (
+    check,
+    config,
+    dead,
+    healthcheck,
+    pause,
+    queue,
+    run,
+    status,
+    steer,
+    version,
+    web,
+)
 from worker.cli.parser import Parser, parse
 from worker.errors import TaskrigError
 
-COMMANDS = (run, status, steer, dead, queue, web, check, config, healthcheck, version)
+COMMANDS = (run, status, pause, steer, dead, queue, web, check, config, healthcheck, version)
 
 DESCRIPTION = """\
 Run plain JSON tasks from a Redis list, and lose none of them.

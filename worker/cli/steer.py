@@ -1,29 +1,18 @@
-"""`worker pause|resume|drain|cancel|reclaim`: what operators ask of running workers."""
+"""`worker drain|cancel|reclaim`: what operators ask of running workers."""
 
 from __future__ import annotations
 
 import argparse
-import getpass
-import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from worker.cli.desk import ProgressLine, add_json_flag, answer, operator_of, plain
+from worker.cli.desk import add_json_flag, answer, operator_of, plain
 from worker.cli.parser import Commands, command
 from worker.errors import TaskrigError, UsageError
 
 if TYPE_CHECKING:
     from worker.broker import Operator
-
-PAUSE_EXAMPLES = """\
-examples:
-  worker pause --why "the database is being moved"
-  worker resume
-  worker pause --type email --why "the mail server is down"
-  worker resume --type email
-Without --type nothing is claimed from the queue from then on, by any worker. With it no task of
-the type starts: workers set them aside, and resume brings them back in order. What runs goes on."""
 
 DRAIN_EXAMPLES = """\
 examples:
@@ -52,92 +41,20 @@ _LOOK_EVERY_S = 0.1
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    pause = command(commands, "pause", execute_pause, help="let no worker take tasks",
-                    examples=PAUSE_EXAMPLES)  # fmt: skip
-    pause.add_argument("--why", default="", metavar="TEXT", help="shown by worker status")
-    resume = command(commands, "resume", execute_resume, help="let workers take tasks again",
-                     examples=PAUSE_EXAMPLES)  # fmt: skip
     drain = command(commands, "drain", execute_drain, help="ask one worker to drain",
                     examples=DRAIN_EXAMPLES)  # fmt: skip
     drain.add_argument("worker", metavar="WORKER")
     cancel = command(commands, "cancel", execute_cancel, help="cancel one running task",
                      examples=CANCEL_EXAMPLES)  # fmt: skip
     cancel.add_argument("tag", metavar="TAG")
-    for parser in (pause, resume):
-        parser.add_argument("--type", metavar="TYPE", help="this task type only")
     for parser, default in ((drain, 0.0), (cancel, 10.0)):
         parser.add_argument("--wait", type=float, default=default, metavar="SECONDS",
                             help=f"wait so long for the end (default {default:g})")  # fmt: skip
     reclaim = command(commands, "reclaim", execute_reclaim, help="give back what dead workers hold",
                       examples=RECLAIM_EXAMPLES)  # fmt: skip
     reclaim.add_argument("--now", action="store_true", help="do it; without, only say what")
-    for parser in (pause, resume, drain, cancel, reclaim):
+    for parser in (drain, cancel, reclaim):
         add_json_flag(parser)
-
-
-def execute_pause(args: argparse.Namespace) -> int:
-    """Pause all, or one type; returns 0."""
-    why, type = args.why or _who(), _type(args)
-    with operator_of(args) as operator:
-        changed = operator.pause(why) if type is None else operator.pause_type(type, why)
-    what = "" if type is None else f"{plain(type)} "
-    said = "paused" if changed else "was paused already"
-    named = {} if type is None else {"type": type}
-    answer(args, f"{what}{said}", paused=True, changed=changed, **named)
-    return 0
-
-
-def _type(args: argparse.Namespace) -> str | None:
-    """The type that was named; a name that no task can have is a mistake."""
-    from worker.task import MAX_TYPE_BYTES
-
-    type: str | None = args.type
-    if type is None:
-        return None
-    try:
-        size = len(type.encode())
-    except UnicodeEncodeError:
-        raise UsageError("--type: must be UTF-8") from None
-    if not 0 < size <= MAX_TYPE_BYTES:
-        raise UsageError(f"--type: must be 1 to {MAX_TYPE_BYTES} bytes")
-    return type
-
-
-def _who() -> str:
-    try:
-        return f"by {getpass.getuser()} on {socket.gethostname()}"
-    except (KeyError, OSError, ImportError):  # a user id without a name
-        return f"on {socket.gethostname()}"
-
-
-def execute_resume(args: argparse.Namespace) -> int:
-    """Resume all, or one type; returns 0."""
-    type = _type(args)
-    if type is not None:
-        return _resume_type(args, type)
-    with operator_of(args) as operator:
-        changed = operator.resume()
-        types = operator.paused_types()
-    text = "resumed" if changed else "was not paused"
-    if types:
-        shown = ", ".join(plain(one) for one in types[:5]) + (", ..." if len(types) > 5 else "")
-        text += f"; paused by type still: {shown} (worker resume --type {plain(types[0])})"
-    answer(args, text, paused=False, changed=changed, paused_types=types)
-    return 0
-
-
-def _resume_type(args: argparse.Namespace, type: str) -> int:
-    progress = ProgressLine("given back")
-    with operator_of(args) as operator:
-        try:
-            changed, moved = operator.resume_type(type, lambda n: progress.show(n, n, n))
-        finally:
-            progress.end()
-    text = f"{plain(type)} {'resumed' if changed else 'was not paused'}"
-    if moved:
-        text += f", {moved:,} of its tasks are back in the queue"
-    answer(args, text, paused=False, changed=changed, type=type, moved=moved)
-    return 0
 
 
 def execute_drain(args: argparse.Namespace) -> int:

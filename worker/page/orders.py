@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -10,9 +11,11 @@ from typing import Any
 
 from worker.broker import DeadLetter, DeadLetters, Operator
 from worker.page.guard import Refused
+from worker.task import MAX_TYPE_BYTES
 
 MOST_IDS = 500
 BUDGET_S = 2.0  # a long walk is done in parts: the page asks again with what it was told
+WHY = "from the status page"
 FILTERS = ("type", "reason", "outcome")
 _ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 
@@ -49,14 +52,27 @@ class Orders:
         if order in ("dead/requeue", "dead/drop"):
             return self._move(order.removeprefix("dead/"), said)
         if order == "pause":
-            return {"paused": True, "changed": self._operator.pause("from the status page")}
+            return self._pause(said)
         if order == "resume":
-            return {"paused": False, "changed": self._operator.resume()}
+            return self._resume(said)
         if order == "cancel":
             return {"reply": self._operator.cancel(_text(said, "tag"))}
         if order == "drain":
             return {"reply": self._operator.drain(_text(said, "worker"))}
         raise Refused(HTTPStatus.NOT_FOUND, "no such order")
+
+    def _pause(self, said: dict[str, Any]) -> dict[str, Any]:
+        if "type" not in said:
+            return {"paused": True, "changed": self._operator.pause(WHY)}
+        changed = self._operator.pause_type(_type(said), _text(said, "why", WHY))
+        return {"paused": True, "changed": changed}
+
+    def _resume(self, said: dict[str, Any]) -> dict[str, Any]:
+        if "type" not in said:
+            return {"paused": False, "changed": self._operator.resume()}
+        # What this leaves after its time is up, live workers bring back.
+        changed, moved = self._operator.resume_type(_type(said), lambda _: None, BUDGET_S)
+        return {"paused": False, "changed": changed, "moved": moved}
 
     def _move(self, act: str, said: dict[str, Any]) -> dict[str, Any]:
         ids, where = said.get("ids"), said.get("where")
@@ -86,11 +102,20 @@ class Orders:
         return {"moved": moved, "next": at, "end": end}
 
 
-def _text(said: dict[str, Any], name: str) -> str:
-    value = said.get(name)
+def _text(said: dict[str, Any], name: str, default: str = "") -> str:
+    value = said.get(name) or default
     if not isinstance(value, str) or not 0 < len(value) <= 200:
-        raise _senseless(f"{name} is missing")
+        raise _senseless(f"{name} is missing, or is no text of at most 200 characters")
     return value
+
+
+def _type(said: dict[str, Any]) -> str:
+    """The task type that an order names: text that a task can have as its type."""
+    type = said.get("type")
+    with contextlib.suppress(UnicodeEncodeError):
+        if isinstance(type, str) and 0 < len(type.encode()) <= MAX_TYPE_BYTES:
+            return type
+    raise _senseless(f"type is text of 1 to {MAX_TYPE_BYTES} bytes")
 
 
 def _senseless(text: str) -> Refused:

@@ -43,6 +43,7 @@ _FILES = {
     "/page/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/page/dead.js": ("dead.js", "text/javascript; charset=utf-8"),
+    "/page/pauses.js": ("pauses.js", "text/javascript; charset=utf-8"),
     "/page/view.js": ("view.js", "text/javascript; charset=utf-8"),
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
 }

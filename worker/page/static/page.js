@@ -1,10 +1,10 @@
 // The status page: asks /api/status every two seconds, shows it, and gives orders with the token.
-import { age, byId, element, fill, keyed, number, plot, rate, readable, row } from "./view.js";
+import { actionIn, age, byId, element, fill, keyed, number, plot, rate, readable, row } from "./view.js";
 import { DeadLetters } from "./dead.js";
+import { Pauses } from "./pauses.js";
 
 const EVERY_MS = 2000;
 let token = null; // only ever here: not in a URL, not in storage
-let paused = false;
 
 async function ask(path, order) {
   const options = { headers: {}, cache: "no-store", credentials: "omit", redirect: "error" };
@@ -49,7 +49,9 @@ async function order(path, what, done) {
   }
 }
 
-const dead = new DeadLetters({ ask, order, sure, say, unlocked: () => token !== null });
+const desk = { ask, order, sure, say, unlocked: () => token !== null };
+const dead = new DeadLetters(desk);
+const pauses = new Pauses(desk);
 
 // -- what is shown ------------------------------------------------------------------------------
 
@@ -81,12 +83,6 @@ function showFigures(status) {
   for (const [name, figure] of Object.entries(plots)) figure.draw(status.history.at, status.history[name]);
 }
 
-function actButton(text, act) {
-  const button = element("button", text, { type: "button" });
-  button.addEventListener("click", act);
-  return button;
-}
-
 function showRunning(status) {
   byId("running-count").textContent = status.running.length ? `(${status.running.length})` : "";
   byId("running-none").hidden = status.running.length > 0;
@@ -94,7 +90,7 @@ function showRunning(status) {
     () => row(["Type", "For", "Tag", "Worker", ""]),
     (tr, t) => {
       fill(tr, [readable(t.type), age(t.for_s), readable(t.tag), readable(t.worker)]);
-      withAction(tr, "Cancel", t.tag, async () => {
+      actionIn(tr, token !== null, "Cancel", t.tag, async () => {
         if (await sure(`Cancel ${readable(t.tag)}? It becomes a dead letter.`)) {
           await order("/api/cancel", { tag: t.tag }, (reply) => reply.reply === "" ? "asked to stop" : replies[reply.reply]);
         }
@@ -107,16 +103,6 @@ const replies = {
   no_worker: "its worker is silent", too_many: "that worker has too many asks waiting",
 };
 
-function withAction(tr, text, what, act) {
-  const cell = tr.cells[tr.cells.length - 1];
-  if (token && !cell.firstChild) {
-    const button = actButton(text, act);
-    button.setAttribute("aria-label", `${text} ${readable(what)}`);
-    cell.append(button);
-  }
-  if (!token) cell.textContent = "";
-}
-
 function showWorkers(status) {
   const silent = status.workers_silent ? `, ${status.workers_silent} silent` : "";
   byId("workers-count").textContent = `(${status.workers_alive}${silent})`;
@@ -126,7 +112,7 @@ function showWorkers(status) {
     (tr, w) => {
       fill(tr, [readable(w.id), readable(`${w.host}:${w.pid}`), age(w.age_s), `${w.running} of ${w.concurrency}`,
         w.draining ? "draining" : "working"]);
-      withAction(tr, "Drain", w.id, async () => {
+      actionIn(tr, token !== null, "Drain", w.id, async () => {
         if (await sure(`Drain ${readable(w.id)}? It takes nothing more and ends.`)) {
           await order("/api/drain", { worker: w.id }, (reply) => reply.reply === "" ? "asked to drain" : replies[reply.reply]);
         }
@@ -142,10 +128,7 @@ function showState(name, text) {
 
 function show(status) {
   byId("queue").textContent = readable(`${status.queue} at ${status.redis}`);
-  paused = status.paused;
-  const why = status.paused_why ? `: ${readable(status.paused_why)}` : "";
-  showState(paused ? "paused" : "live", paused ? "paused" + why : "live");
-  byId("pause").textContent = paused ? "Resume" : "Pause";
+  showState(status.paused ? "paused" : "live", pauses.show(status));
   byId("unlock").hidden = !status.actions || token !== null;
   byId("readonly").hidden = status.actions;
   for (const one of document.querySelectorAll("[data-act]")) one.hidden = token === null;
@@ -167,9 +150,6 @@ async function refresh() {
 }
 
 // -- actions ------------------------------------------------------------------------------------
-
-byId("pause").addEventListener("click", () =>
-  order(paused ? "/api/resume" : "/api/pause", {}, paused ? "resumed" : "paused: no worker takes tasks"));
 
 byId("unlock").addEventListener("click", () => byId("token-dialog").showModal());
 for (const button of document.querySelectorAll("[data-close]")) {

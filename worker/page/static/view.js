@@ -63,6 +63,18 @@ export function fill(tr, texts) {
   });
 }
 
+// A row's button in its last cell, there while actions are unlocked.
+export function actionIn(tr, unlocked, text, what, act) {
+  const cell = tr.cells[tr.cells.length - 1];
+  if (!unlocked) {
+    cell.textContent = "";
+  } else if (!cell.firstChild) {
+    const button = element("button", text, { type: "button", "aria-label": `${text} ${readable(what)}` });
+    button.addEventListener("click", act);
+    cell.append(button);
+  }
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 300, HEIGHT = 100;
 
