@@ -145,7 +145,9 @@ class App:
 
     async def _consume(self) -> None:
         config = self.config
-        broker = Broker(config, self.id, self.address)
+        plans = Plans(self.registry, config.tasks)
+        unique = any(plan.limits is not None and plan.limits.unique for plan in plans.limited())
+        broker = Broker(config, self.id, self.address, positions=unique)
         lease = self.lease = Lease(
             LeaseWire(config, self.id, self.address),
             config.worker.lease_s,
@@ -158,7 +160,7 @@ class App:
             failures=config.log.tasks != "none",
             redis_time=lease.redis_time,
         )
-        executor = Executor(Plans(self.registry, config.tasks), self.registry.middleware)
+        executor = Executor(plans, self.registry.middleware)
         process.set(self.process)
         consumer = self.consumer = Consumer(config, broker, executor, lease, journal)
         consumer.asked_to_drain = self._drain

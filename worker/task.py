@@ -220,15 +220,14 @@ class Delivery:
     """One claim of one task, undecoded: `tag` names it, `deliveries` counts earlier claims that
     ended with their worker's death, `attempts` earlier failed runs that were to be retried.
     `returned`: it had been claimed before, and waited elsewhere than in the queue. `position`: how
-    many had left the queue by then, itself included, at least."""
+    many had left the queue by then, itself included, at least; it is only there where the broker
+    was asked for it."""
 
     __slots__ = ("attempts", "deliveries", "position", "raw", "returned", "tag")
+    position: int
 
-    def __init__(
-        self, tag: str, raw: bytes, deliveries: int = 0, attempts: int = 0, position: int = 0
-    ) -> None:
+    def __init__(self, tag: str, raw: bytes, deliveries: int = 0, attempts: int = 0) -> None:
         self.tag = tag
-        self.position = position
         self.raw = raw
         self.deliveries = deliveries
         self.attempts = attempts

@@ -24,7 +24,7 @@ class Hand:
         config = load_config(None, env={}, overrides=overrides)
         address = Address(config.redis, config.queue.key, worker_id)
         self.id = worker_id
-        self.broker = Broker(config, worker_id, address)
+        self.broker = Broker(config, worker_id, address, positions=True)
         self.next = 1
         self.held: list[Delivery] = []
 

@@ -42,7 +42,7 @@ class LeaseWire:
         settled = [field for tag in tags for field in ("released", tag, "", "", "", "", "")]
         self._wire.run(
             EXCHANGE, keys, self._id, self._lease_ms, 0, 0, 0, config.queue.pop, 0, 0,
-            config.worker.max_deliveries, 0, 0, 0, k.run(""), "1", "", 0, *settled,
+            config.worker.max_deliveries, 0, 0, 0, k.run(""), 0, "1", "", 0, *settled,
         )  # fmt: skip
 
     def close(self) -> None:

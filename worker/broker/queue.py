@@ -128,7 +128,10 @@ class Broker:
     slower.
     """
 
-    def __init__(self, config: Config, worker_id: str, address: Address) -> None:
+    def __init__(
+        self, config: Config, worker_id: str, address: Address, *, positions: bool = False
+    ) -> None:
+        """With `positions`, each delivery knows its own; unique types need them."""
         self.keys = Keys.of(config.queue.key)
         self.where = address.where
         timeout_s = config.redis.socket_timeout_s
@@ -145,8 +148,9 @@ class Broker:
         self._exchange_tail = Encoded.of(
             *(config.queue.pop, config.queue.max_item_bytes, CLAIM_BYTES),
             *(config.worker.max_deliveries, dead.max, dead.invalid_max, dead.invalid_max_bytes),
-            k.run(""),
+            *(k.run(""), int(positions)),
         )
+        self._positions = positions
         self._kept = dead.max + dead.invalid_max
         self._shares = Shares(config.queue.weights)
         # Short enough that a look comes every interval, and that no timeout fires first.
@@ -205,10 +209,11 @@ class Broker:
     def _exchanged(self, reply: list[Any], first: int) -> Exchanged:
         why, gap, more, alone, missing, too_large, counts, items, cancel, due_ms, now_ms, n = reply
         head = f"{self._id}:"
-        n += 1 - len(counts)  # the position of the first that came from the queue
-        deliveries = [
-            Delivery(head + str(first + i), raw, 0, 0, n + i) for i, raw in enumerate(items)
-        ]
+        deliveries = [Delivery(head + str(first + i), raw) for i, raw in enumerate(items)]
+        if self._positions:
+            n += 1 - len(counts)  # the position of the first that came from the queue
+            for i, delivery in enumerate(deliveries):
+                delivery.position = n + i
         for index, times, attempts in counts:
             deliveries[index - 1].deliveries = times
             deliveries[index - 1].attempts = attempts

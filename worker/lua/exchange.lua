@@ -13,16 +13,17 @@
 --       6 side to pop: right|left                7 most bytes of an item
 --       8 most bytes to claim                    9 max deliveries
 --      10 dead letters kept  11 invalid items kept  12 bytes of invalid items kept
---      13 run key prefix     14 "1": settle one by one, to know which were missing
---      15 of a claim of `want`, the shares of the lists, parted by spaces ("": strict order)
---      16 n: plain successes, then n tags; then settlements of seven each:
+--      13 run key prefix     14 "1": tell the position
+--      15 "1": settle one by one, to know which were missing
+--      16 of a claim of `want`, the shares of the lists, parted by spaces ("": strict order)
+--      17 n: plain successes, then n tags; then settlements of seven each:
 --         outcome, tag, type, reason, error, run, record; where the outcome is retried, reason is
 --         the ms to wait, where it is delayed, the Unix ms to wait for; where it is held,
 --         type is the name of the held list and reason the end to put it to: front|back
 -- Returns { why, gap, more, alone, missing tags, too large {size, start}...,
 --           counts {index, deliveries, attempts}..., raw items..., tags to cancel..., ms until the next
 --           delayed one is due (-1: none, or nothing was to be claimed), TIME in ms,
---           position: how many had left the queue before these, at least }
+--           position: how many had left the queue before these, at least; 0: not asked for }
 --   why: "" | paused | drain | alone (an entry on its last delivery waits for this worker to be
 --   idle); gap: 1 when the lease had lapsed; more: 1 when the byte bound ended the claim.
 -- Cost  O(settled + claimed); bounded by want and by the bytes.
@@ -38,7 +39,7 @@ local id, lease, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local first, hands = tonumber(ARGV[4]), tonumber(ARGV[5])
 local from_right = ARGV[6] == 'right'
 local max_item, max_bytes, max_deliveries = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local one_by_one = ARGV[14] == '1'
+local one_by_one = ARGV[15] == '1'
 local several = #KEYS > 15
 local call = redis.call
 
@@ -130,8 +131,8 @@ local function bury(raw, outcome, type, reason, error, deliveries, attempts)
 end
 
 local function settle()
-  local plain = tonumber(ARGV[16])
-  local at, last = 17, 16 + plain
+  local plain = tonumber(ARGV[17])
+  local at, last = 18, 17 + plain
   while at <= last do
     local to = math.min(at + 999, last)
     if has_marks then unmark_ended(at, to) end
@@ -348,7 +349,7 @@ end
 -- list begins as often as its share says: large items may use up the bytes of a claim.
 local function take_by_lists()
   local shares, n, start = {}, (#KEYS - 15) / 2, 0
-  for share in string.gmatch(ARGV[15], '%d+') do shares[#shares + 1] = tonumber(share) end
+  for share in string.gmatch(ARGV[16], '%d+') do shares[#shares + 1] = tonumber(share) end
   if #shares > 0 then
     local pick = tonumber(time[2]) % tonumber(ARGV[3]) - shares[1]
     while pick >= 0 do
@@ -379,7 +380,7 @@ local function claim()
     local again = #items
     if several then take_by_lists() else take_fresh(KEYS[6], queue, want - #items) end
     -- Several lists have no order among them: nothing counts as older than what ended.
-    if #items > again then before = several and 2 ^ 53 or position() + again end
+    if ARGV[14] == '1' and #items > again then before = several and 2 ^ 53 or position() + again end
     if #items > 0 then count('claimed', #items) end
   end
 end
