@@ -171,7 +171,7 @@ class App:
         lease.start()
         log.info(
             "started: queue %s at %s, looks again every %g s, at most %d at once, worker %s%s",
-            config.queue.key, self.address.where, config.worker.interval_s,
+            config.queue.told, self.address.where, config.worker.interval_s,
             config.worker.max_concurrent, self.id,
             f", metrics on {config.http.host}:{self.http.port}" if self.http else "",
         )  # fmt: skip

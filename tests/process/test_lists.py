@@ -19,7 +19,8 @@ def task(type_, **data):
 
 
 def test_a_push_to_any_of_the_lists_wakes_an_idle_worker_at_once(world):
-    world.start_worker(queue={"lists": STRICT}, worker=SLOW_LOOK)
+    worker = world.start_worker(queue={"lists": STRICT}, worker=SLOW_LOOK)
+    worker.logged("queue async_tasks (lists urgent, async_tasks, bulk)")
     for name in NAMES:
         took_s = []
         for _ in range(7):

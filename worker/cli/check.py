@@ -38,7 +38,7 @@ def execute(args: argparse.Namespace) -> int:
     entries = load_handlers(config.handlers, config).entries()
     print(f"config    {config.source or 'no file; the defaults serve'}")
     print(f"redis     {config.redis.masked_url()}")
-    print(f"queue     {config.queue.key}")
+    print(f"queue     {config.queue.told}")
     print(f"at once   {config.worker.max_concurrent}")
     print("handlers")
     width = max([12, *(len(entry.type) for entry in entries)])

@@ -129,6 +129,11 @@ class QueueConfig(Section):
         return tuple(weighted(text)[0] for text in self.lists) or (self.key,)
 
     @property
+    def told(self) -> str:
+        """The queue's key, and its lists where there are several."""
+        return f"{self.key} (lists {', '.join(self.lists)})" if self.lists else self.key
+
+    @property
     def weights(self) -> tuple[int, ...]:
         """The weight of each of the lists; empty where their order is strict."""
         return tuple(weight for _, weight in map(weighted, self.lists) if weight)
