@@ -9,6 +9,7 @@ from loadgen.peers.field import Field
 from loadgen.peers.ours import OURS
 from loadgen.peers.rounds import MeasureFailed, Samples, rotated
 from loadgen.peers.scenarios import RECOVER, RECOVER_S, SCENARIOS, Scenario, recover
+from worker import __version__
 
 FORMAT, VERSION = "taskrig-peers", 1
 Told = Callable[[str], None]
@@ -92,8 +93,10 @@ def _table(
 
 def _described(field: Field, name: str) -> dict[str, Any]:
     peer = field.peer(name)
+    ours = peer.name == OURS  # runs from this program's own sources
+    version = __version__ if ours else field.environments.installed(name, peer)
     return {
-        "peer": name, "name": peer.name, "version": field.environments.installed(name, peer),
+        "peer": name, "name": peer.name, "version": version,
         "durability": peer.durability, "setup": peer.setup, "slots": peer.slots,
-        "ours": peer.name == OURS,
+        "ours": ours,
     }  # fmt: skip
