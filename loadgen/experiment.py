@@ -118,7 +118,7 @@ class Experiment:
             run_id = secrets.token_hex(6)
             ledger = Ledger(self._workload.mix.types)
             sender = Sender(
-                client, self._keys.queue, ledger,
+                client, self._workload.list or self._keys.queue, ledger,
                 TaskWriter(run_id, ledger.types, self._workload.bodies), offset,
                 push_right=self._config.queue.pop == "left",
             )  # fmt: skip

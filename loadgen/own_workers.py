@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import sys
@@ -35,8 +36,8 @@ def own_queue(config: Config, what: str) -> Config:
 
 
 def with_key(config: Config, key: str) -> Config:
-    """The same config with another queue key."""
-    queue = config.queue.model_copy(update={"key": key})
+    """The same config with another queue key, and no other lists."""
+    queue = config.queue.model_copy(update={"key": key, "lists": ()})
     return config.model_copy(update={"queue": queue})
 
 
@@ -82,7 +83,8 @@ def _command(config: Config, slots: int, file: str | None, sets: Sequence[str]) 
     for one in sets:
         command += ["--set", one]
     command += ["--redis-key", config.queue.key, "--max-concurrent", str(slots)]
-    return [*command, "--set", "log.tasks=none"]
+    lists = json.dumps(list(config.queue.lists))  # those of the file may belong to another key
+    return [*command, "--set", f"queue.lists={lists}", "--set", "log.tasks=none"]
 
 
 def _environment(config: Config) -> dict[str, str]:

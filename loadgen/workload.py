@@ -19,6 +19,7 @@ class Workload:
     """A mix and when to push it: at once (no profile), or on a schedule."""
 
     mix: Mix
+    list: str = ""  # push to this list of the queue; empty: to its key
     repeat: int = 1  # how often the mix is pushed, without a profile
     profile: Profile | None = None
     arrivals: Arrivals = field(default_factory=Arrivals)

@@ -20,6 +20,7 @@ EPILOG = f"""example:
 def configure(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """The options of the bare command."""
     options.add_mix(parser, required=required)
+    options.add_list(parser)
     options.add_follow(parser)
     options.add_observe(parser)
     output.add_output(parser)
@@ -34,12 +35,15 @@ def run(args: argparse.Namespace) -> int:
     expectations = output.read_expectations(args)
     options.check_observe(args)
     mix = options.read_mix(args, config)
-    workload = Workload(mix=mix, seed=args.seed, drain_timeout_s=options.drain_timeout_s(args))
+    to = options.read_list(args, config)
+    workload = Workload(
+        mix=mix, list=to, seed=args.seed, drain_timeout_s=options.drain_timeout_s(args)
+    )
     experiment = Experiment(
         config, workload, kind="mix", observe=args.observe, scrape_urls=args.worker_metrics
     )
     queue = config.queue.key
-    remark(f"pushing {mix.total:,} tasks ({mix.text}) to {queue!r}")
+    remark(f"pushing {mix.total:,} tasks ({mix.text}) to {to or queue!r}")
     result = run_loop(
         conduct(
             experiment, workload, queue, follow=not args.no_follow,
@@ -48,6 +52,6 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     if args.no_follow and not args.json and not args.out and not result["interrupted"]:
         books = result["accounting"]
-        print(f"pushed {books['sent']:,} tasks to {queue!r}")
+        print(f"pushed {books['sent']:,} tasks to {to or queue!r}")
         return 1 if books["refused"] or books["never_arrived"] else 0
     return output.finish(result, args, expectations)

@@ -49,6 +49,22 @@ def _seed(text: str) -> int:
         raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
 
 
+def add_list(parser: argparse.ArgumentParser) -> None:
+    """--list."""
+    parser.add_argument(
+        "--list", metavar="NAME", help="push to this one of the queue's lists (queue.lists)"
+    )
+
+
+def read_list(args: argparse.Namespace, config: Config) -> str:
+    """The list to push to, "" for the queue's key; raises UsageError for one it does not have."""
+    name: str = args.list or ""
+    if name and name not in config.queue.sources:
+        known = ", ".join(config.queue.sources)
+        raise UsageError(f"--list {name!r}: queue.lists names no such list; there is {known}")
+    return name
+
+
 def read_mix(args: argparse.Namespace, config: Config) -> Mix:
     """The mix of --mix; raises UsageError for a bad one or a type that looks misspelt."""
     mix = parse_mix(args.mix)

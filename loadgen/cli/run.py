@@ -52,7 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--metrics", metavar="PORT", help="answer Prometheus here while it runs: 9465, host:9465"
     )
     parser.add_argument(
-        "--queues", metavar="KEY=N,...", help="several queues, each with its share of the rate"
+        "--queues",
+        metavar="KEY=N,...",
+        help="several queues, or lists of one (queue.lists), each with its share of the rate",
     )
     parser.add_argument(
         "--barrier", metavar="NAME:N", help="start together with N-1 other generators; see merge"
@@ -87,10 +89,14 @@ def run(args: argparse.Namespace) -> int:
         calibration = run_loop(probing.calibrated())
         if probing.interrupted and probing.latest is not None:
             return output.finish(probing.latest, args, [])
+    lists = config.queue.lists and config.queue.sources  # of one queue, which follows them all
     experiments = [
         Experiment(
-            with_key(config, key),
-            replace(workload, profile=profile.scaled(share), seed=workload.seed + number),
+            config if key in lists else with_key(config, key),
+            replace(
+                workload, profile=profile.scaled(share), seed=workload.seed + number,
+                list=key if key in lists else "",
+            ),
             kind="run", observe=args.observe, scrape_urls=args.worker_metrics, barrier=barrier,
             calibration=calibration,
         )

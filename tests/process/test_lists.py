@@ -6,6 +6,7 @@ import json
 import statistics
 import time
 
+from tests.support.processes import run_to_end
 from tests.support.waiting import until
 
 STRICT = ["urgent", "async_tasks", "bulk"]
@@ -120,3 +121,21 @@ def test_a_unique_task_pushed_later_to_a_faster_list_is_never_dropped(world):
     world.all_settled()
     assert world.runs()["x2"] == 1
     assert world.totals()["dead"] == 0
+
+
+def test_loadgen_pushes_to_a_list_and_follows_the_queue(world):
+    world.start_worker("one", queue={"lists": STRICT})
+    config = ["--config", str(world.folder / "one.yaml")]
+
+    def loadgen(*args):
+        return run_to_end("loadgen", *args, *config, cwd=world.folder)
+
+    done = loadgen("--mix", "note=3", "--list", "urgent", "--allow-unknown")
+    assert "3 sent = 3 succeeded" in done.stdout
+    assert "to 'urgent'" in done.stderr
+    done = loadgen("run", "--mix", "note=1", "--allow-unknown", "--rate", "40", "--duration", "1s",
+                   "--queues", "urgent=3,bulk=1")  # fmt: skip
+    assert "40 sent = 40 succeeded + 0 failed + 0 lost" in done.stdout
+    done = loadgen("--mix", "noop=3", "--list", "urgant")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "there is urgent, async_tasks, bulk" in done.stderr
