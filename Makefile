@@ -54,11 +54,11 @@ test-all: ## Run the unit tests on each Python 3.11, 3.12, 3.13 there is (ARGS=t
 
 .PHONY: truth
 truth: $(READY) ## Test in full whether loadgen's figures can be believed (some 30 minutes; wants a quiet machine)
-	TRUTH=full $(PY) -m pytest tests/truth tests/truth/full_sleeping_workers.py -s --timeout 900 $(ARGS)
+	TRUTH=full $(PY) -m pytest tests/truth tests/truth/full_*.py -s --timeout 900 $(ARGS)
 
 .PHONY: truth-plan
 truth-plan: $(READY) ## Hold plans against real runs (15 minutes) and put the table into docs/loadgen.md
-	TRUTH=full $(PY) -m pytest tests/truth/test_plan.py -s --timeout 900 $(ARGS)
+	TRUTH=full $(PY) -m pytest tests/truth/full_plans.py -s --timeout 900 $(ARGS)
 	@$(PY) -m tests.truth.table
 
 .PHONY: check

@@ -119,12 +119,17 @@ async def _until_released(arena: Arena, note: Injected, tags: set[bytes], since:
 # -- workers
 
 
-async def _kill_worker(arena: Arena, note: Injected) -> None:
+def _victim(arena: Arena, note: Injected) -> int | None:
+    """The pid of a worker to hurt, named in the note; None when none runs."""
     pid = arena.fleet.pick(arena.rng)
+    note.target = "no worker ran" if pid is None else arena.fleet.name(pid)
+    return pid
+
+
+async def _kill_worker(arena: Arena, note: Injected) -> None:
+    pid = _victim(arena, note)
     if pid is None:
-        note.target = "no worker ran"
         return
-    note.target = arena.fleet.name(pid)
     tags = await arena.held_by(pid)
     arena.fleet.kill(pid)
     killed = time.monotonic()
@@ -133,11 +138,9 @@ async def _kill_worker(arena: Arena, note: Injected) -> None:
 
 
 async def _freeze_worker(arena: Arena, note: Injected) -> None:
-    pid = arena.fleet.pick(arena.rng)
+    pid = _victim(arena, note)
     if pid is None:
-        note.target = "no worker ran"
         return
-    note.target = arena.fleet.name(pid)
     arena.fleet.freeze(pid)
     frozen = time.monotonic()
     tags = await arena.held_by(pid)
@@ -150,11 +153,9 @@ async def _freeze_worker(arena: Arena, note: Injected) -> None:
 
 
 async def _drain_worker(arena: Arena, note: Injected) -> None:
-    pid = arena.fleet.pick(arena.rng)
+    pid = _victim(arena, note)
     if pid is None:
-        note.target = "no worker ran"
         return
-    note.target = arena.fleet.name(pid)
     arena.fleet.terminate(pid)
     began = time.monotonic()
 

@@ -126,18 +126,21 @@ def slot_costs(ledger: Ledger, slots: int) -> SlotCosts:
 
 
 _LATE_S = 0.1
-_USUAL_SHARE = 0.99
+_PAUSE = 10  # times the median: longer is a pause of the machine
 
 
 def _usual(values: array[float]) -> float | None:
-    """The mean of all but the longest hundredth; None of none.
+    """The mean, but for what is far beyond the median; None of none.
 
     Not the median: slots are taken for as long as they are, and at 90 % load a tenth of a
     millisecond more of ten makes waits a tenth longer. Not the mean of all: a machine that pauses
     for 50 ms now and then is no property of a slot.
     """
-    kept = sorted(values)[: math.ceil(len(values) * _USUAL_SHARE)]
-    return math.fsum(kept) / len(kept) if kept else None
+    if not values:
+        return None
+    most = _PAUSE * percentile(sorted(values), 0.5)
+    kept = [value for value in values if value <= most]
+    return math.fsum(kept) / len(kept)
 
 
 def flat_out_per_s(ledger: Ledger, slots: int) -> float | None:

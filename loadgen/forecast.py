@@ -26,8 +26,8 @@ MOST_COUNTED = 300_000  # tasks of a schedule that are counted; more are as good
 
 # Where nothing was calibrated: what `make truth-plan` finds on a machine of two cores.
 TYPICAL_TURNAROUND_S = 0.0005  # from the end of a handler to the next start on its slot
-TYPICAL_PICKUP_S = 0.0010  # from the queue to the start on a free slot
-TYPICAL_LAG_S = 0.0007  # from the intended time to the queue: the sender looks once a millisecond
+TYPICAL_PICKUP_S = 0.0003  # from the queue to the start on a free slot
+TYPICAL_LAG_S = 0.0010  # from the intended time to the queue: the sender looks once a millisecond
 
 
 def calibration_of(result: Result) -> dict[str, Any] | None:

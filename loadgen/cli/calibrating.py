@@ -25,7 +25,9 @@ from worker.errors import UsageError
 from worker.keys import Keys
 
 PROBE_S = 1.0  # least length of a flat-out drain that is believed
-LOAD = 0.8  # of the flat-out rate: some tasks wait for a slot, some slots for a task
+# Of the flat-out rate. Some tasks wait for a slot and some slots for a task, so both costs show;
+# and it is near full load that waits depend on them.
+LOAD = 0.9
 LEAST_S = 5.0  # of the calibration
 MOST_S = 30.0
 ENOUGH = 400  # tasks of a calibration, unless they take longer than MOST_S

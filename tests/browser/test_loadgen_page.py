@@ -31,7 +31,9 @@ document.body.dataset.seen=JSON.stringify(seen);
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     find_chromium()
     path = tmp_path_factory.mktemp("page") / "run.html"
-    text = html.page(a_result(f"{HOSTILE.replace('alert(1)', 'window.fired=1')}=3,b=1", rate=50))
+    text = html.page(
+        a_result(f"{HOSTILE.replace('alert(1)', 'window.fired=1')}=3,b=1", rate=50, calibrated=True)
+    )
     path.write_text(text.replace("</body>", PROBE))
     return path
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.truth.test_plan import MIXES, RESULTS, middle
+from tests.truth.full_plans import MIXES, RESULTS, middle
 
 PAGE = Path(__file__).parents[2] / "docs" / "loadgen.md"
 BEGIN = "<!-- made by `make truth-plan` -->\n"

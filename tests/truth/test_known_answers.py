@@ -2,7 +2,7 @@
 
 Simulated workers have exact service times, so in CI only the luck of the draw is between what is
 measured and M/D/1 and M/M/c (seeds are fixed): within 15 % of the mean and 20 % of the p99. In
-full, workers that really sleep join them (full_sleeping_workers.py); plans have test_plan.py.
+full, workers that really sleep join them (full_sleeping_workers.py), and plans (full_plans.py).
 """
 
 from __future__ import annotations
