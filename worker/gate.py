@@ -174,5 +174,8 @@ def _id(execution: Execution) -> str:
 
 def _starting(execution: Execution) -> tuple[str, int, int, str]:
     delivery = execution.delivery
-    position = 0 if delivery.returned else max(1, delivery.position)
+    if delivery.returned:
+        position = 0
+    else:  # only unique types need to know it, and have it
+        position = max(1, delivery.position) if _limits(_plan(execution)).unique else 1
     return delivery.tag, position, int(execution.waits is not None), _id(execution)
