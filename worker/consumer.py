@@ -16,12 +16,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from worker.broker import CLAIM_ITEMS, Arrival, Broker, Exchanged
+from worker.claims import Claims
 from worker.config import Config
 from worker.errors import BrokerBroken, BrokerUnavailable
 from worker.executor import Execution, Executor
-from worker.gate import Gate, held_name
+from worker.gate import Gate
 from worker.journal import Journal
 from worker.outage import Outage
+from worker.settling import newest_first, settlement_of
 from worker.slots import STUBBORN_S, Slots
 from worker.task import Delivery, Outcome, Settlement
 from worker.waiter import Waiter
@@ -34,7 +36,6 @@ COUNTED = (
     Outcome.RETRIED,
     Outcome.DEAD,
 )  # what max_tasks counts
-UNRUN = (Outcome.DELAYED, Outcome.HELD)  # no execution: no completion record
 
 
 class LeaseView(Protocol):
@@ -76,10 +77,7 @@ class Consumer:
         self.claiming = True
         self._finished: list[Execution] = []
         self._share = _share(config.worker.max_concurrent)
-        self._next = 1  # the number of the next tag; never reused
-        self._open_from = 1  # the first number that the latest exchange could have used
-        self._open_want = 0  # what the exchange under way may bring
-        self._asked: list[tuple[int, int]] = []  # (first, count) of claims whose reply was lost
+        self._claims = Claims()
         self._resend = False
         self._counted = 0
         self._idle = False  # the last exchange got less than it asked for
@@ -125,19 +123,19 @@ class Consumer:
         if self.claiming or self.running or self._finished:
             return True
         # A claim whose reply is still to come, or was lost: what it brought is given back.
-        return self.outage.since is None and bool(self._reserved() or self._asked)
+        return self.outage.since is None and bool(self._reserved() or self._claims.lost)
 
     async def _turn(self) -> None:
         """One exchange, if there is anything to exchange."""
         if not self.claiming:
-            self._finished.sort(key=_newest_first)  # each goes to the front: the oldest is last
+            self._finished.sort(key=newest_first)  # each goes to the front: the oldest is last
         batch = self._finished[:SETTLE_MAX]
         want = self._want()
         if not batch and not self._look_due and (want == 0 or self._idle):
             await self._ask_gate()
             return
         try:
-            if self._asked:
+            if self._claims.lost:
                 await self._adopt()
                 want = self._want()
             reply = await self._exchange(batch, want)
@@ -162,8 +160,6 @@ class Consumer:
             await self._went_away(error)
 
     async def _exchange(self, batch: list[Execution], want: int) -> Exchanged:
-        first = self._open_from = self._next
-        self._next += want
         self._look_due = False
         # After a gap another worker may have taken what we hold: then each tag is looked at.
         gap_at = self._lease.gap_at
@@ -171,24 +167,23 @@ class Consumer:
         settled: list[Settlement | str] = [
             e.delivery.tag
             if e.outcome is Outcome.SUCCEEDED and (e.task is None or e.task.run is None)
-            else self._settlement(e)
+            else settlement_of(e, self._lease.redis_time)
             for e in batch
         ]
         hands = len(self.running) + self._reserved()
-        self._open_want = want
+        first = self._claims.begin(want)
         before = time.monotonic()
         try:
             reply = await self._broker.exchange(settled, want, first, hands, one_by_one)
         except BrokerUnavailable:
             if self._broker.exchange_sent and want:
-                self._asked.append((first, want))
+                self._claims.lost.append((first, want))
             raise
         finally:
-            self._open_want = 0
+            self._claims.open_want = 0
         self.exchanged_at = time.monotonic()
         self._journal.metrics.roundtrip.observe(self.exchanged_at - before)
-        if self._next == first + want:
-            self._next = first + len(reply.deliveries)
+        self._claims.brought(first, want, len(reply.deliveries))
         return reply
 
     def _want(self) -> int:
@@ -196,7 +191,7 @@ class Consumer:
         free = self.slots.free if self.claiming else 0
         if self._config.max_tasks is not None:
             free = min(free, self._config.max_tasks - self._counted - len(self.running))
-        free -= self._reserved() + self._open_want
+        free -= self._reserved() + self._claims.open_want
         if self._make_room and (self.running or self._reserved()):
             return 1 if self._look_due and free > 0 else 0
         return max(0, min(free, self._share))
@@ -210,30 +205,6 @@ class Consumer:
         return self._want() > 0
 
     # -- what an exchange brought ----------------------------------------------------------------
-
-    def _settlement(self, execution: Execution) -> Settlement:
-        task, outcome = execution.task, execution.outcome
-        assert outcome is not None
-        settlement = Settlement(execution.delivery.tag, outcome)
-        if outcome is not Outcome.SUCCEEDED:
-            settlement.type = task.type if task is not None else ""
-            settlement.reason, settlement.error = execution.reason, execution.error
-            if outcome is Outcome.RETRIED or outcome is Outcome.DELAYED:
-                settlement.reason = str(math.ceil(execution.later_s * 1000))
-            elif outcome is Outcome.HELD:
-                # Of a paused type the executor has named the list already.
-                settlement.type, settlement.error = execution.error or held_name(execution), ""
-        if task is not None and task.run is not None and outcome not in UNRUN:
-            run, index = task.run
-            start = self._lease.redis_time(execution.started)
-            end = self._lease.redis_time(execution.ended)
-            worker = execution.delivery.tag.partition(":")[0]
-            settlement.run = run
-            settlement.record = (
-                f"{index} {outcome.value} {start:.6f} {end:.6f} {worker} "
-                f"{execution.delivery.deliveries + 1}"
-            )
-        return settlement
 
     def _hand_in(self, batch: list[Execution], reply: Exchanged) -> None:
         """The batch reached Redis: forget it, and see which claims had been lost."""
@@ -349,7 +320,7 @@ class Consumer:
             and self.claiming
             and not self._paused
             and not self._make_room
-            and not self._asked
+            and not self._claims.lost
             and self.outage.since is None
             and self.has_room()
         )
@@ -361,9 +332,7 @@ class Consumer:
 
     def reserve(self) -> int:
         """The number for the tag of a task that is claimed beside the exchanges."""
-        number = self._next
-        self._next += 1
-        return number
+        return self._claims.reserve()
 
     def arrived(self, arrival: Arrival) -> bool:
         """A blocking move ended; True when what it moved is for another worker to take."""
@@ -383,7 +352,7 @@ class Consumer:
         """Once sent, it may have brought the task of that number. Returns the seconds until the
         next try."""
         if number is not None and sent:
-            self._asked.append((number, 1))
+            self._claims.lost.append((number, 1))
             self.suspicious_until = time.monotonic() + 2 * self._config.lease_s
         if self.claiming:
             self._journal.metrics.count_error(error.kind)
@@ -416,18 +385,17 @@ class Consumer:
 
     async def _adopt(self) -> None:
         """Take what a claim whose reply was lost had put in flight under our tags."""
-        while self._asked:
-            first, count = self._asked[0]
-            found = await self._broker.find(first, count)
-            del self._asked[0]
+        lost = self._claims.lost
+        while lost:
+            found = await self._broker.find(*lost[0])
+            del lost[0]
             for delivery in found:
                 self._start(delivery)
 
     def known_tags(self) -> tuple[int, list[str]]:
         """(n, tags): below number n, these are all the tags that this worker has."""
-        open_from = [self._open_from, *(first for first, _ in self._asked)]
-        open_from += [waiter.number for waiter in self._waiters if waiter.number is not None]
-        below = min(open_from)
+        numbers = [waiter.number for waiter in self._waiters if waiter.number is not None]
+        below = self._claims.below(numbers)
         return below, [*self.running, *(e.delivery.tag for e in self._finished)]
 
     # -- stopping --------------------------------------------------------------------------------
@@ -456,7 +424,3 @@ def _share(slots: int) -> int:
     for then an exchange costs more than it would save.
     """
     return min((slots + 1) // 2 if slots >= 2 * WORTH_AN_EXCHANGE else slots, CLAIM_ITEMS)
-
-
-def _newest_first(execution: Execution) -> tuple[float, int]:
-    return -execution.taken, -int(execution.delivery.tag.rpartition(":")[2])

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from loadgen.peers.field import Field
-from loadgen.peers.ours import OURS
+from loadgen.peers.ours import OUR_VERSION, OURS
 from loadgen.peers.rounds import MeasureFailed, Samples, rotated
 from loadgen.peers.scenarios import RECOVER, RECOVER_S, SCENARIOS, Scenario, recover
-from worker import __version__
 
 FORMAT, VERSION = "taskrig-peers", 1
 Told = Callable[[str], None]
@@ -94,7 +93,7 @@ def _table(
 def _described(field: Field, name: str) -> dict[str, Any]:
     peer = field.peer(name)
     ours = peer.name == OURS  # runs from this program's own sources
-    version = __version__ if ours else field.environments.installed(name, peer)
+    version = OUR_VERSION if ours else field.environments.installed(name, peer)
     return {
         "peer": name, "name": peer.name, "version": version,
         "durability": peer.durability, "setup": peer.setup, "slots": peer.slots,

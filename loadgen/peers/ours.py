@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from loadgen.peers.peer import AT_LEAST_ONCE, Peer, url
+from worker import __version__
 from worker.keys import Keys
 
 PROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 QUEUE = "bench"
-OURS = "taskrig"
+OURS, OUR_VERSION = "taskrig", __version__
 SETTINGS = ("log.tasks=none", "http.port=0", "handlers=[loadgen.peers.handlers]")
 
 
