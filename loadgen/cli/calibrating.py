@@ -30,7 +30,7 @@ PROBE_S = 1.0  # least length of a flat-out drain that is believed
 LOAD = 0.9
 LEAST_S = 5.0  # of the calibration
 MOST_S = 30.0
-ENOUGH = 400  # tasks of a calibration, unless they take longer than MOST_S
+ENOUGH = 200  # tasks of a calibration, unless they take longer than MOST_S
 SEED = 7919  # added to the workload's: a calibration has a schedule of its own
 
 

@@ -61,7 +61,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--calibrate", action="store_true",
-        help="first measure with other tasks of the mix, for some 10 s, what the workers need: "
+        help="first measure with other tasks of the mix, for 10 to 30 s, what the workers need: "
         "what theory then predicts stands beside what is measured",
     )  # fmt: skip
     options.add_follow(parser)
