@@ -55,7 +55,7 @@ def test_the_same_id_makes_the_same_message_id_and_another_id_another():
 
 
 INJECTIONS = ["x\nBcc: evil@x.org", "x\r\nBcc: evil@x.org", "x\rBcc: e@x.org", "x\0", "x\x0b",
-              "x\u2028y", "x\x85Bcc: evil@x.org"]  # fmt: skip
+              "x\u2028y", "x\x85Bcc: evil@x.org", "x\r\nX-Evil: 1", "x\nX-Evil: 1"]  # fmt: skip
 
 
 @pytest.mark.parametrize("field", ["subject", "to", "cc", "bcc", "reply_to"])
