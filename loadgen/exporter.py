@@ -1,7 +1,7 @@
 """What a running load generator tells Prometheus; read from its ledger when it is scraped.
 
 Nothing is counted on the hot path. `loadgen_run_info` appears with a run and goes with it: a
-dashboard draws its annotation from `loadgen_run_info == 1`.
+dashboard shows by it which run went on when.
 """
 
 from __future__ import annotations

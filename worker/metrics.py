@@ -84,7 +84,7 @@ class Metrics(Collector):
         self.depth = {"waiting": 0, "in_flight": 0, "delayed": 0, "dead": 0, "paused": 0}
         self.lists: dict[str, int] = {}  # waiting in each, where the queue has several
         self.oldest_age_s = self.loop_lag_s = self.last_claim_at = 0.0
-        self.redis_up = self.draining = self.paused = self.overdue_threads = 0
+        self.redis_up = self.draining = self.paused = self.held = self.overdue_threads = 0
         self.longest_running_s: Callable[[], float] = lambda: 0.0
         self._facts = (version, config)
         self._registry = CollectorRegistry()
@@ -197,6 +197,8 @@ class Metrics(Collector):
             for name, count in self.lists.items():
                 lists.add_metric([name], count)
             yield lists
+        yield _gauge("queue_held", "Of the waiting tasks, those that a limit of their type keeps "
+                     "back. Take max, never sum.", self.held)  # fmt: skip
         yield _gauge("queue_oldest_age_seconds", "Age of the next task by its enqueued_at, else "
                      "the time since the queue last moved: a lower bound. Take max, never sum.",
                      self.oldest_age_s)  # fmt: skip

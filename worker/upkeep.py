@@ -106,6 +106,7 @@ class Upkeep:
         depth["waiting"], depth["in_flight"] = seen.waiting, seen.in_flight
         depth["delayed"], depth["dead"] = seen.delayed, seen.dead
         depth["paused"] = seen.aside
+        self._metrics.held = seen.held
         if self._lists:
             self._metrics.lists = {name: seen.lists.get(name, 0) for name in self._lists}
             if not seen.lists.keys() >= self._lists:  # gone with the data, or never written

@@ -18,7 +18,7 @@ from boards.queries import Board, Panel
 FOLDER = Path(__file__).parent / "dashboards"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24  # of Grafana's grid
-STAT_HEIGHT, GRAPH_HEIGHT = 4, 8
+STAT_HEIGHT, BAND_HEIGHT, GRAPH_HEIGHT = 4, 5, 8
 
 
 def main(arguments: list[str]) -> int:
@@ -51,29 +51,11 @@ def dashboard(board: Board) -> dict[str, Any]:
         "refresh": "10s",
         "time": {"from": "now-30m", "to": "now"},
         "timezone": "browser",
-        "annotations": {"list": _annotations(board)},
+        "annotations": {"list": []},
         "links": [_link()],
         "templating": {"list": [_datasource(), *_variables(board)]},
         "panels": _placed(board.panels),
     }
-
-
-def _annotations(board: Board) -> list[dict[str, Any]]:
-    if not board.annotation:
-        return []
-    return [
-        {
-            "name": "Runs",
-            "datasource": SOURCE,
-            "enable": True,
-            "iconColor": "blue",
-            # What the Prometheus data source reads; Grafana's published types leave it out, with
-            # a note of their own that they should not.
-            "expr": board.annotation,
-            "titleFormat": "{{kind}} {{mix}}",
-            "textFormat": "run {{run}}, {{phase}}",
-        }
-    ]
 
 
 def _link() -> dict[str, Any]:
@@ -120,13 +102,17 @@ def _variables(board: Board) -> list[dict[str, Any]]:
 
 
 def _placed(panels: tuple[Panel, ...]) -> list[dict[str, Any]]:
-    """Single numbers in rows at the top, graphs in two columns below."""
+    """Single numbers in a row at the top, then bands, graphs in two columns below."""
     stats = [panel for panel in panels if panel.stat]
-    graphs = [panel for panel in panels if not panel.stat]
+    bands = [panel for panel in panels if panel.band]
+    graphs = [panel for panel in panels if not panel.stat and not panel.band]
     placed, top = [], STAT_HEIGHT if stats else 0
     for n, panel in enumerate(stats):
         width = WIDTH // len(stats)
         placed.append(_panel(panel, {"x": n * width, "y": 0, "w": width, "h": STAT_HEIGHT}))
+    for panel in bands:
+        placed.append(_panel(panel, {"x": 0, "y": top, "w": WIDTH, "h": BAND_HEIGHT}))
+        top += BAND_HEIGHT
     for n, panel in enumerate(graphs):
         width, row = WIDTH // 2, n // 2
         spot = {"x": n % 2 * width, "y": top + row * GRAPH_HEIGHT, "w": width, "h": GRAPH_HEIGHT}
@@ -155,13 +141,16 @@ def _panel(panel: Panel, spot: dict[str, int]) -> dict[str, Any]:
 
 def _defaults(panel: Panel) -> dict[str, Any]:
     shown: dict[str, Any] = {"unit": panel.unit, "min": 0, "color": {"mode": "palette-classic"}}
-    if panel.unit == "percentunit":
+    if panel.unit == "percentunit" or panel.band:
         shown["max"] = 1
-    return shown if panel.stat else {**shown, **_lines()}
+    return shown if panel.stat else {**shown, "custom": _lines(panel)}
 
 
-def _lines() -> dict[str, Any]:
-    return {"custom": {"fillOpacity": 8, "lineWidth": 1, "showPoints": "never"}}
+def _lines(panel: Panel) -> dict[str, Any]:
+    if panel.band:
+        steps = {"lineInterpolation": "stepAfter", "axisPlacement": "hidden"}
+        return {"fillOpacity": 40, "lineWidth": 0, "showPoints": "never", **steps}
+    return {"fillOpacity": 8, "lineWidth": 1, "showPoints": "never"}
 
 
 def _stat_options() -> dict[str, Any]:

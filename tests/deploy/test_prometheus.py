@@ -24,7 +24,7 @@ import redis
 import yaml
 
 from tests.deploy.compose_stack import Stack, docker, require_compose
-from tests.deploy.test_dashboards import ANNOTATIONS, expressions
+from tests.deploy.test_dashboards import expressions
 from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,7 +159,7 @@ def _asked() -> list[str]:
     ]
     recording = [rule["expr"] for rule in _rules("recording.yaml")]
     alerts = [selector for rule in _rules("alerts.yaml") for selector in _selectors(rule["expr"])]
-    return list(dict.fromkeys([*panels, *ANNOTATIONS, *recording, *alerts]))
+    return list(dict.fromkeys([*panels, *recording, *alerts]))
 
 
 def _rules(name: str) -> list[dict[str, Any]]:

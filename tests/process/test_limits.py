@@ -61,6 +61,7 @@ def test_a_blocked_type_holds_nobody_back_and_counts_as_waiting(world):
     until(lambda: world.in_flight() == 1 and world.held() == 99, 10, "the rest is held")
     world.assert_conserved()
     until(lambda: worker.metric("worker_queue_depth", state="waiting") == 99, 10, "the gauge")
+    assert worker.metric("worker_queue_held") == 99
     world.open_gate()
     world.all_settled(60)
     assert [line["id"] for line in starts(world) if "same" not in line][:100] == list(range(100))

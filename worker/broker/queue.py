@@ -79,6 +79,7 @@ class Depths:
     aside: int  # of paused types, set aside; not among `waiting`
     paused_types: frozenset[str]
     left_over: tuple[str, ...]  # types that are paused no more and have tasks set aside
+    held: int  # of the waiting ones, those that a limit keeps back
     lists: dict[str, int]  # waiting in each list, where the queue has several
 
     def oldest_s(self) -> float | None:
@@ -89,12 +90,13 @@ class Depths:
 def depths_of(reply: list[Any]) -> Depths:
     """The depths in a reply of look.lua."""
     waiting, in_flight, delayed, dead, expired, paused, scanned_by, *rest = reply
-    claimed, trimmed, now_s, front, aside, paused_types, left_over, lists = rest
+    claimed, trimmed, now_s, front, aside, paused_types, left_over, held, lists = rest
     return Depths(
         waiting, in_flight, delayed, dead, expired, paused == 1, scanned_by.decode(),
         claimed, trimmed, now_s, (front, *(row[2] for row in lists)), aside,
         frozenset(type_of(name.decode()) for name in paused_types),
         tuple(type_of(name.decode()) for name in left_over),
+        held,
         {name.decode(errors="replace"): waiting for name, waiting, _ in lists},
     )  # fmt: skip
 

@@ -10,6 +10,7 @@
 --           paused, scan held by, claimed so far, dead letters trimmed so far, TIME in s,
 --           front item or "" (only up to 4 KiB), set aside of paused types,
 --           { names of paused types }, { names of types no longer paused with tasks set aside },
+--           those of the waiting ones that a limit keeps back,
 --           { name of a list, waiting there, its front item }..., where there are several }
 -- Cost  O(log workers + held types + paused types + lists) and the sizes of the front items.
 local call = redis.call
@@ -51,5 +52,5 @@ return {
   call('EXISTS', KEYS[9]), call('GET', KEYS[10]) or '',
   tonumber(call('HGET', KEYS[7], 'claimed') or 0),
   tonumber(call('HGET', KEYS[7], 'dead_trimmed') or 0), tonumber(time[1]),
-  front_of(KEYS[1]), aside, paused_types, left_over, lists,
+  front_of(KEYS[1]), aside, paused_types, left_over, held, lists,
 }

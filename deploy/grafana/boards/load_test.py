@@ -9,8 +9,15 @@ LOAD_TEST = Board(
     title="Taskrig: load test",
     description="A run of loadgen: what was to be offered, what was, and what came of it.",
     variables={"job": "label_values(worker_build_info, job)"},
-    annotation="loadgen_run_info == 1",
     panels=(
+        Panel(
+            "Runs",
+            "Which run went on when: its kind, mix and phase. Sending, then draining: what is left "
+            "gets done; accounting: every task is looked for.",
+            "short",
+            {"{{kind}} {{mix}}, {{phase}}": "max by (run, kind, mix, phase) (loadgen_run_info)"},
+            band=True,
+        ),
         Panel(
             "Expected and actual",
             "The rate that the run's profile asks for, what was sent, and what was done.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boards.queries import JOB, WAIT, Board, Panel, depth, quantile, rate
+from boards.queries import DEPTHS, JOB, WAIT, Board, Panel, depth, quantile, rate
 
 OVERVIEW = Board(
     uid="taskrig-overview",
@@ -67,9 +67,13 @@ OVERVIEW = Board(
         ),
         Panel(
             "Queue",
-            "Tasks of the whole queue by state.",
+            "Tasks of the whole queue by state (paused: set aside, of paused types), and those of "
+            "the waiting ones that a limit of their type keeps back (held).",
             "short",
-            {state: depth(state) for state in ("waiting", "in_flight", "delayed", "dead")},
+            {
+                **{state: depth(state) for state in DEPTHS},
+                "held": f"max(worker_queue_held{{{JOB}}})",
+            },
         ),
         Panel(
             "Wait before a task starts",

@@ -8,11 +8,13 @@ JOB = 'job=~"$job"'
 HERE = 'job=~"$job", instance=~"$instance"'
 TYPE = 'job=~"$job", type=~"$type"'
 ENDED = 'outcome=~"succeeded|failed|dead"'
+DEPTHS = ("waiting", "in_flight", "delayed", "paused", "dead")  # the states of the queue's tasks
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel: `series` maps a legend to its PromQL; `stat` is a single number.
+    """One panel: `series` maps a legend to its PromQL; `stat` is a single number, `band` a low
+    graph over the whole width whose series are 1 while something goes on.
 
     `unit` is Grafana's name of it: s, ops (a second), short, percentunit, bytes.
     """
@@ -22,21 +24,18 @@ class Panel:
     unit: str
     series: dict[str, str]
     stat: bool = False
+    band: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One dashboard; `variables` maps a name to the label query that fills it.
-
-    `annotation` is a query whose series are marked on every graph while they last.
-    """
+    """One dashboard; `variables` maps a name to the label query that fills it."""
 
     uid: str
     title: str
     description: str
     variables: dict[str, str]
     panels: tuple[Panel, ...]
-    annotation: str = ""
 
 
 def quantile(share: float, metric: str, where: str, by: str = "") -> str:
