@@ -87,7 +87,8 @@ chaos: $(READY) ## Break workers, Redis and the wire under load for 3 minutes; l
 
 .PHONY: soak
 soak: $(READY) ## Run the faults and the memory tests in full counts (about 40 minutes; ARGS='-k recovery')
-	TEST_SOAK=1 $(PY) -m pytest tests/soak tests/process/test_faults_at_odd_moments.py --timeout 3600 -s $(ARGS)
+	TEST_SOAK=1 $(PY) -m pytest tests/soak tests/process/test_faults_at_odd_moments.py \
+	  tests/process/test_dead_letter_commands.py --timeout 3600 -s $(ARGS)
 
 .PHONY: sbom
 sbom: ## List the Python packages in the image as CycloneDX JSON (results/sbom.json)
@@ -95,9 +96,13 @@ sbom: ## List the Python packages in the image as CycloneDX JSON (results/sbom.j
 	@docker run --rm --interactive --entrypoint python3 $(or $(TASKRIG_IMAGE),taskrig:local) - < deploy/checks/sbom.py > results/sbom.json
 	@echo "written: results/sbom.json"
 
+.PHONY: audit
+audit: $(READY) ## Look the locked packages up in a database of known vulnerabilities (needs the network; exit 3 without)
+	@deploy/checks/audit $(PY)
+
 .PHONY: pin
-pin: ## Pin the images by digest in deploy/compose.pinned.yaml (needs a registry)
-	@docker compose -f deploy/compose.yaml --profile '*' config --lock-image-digests redis prometheus grafana > .pinned && mv .pinned deploy/compose.pinned.yaml || { rm -f .pinned; exit 1; }
+pin: $(READY) ## Pin the images by digest in deploy/compose.pinned.yaml, which make up then takes (needs a registry)
+	@$(LOCAL) pin
 
 .PHONY: fuzz
 fuzz: $(READY) ## Fuzz what decides whether an item is a task (SECONDS=60)

@@ -1,4 +1,4 @@
-"""python -m deploy.local up|down|ps|logs|load|demo|clean (what the make targets call)."""
+"""python -m deploy.local up|down|ps|logs|load|demo|pin|clean (what the make targets call)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command. Exit codes: 0 good, 2 cannot, 130 interrupted; loadgen's own for load."""
     options = _parser().parse_args(arguments)
     command = {"up": up, "down": down, "ps": ps, "logs": logs, "load": load, "demo": demo,
-               "clean": clean}[options.command]  # fmt: skip
+               "pin": pin, "clean": clean}[options.command]  # fmt: skip
     try:
         return command(options)
     except CannotStart as problem:
@@ -101,6 +101,14 @@ def demo(options: argparse.Namespace) -> int:
     return code
 
 
+def pin(_: argparse.Namespace) -> int:
+    """Write down by digest which images of others are run."""
+    for name, image in compose.pin().items():
+        print(f"{name}: {image}")
+    print("written: deploy/compose.pinned.yaml")
+    return 0
+
+
 def clean(_: argparse.Namespace) -> int:
     """Stop, and delete the queue's data."""
     with alone():
@@ -165,7 +173,9 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="deploy.local", description=__doc__)
-    parser.add_argument("command", choices=("up", "down", "ps", "logs", "load", "demo", "clean"))
+    parser.add_argument(
+        "command", choices=("up", "down", "ps", "logs", "load", "demo", "pin", "clean")
+    )
     parser.add_argument("--how", choices=("auto", "compose", "native"), help="default: auto")
     parser.add_argument("--redis-port", type=_port, help="default: 6379")
     parser.add_argument("--port", type=_port, help="of the first worker's metrics; default: 9464")

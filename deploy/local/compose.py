@@ -14,6 +14,8 @@ from deploy.local.processes import CannotStart
 from deploy.local.state import ROOT, RUN, Settings, State
 
 FILE = ROOT / "deploy" / "compose.yaml"
+PINNED = FILE.with_name("compose.pinned.yaml")
+FOREIGN = ("redis", "prometheus", "grafana")  # services whose images others make
 UP_WAIT_S = 120
 BUILD_S = 900.0
 
@@ -91,6 +93,30 @@ def down(*, volumes: bool = False) -> None:
         raise CannotStart(f"docker compose down failed: {_last_line(done)}")
 
 
+def pin() -> dict[str, str]:
+    """Write the digests of the foreign images to compose.pinned.yaml; returns image by service.
+
+    Raises:
+        CannotStart: no engine, or no registry that knows the images.
+    """
+    if why := unusable():
+        raise CannotStart(why)
+    command = ["docker", "compose", "--file", str(FILE), "--profile", "*", "config"]
+    done = subprocess.run(
+        [*command, "--format", "json", "--lock-image-digests", *FOREIGN],
+        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        why = (done.stderr.strip() or "no reason given").splitlines()[-1]
+        raise CannotStart(f"the registry does not tell the digests ({why}); nothing was changed")
+    services = json.loads(done.stdout)["services"]
+    images = {name: str(services[name]["image"]) for name in FOREIGN}
+    lines = [f'  {name}: {{image: "{image}"}}' for name, image in images.items()]
+    head = "# Made by `make pin`. `make up` takes it into account; delete it to be free of it."
+    PINNED.write_text("\n".join([head, "services:", *lines, ""]))
+    return images
+
+
 def ps() -> None:
     """Show the containers as Compose lists them."""
     subprocess.run([*_command(("*",)), "ps", "--all"], cwd=ROOT, check=False)
@@ -124,7 +150,8 @@ def _with_images(
 
 def _command(profiles: tuple[str, ...]) -> list[str]:
     chosen = [word for profile in profiles for word in ("--profile", profile)]
-    return ["docker", "compose", "--file", str(FILE), *chosen]
+    files = [str(path) for path in (FILE, PINNED) if path is FILE or path.exists()]
+    return ["docker", "compose", *(f"--file={path}" for path in files), *chosen]
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 
@@ -126,8 +125,11 @@ def test_what_dies_again_while_all_is_requeued_is_not_taken_twice(world, type_in
     assert world.totals()["failed"] == 2000
 
 
-def test_ever_so_many_dead_letters_are_requeued_in_slices_with_flat_memory(world, type_in):
-    count = int(os.environ.get("TASKRIG_TEST_DEAD_LETTERS", "30000"))
+@pytest.mark.timeout(600)
+def test_ever_so_many_dead_letters_are_requeued_in_slices_with_flat_memory(
+    world, type_in, soak_count
+):
+    count = soak_count(30_000, of=1_000_000)
     fill = world.redis.register_script(
         """
         for i = 1, ARGV[1] do
