@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.brokers import LEASE_S
+from worker.errors import BrokerUnavailable
 
 
 async def test_a_claim_moves_the_oldest_items_into_flight_under_tags_of_their_own(queue):
@@ -117,3 +118,14 @@ async def test_what_woke_a_worker_that_is_full_goes_back_to_the_front(queue, pop
     assert await hand.broker.moves[0].pass_on() == 2
     got = await hand.claim(3)
     assert [one.raw for one in got] == [b"first", b"second", b"later"]
+
+
+@pytest.mark.parametrize("key", ["inflight", "stats"])
+async def test_a_claim_that_cannot_be_booked_or_counted_takes_nothing(queue, key):
+    queue.push(b"a", b"b")
+    hand = queue.hand()
+    queue.redis.set(getattr(queue.keys, key), "text")
+    with pytest.raises(BrokerUnavailable):
+        await hand.claim(2)
+    queue.redis.delete(getattr(queue.keys, key))
+    assert queue.waiting() == [b"a", b"b"]
