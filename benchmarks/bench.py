@@ -169,18 +169,22 @@ class Bench:
                 raise MeasureFailed(f"gave up waiting until {what}")
             time.sleep(0.02)
 
-    def scrape_until(self, out: Path) -> None:
-        """GET /metrics once a second until the clock has written `out`."""
-        url = ""
+    def ask_until(self, out: Path, path: str, *, every_s: float, askers: int = 1) -> int:
+        """GET `path` of the worker again and again until the clock has written `out`.
+
+        `askers` ask in turn, each every `every_s`. Returns how many answers came.
+        """
+        url, answers = "", 0
         while not out.exists():
-            time.sleep(0.02 if not url else 1.0)
+            time.sleep(0.02 if not url else every_s / askers)
             if not url:
                 listed = self.client.hvals(Keys.of(QUEUE).about)
                 where = json.loads(listed[0])["http"] if listed else ""
-                url = f"http://{where}/metrics" if where else ""
+                url = f"http://{where}{path}" if where else ""
                 continue
             with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as reply:
-                reply.read()
+                answers += bool(reply.read())
+        return answers
 
     def server_cpu_s(self) -> float:
         """CPU that the server has used since it started, in seconds."""

@@ -20,6 +20,7 @@ MIX_S = (0.5, 1.0, 2.0, 0.5, 1.0, 2.0, 0.5)  # the demo mix in its pushed order
 PICK_UPS, PICK_UP_RATE = 500, 50.0
 MANY, FEW = 1_000_000, 10_000
 SLEEPERS = 10_000
+PAGE_TASKS, TAB_ASKS_S = 600_000, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Row:
 
 def rows() -> list[Row]:
     """All rows, in the order they are printed."""
-    return [*_drains(), *_features(), *_backlogs(), *_several(), *_parts(), *_others()]
+    return [*_drains(), *_features(), *_page(), *_backlogs(), *_several(), *_parts(), *_others()]
 
 
 def _drains() -> list[Row]:
@@ -62,6 +63,18 @@ def _features() -> list[Row]:
         count = 5_000 if size > 10_000 else 60_000
         found.append(Row("with", f"a payload of {text}", "tasks/s",
                          _drain(100, count, payload_bytes=size), plain))  # fmt: skip
+    return found
+
+
+def _page() -> list[Row]:
+    found = []
+    for unit, cpu in (("tasks/s", False), ("us/task", True)):
+        what = "CPU" if cpu else "drain"
+        closed = f"{what}, no status page open"
+        found.append(Row("page", closed, unit, _with_page(0, cpu)))
+        for tabs in (1, 10):
+            name = f"{what}, the page open in {tabs} tab{'s' * (tabs > 1)}"
+            found.append(Row("page", name, unit, _with_page(tabs, cpu), closed))
     return found
 
 
@@ -156,8 +169,25 @@ def _crowd(kind: str, tasks: int, workers: int) -> Measure:
 def _scraped(bench: Bench) -> float:
     bench.push("noop", 400_000)
     with bench.worker(100, expect=400_000, max_tasks=400_000) as out:
-        bench.scrape_until(out)
+        bench.ask_until(out, "/metrics", every_s=1.0)
         return rate(bench.read(out))
+
+
+def _with_page(tabs: int, cpu: bool) -> Measure:
+    """A drain while so many browser tabs follow the status page, as its script does.
+
+    With `cpu` it is the worker's own CPU, which other programs on the machine disturb less.
+    """
+
+    def measure(bench: Bench) -> float:
+        bench.push("noop", PAGE_TASKS)
+        with bench.worker(100, expect=PAGE_TASKS, max_tasks=PAGE_TASKS) as out:
+            if tabs and not bench.ask_until(out, "/api/status", every_s=TAB_ASKS_S, askers=tabs):
+                raise MeasureFailed("the status page did not answer")
+            clock = bench.read(out)
+        return float(clock["cpu_s"]) / PAGE_TASKS * 1e6 if cpu else rate(clock)
+
+    return measure
 
 
 def _enqueue_single(bench: Bench) -> float:
