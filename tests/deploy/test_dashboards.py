@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ import promql_parser
 import pytest
 import yaml
 
+from tests.deploy.npm_check import NpmCheck
 from worker.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,34 @@ def test_the_dashboards_are_what_their_script_makes() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + "run python deploy/grafana/make_dashboards.py"
+
+
+@pytest.fixture(scope="module")
+def grafanas_types(tmp_path_factory: pytest.TempPathFactory) -> NpmCheck:
+    return NpmCheck("dashboards", tmp_path_factory.mktemp("npm"))
+
+
+def test_the_dashboards_are_what_grafanas_published_types_say(grafanas_types: NpmCheck) -> None:
+    paths = sorted(str(path) for path in (GRAFANA / "dashboards").glob("*.json"))
+    done = grafanas_types.run(*paths)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(BOARDS)} dashboards, 0 faults" in done.stdout
+
+
+def test_a_key_or_a_value_that_grafana_does_not_know_would_be_found(
+    grafanas_types: NpmCheck, tmp_path: Path
+) -> None:
+    board = copy.deepcopy(BOARDS["taskrig-overview"])
+    board["annotations"]["list"] = [
+        {"name": "Runs", "enable": True, "iconColor": "blue", "expr": "up"}
+    ]
+    board["panels"][0]["options"]["graphMode"] = "circle"
+    board["panels"][7]["gridPos"]["width"] = 3
+    (tmp_path / "board.json").write_text(json.dumps(board))
+    done = grafanas_types.run(str(tmp_path / "board.json"))
+    assert done.returncode == 1, done.stdout + done.stderr
+    for fault in ('"expr"', '"circle"', '"width"'):
+        assert fault in done.stdout
 
 
 @every_board

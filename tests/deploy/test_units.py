@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from tests.deploy.npm_check import NpmCheck
 from tests.support.waiting import until
 from worker.config.sections import WorkerConfig
 from worker.keys import Keys
@@ -212,28 +213,9 @@ def validate(manifest: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def check_custom(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[list[dict[str, Any]]], subprocess.CompletedProcess[str]]:
-    """Check KEDA's and the Prometheus operator's resources against their published types."""
-    if not (shutil.which("npm") and shutil.which("node")):
-        assert not os.environ.get("CI"), "CI needs node and npm"
-        pytest.skip("no node and npm on the PATH")
-    folder = tmp_path_factory.mktemp("npm") / "checks"
-    shutil.copytree(DEPLOY / "checks" / "custom-resources", folder)
-    done = subprocess.run(
-        ["npm", "install", "--silent", "--no-audit", "--no-fund"],
-        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-
-    def check(made: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["node", "check.mjs"], cwd=folder, input=json.dumps(made),
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-
-    return check
+def custom_resources(tmp_path_factory: pytest.TempPathFactory) -> NpmCheck:
+    """Checks KEDA's and the Prometheus operator's resources against their published types."""
+    return NpmCheck("custom-resources", tmp_path_factory.mktemp("npm"))
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -245,16 +227,16 @@ def test_what_an_overlay_makes_is_valid(overlay: str) -> None:
 
 
 def test_what_keda_and_the_prometheus_operator_get_is_valid(
-    check_custom: Callable[[list[dict[str, Any]]], subprocess.CompletedProcess[str]],
+    custom_resources: NpmCheck,
 ) -> None:
     made = [manifest for manifest in rendered("production") if is_custom(manifest)]
     assert {m["kind"] for m in made} == {"ScaledObject", "TriggerAuthentication", "PodMonitor"}
-    done = check_custom(made)
+    done = custom_resources.run(given=json.dumps(made))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_field_that_they_do_not_know_or_a_wrong_value_would_be_found(
-    check_custom: Callable[[list[dict[str, Any]]], subprocess.CompletedProcess[str]],
+    custom_resources: NpmCheck,
 ) -> None:
     scaled, monitor = (
         next(m for m in manifests(DEPLOY / "kubernetes") if m["kind"] == kind)
@@ -263,7 +245,7 @@ def test_a_field_that_they_do_not_know_or_a_wrong_value_would_be_found(
     scaled["spec"]["advanced"]["scalingModifiers"]["formulas"] = "waiting"
     del scaled["spec"]["triggers"][0]["type"]
     monitor["spec"]["podMetricsEndpoints"][0]["interval"] = "15 seconds"
-    done = check_custom([scaled, monitor])
+    done = custom_resources.run(given=json.dumps([scaled, monitor]))
     assert done.returncode == 1, done.stdout + done.stderr
     for fault in ('"formulas"\' does not exist', "type", "interval must match"):
         assert fault in done.stdout
