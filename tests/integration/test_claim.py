@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.brokers import LEASE_S
 from worker.errors import BrokerUnavailable
+from worker.task import Outcome
 
 
 async def test_a_claim_moves_the_oldest_items_into_flight_under_tags_of_their_own(queue):
@@ -129,3 +130,15 @@ async def test_a_claim_that_cannot_be_booked_or_counted_takes_nothing(queue, key
         await hand.claim(2)
     queue.redis.delete(getattr(queue.keys, key))
     assert queue.waiting() == [b"a", b"b"]
+
+
+async def test_a_cancel_stands_until_its_task_has_left_in_flight(queue):
+    queue.push(b"a")
+    hand = queue.hand()
+    (task,) = await hand.claim(1)
+    queue.redis.hset(queue.keys.control, "w1", "cancel:1")
+    for _ in range(2):  # the first reply may have been lost
+        assert (await hand.exchange(0)).cancel == [task.tag]
+    await hand.settle(Outcome.DEAD, task, reason="cancelled")
+    assert (await hand.exchange(0)).cancel == []
+    assert not queue.redis.hexists(queue.keys.control, "w1")
