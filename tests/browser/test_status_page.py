@@ -67,6 +67,16 @@ def test_it_shows_what_runs_and_what_waits_live(world, page):
     assert browser.complaints() == []
 
 
+def test_it_shows_what_waits_in_each_of_several_lists(world, page):
+    browser = page(concurrent=1)
+    world.enqueue("gate")
+    world.redis.sadd(world.keys.lists, world.keys.queue, "urgent", HOSTILE)
+    world.push(*["{}"] * 7, to="urgent")
+    browser.sees("Waiting in urgent\n7", "#figures")
+    browser.sees(f"Waiting in {HOSTILE}\n0", "#figures")
+    assert browser.run("document.title") != "run"
+
+
 def test_hostile_text_in_type_data_and_error_is_shown_as_text_and_never_run(world, page):
     browser = page(token=None)
     world.push(hostile_task(), hostile_task("raise_html"), HOSTILE.encode(), b"\xff\x00<b>")

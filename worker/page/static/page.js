@@ -76,6 +76,8 @@ function showFigures(status) {
     ["Empty in", toEmpty(status)],
     ["Oldest waits", d.waiting ? age(status.oldest_waiting_s) : "none"],
     ["Delayed", number(d.delayed)], ["Dead letters", number(d.dead)],
+    ...Object.keys(status.lists).sort().map(
+      (name) => [`Waiting in ${readable(name)}`, number(status.lists[name])]),
   ];
   keyed(byId("figures"), figures, (f) => f[0],
     (f) => { const div = element("div"); div.append(element("dt", f[0]), element("dd")); return div; },
