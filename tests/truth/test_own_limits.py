@@ -75,8 +75,9 @@ async def test_ab_is_right_at_least_eighteen_times_of_twenty(mean, answer, loadg
     right = 0
     for _ in range(times):
         _, out, err = await loadgen(
-            "ab", "--a", f"{command}/a.py", "--b", f"{command}/b.py", "--figure", "stdout", "--json"
-        )
+            "ab", "--a", f"{command}/a.py", "--b", f"{command}/b.py", "--figure", "stdout",
+            "--runs", "15", "--json",
+        )  # fmt: skip
         assert out, err
         right += json.loads(out)[0]["answer"] == answer
     print(f"{answer}: {right} of {times}")

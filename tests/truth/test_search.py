@@ -65,5 +65,5 @@ async def test_a_search_ends_by_itself_at_the_rate_that_plan_predicts(seed, load
     print(err)
     assert code in ((0,) if FULL else (0, 4))  # 4: this machine was too busy to send on time
     assert result["expectations"][0]["ok"]
-    assert rate == pytest.approx(told, rel=scaled(0.35, 0.1))
+    assert rate == pytest.approx(told, rel=scaled(0.5, 0.1))
     assert took_s < MOST_S
