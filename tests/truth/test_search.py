@@ -1,14 +1,16 @@
 """A search ends by itself, at a rate that holds and that `plan` had foretold.
 
 In full: a real worker with 20 slots and a mix of short tasks, `wait.p99<100ms`, the default
-trials; three times, each within 10 % of the plan, within 5 minutes. In CI: four slots whose
-services are known, short trials, and the bounds that a busy machine allows.
+trials; three times, each within 5 minutes and with a hold that passes, the median within 10 % of
+the plan. In CI: four slots whose services are known, short trials, and the bounds that a busy
+machine allows.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import statistics
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -46,24 +48,28 @@ async def a_worker(loadgen: Loadgen) -> AsyncIterator[None]:
             yield
 
 
-@pytest.mark.parametrize("seed", range(1, int(scaled(1, 3)) + 1))
-async def test_a_search_ends_by_itself_at_the_rate_that_plan_predicts(seed, loadgen):
-    began = time.monotonic()
+async def test_a_search_ends_by_itself_at_the_rate_that_plan_predicts(loadgen):
     async with a_worker(loadgen):
-        code, out, err = await loadgen(
-            "search", *FLAGS, "--slo", SLO, "--seed", str(seed), "--out", "found.json", "--json"
-        )
+        ratios = [await searched(loadgen, seed) for seed in range(1, int(scaled(1, 3)) + 1)]
+    assert statistics.median(ratios) == pytest.approx(1, abs=scaled(0.5, 0.1))
+
+
+async def searched(loadgen: Loadgen, seed: int) -> float:
+    """The rate found over the one that the search's own calibration foretold."""
+    began = time.monotonic()
+    code, out, err = await loadgen(
+        "search", *FLAGS, "--slo", SLO, "--seed", str(seed), "--out", "found.json", "--json"
+    )
     took_s = time.monotonic() - began
     assert out, err
     result = json.loads(out)
+    assert code in ((0,) if FULL else (0, 4))  # 4: this machine was too busy to send on time
+    assert result["expectations"][0]["ok"]
+    assert took_s < MOST_S
     _, planned, _ = await loadgen(
         "plan", "--from", "found.json", "--rate", "1", "--slo", SLO, "--json"
     )
     rate = result["totals"]["offered_per_s"]
-    told = json.loads(planned)["rate_on_measured_slots_per_s"]
+    told: float = json.loads(planned)["rate_on_measured_slots_per_s"]
     print(f"search {seed}: {rate:.0f}/s, planned {told:.0f}/s, {rate / told:.3f}, {took_s:.0f} s")
-    print(err)
-    assert code in ((0,) if FULL else (0, 4))  # 4: this machine was too busy to send on time
-    assert result["expectations"][0]["ok"]
-    assert rate == pytest.approx(told, rel=scaled(0.5, 0.1))
-    assert took_s < MOST_S
+    return float(rate / told)
