@@ -52,7 +52,8 @@ OVERVIEW = Board(
             "Workers",
             "Workers that answer Prometheus.",
             "short",
-            {"workers": f"sum(up{{{JOB}}})"},
+            # Not `up`: with all jobs chosen a load generator that is scraped would count too.
+            {"workers": f"count(worker_build_info{{{JOB}}}) or vector(0)"},
             stat=True,
         ),
         Panel(

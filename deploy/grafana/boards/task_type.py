@@ -36,8 +36,8 @@ TASK_TYPE = Board(
         ),
         Panel(
             "Duration, p99",
-            "Time inside the handler; read from buckets whose edges are up to ten times apart (1 s, "
-            "10 s): a type of 2 s shows here as nearly 10 s.",
+            "Time inside the handler; read from buckets whose edges are up to ten times apart "
+            "(1 s, 10 s): a type of 2 s shows here as nearly 10 s.",
             "s",
             {"{{type}}": quantile(0.99, DURATION, TYPE, "type")},
         ),
