@@ -8,6 +8,7 @@ each look. Nobody waits in a slot, and nobody asks again and again.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -18,6 +19,8 @@ from worker.task import Outcome
 
 MIN_PAUSE_S = 0.005  # a fast rate is served in small bursts, within its slack
 START, HOLD, DUPLICATE = 1, 0, 2
+PLAIN, ONLY_MARK, LATE = 0, 1, 2  # what a task asks for
+ASKS = 3  # so often a late task asks; then it starts, or a slow worker would start none
 
 
 class GateSlots(Protocol):
@@ -44,6 +47,7 @@ class Gate:
         self._look_due = True
         self._cursors: dict[Plan, str] = {}
         self._timers: dict[Plan, asyncio.TimerHandle] = {}
+        self._late: dict[str, int] = {}  # tags that were let through too long ago, and how often
 
     @property
     def due(self) -> bool:
@@ -86,17 +90,18 @@ class Gate:
         if not plans:
             return False
         index = {plan: number for number, plan in enumerate(plans, 1)}
+        asked_at = time.monotonic()
         verdicts, states = await self._broker.gate(
             room,
             [self._type(plan, looks) for plan in plans],
             [(index[_plan(e)], e.delivery.tag) for e in ended],
-            [(index[_plan(e)], *_starting(e)) for e in claimed],
+            [(index[_plan(e)], *self._starting(e)) for e in claimed],
         )
         del self._claimed[: len(claimed)], self._ended[: len(ended)]
         self._look_due = False
         self._room_for.difference_update(plans)
         for execution, verdict in zip(claimed, verdicts, strict=True):
-            self._decide(execution, verdict)
+            self._decide(execution, verdict, asked_at)
         for plan, (wait_ms, _, cursor) in zip(plans, states, strict=True):
             if looks:
                 self._cursors[plan] = cursor
@@ -119,12 +124,37 @@ class Gate:
         every_us, slack_us = limits.every_us, limits.slack_us
         return limits.name, here, limits.total, every_us, slack_us, int(limits.unique), cursor
 
-    def _decide(self, execution: Execution, verdict: int) -> None:
+    def _starting(self, execution: Execution) -> tuple[str, int, int, str]:
+        delivery = execution.delivery
+        position = 0
+        if not delivery.returned:  # a claim's position is only known where types are unique
+            position = max(1, delivery.position) if _limits(_plan(execution)).unique else 1
+        asks_for = PLAIN if execution.waits is None else ONLY_MARK
+        if delivery.tag in self._late:
+            asks_for = LATE
+        return delivery.tag, position, asks_for, _id(execution)
+
+    def _is_late(self, execution: Execution, asked_at: float) -> bool:
+        """Whether it was let through so long ago that it has to tell Redis of its later start."""
+        late_us, tag = _limits(_plan(execution)).late_us, execution.delivery.tag
+        asked = self._late.pop(tag, 0) + 1
+        if not late_us or asked >= ASKS or time.monotonic() - asked_at <= late_us / 1e6:
+            return False
+        self._late[tag] = asked
+        return True
+
+    def _decide(self, execution: Execution, verdict: int, asked_at: float) -> None:
         if execution.outcome is not None:
+            self._late.pop(execution.delivery.tag, None)
             # It was released while we asked; what it was given goes back.
             if verdict == START:
                 self._ended.append(execution)
             return
+        if verdict == START and self._is_late(execution, asked_at):
+            self._claimed.append(execution)
+            self._wake()
+            return
+        self._late.pop(execution.delivery.tag, None)
         if verdict == START:
             execution.admitted = True
             _limits(_plan(execution)).running += 1
@@ -170,12 +200,3 @@ def _limits(plan: Plan) -> Limits:
 def _id(execution: Execution) -> str:
     task = execution.task
     return task.id or "" if task is not None and _limits(_plan(execution)).unique else ""
-
-
-def _starting(execution: Execution) -> tuple[str, int, int, str]:
-    delivery = execution.delivery
-    if delivery.returned:
-        position = 0
-    else:  # only unique types need to know it, and have it
-        position = max(1, delivery.position) if _limits(_plan(execution)).unique else 1
-    return delivery.tag, position, int(execution.waits is not None), _id(execution)

@@ -134,7 +134,7 @@ class Keys:
 
         held:<name>     LIST    entries as in redeliver, which a limit or a pause keeps back
         holders:<name>  SET     tags that run, where their number is limited in all workers
-        rate:<name>     STRING  us of Redis TIME at which the next one is due
+        rate:<name>     STRING  "us tag": TIME at which another is due, the last one let through
         unique:<name>   HASH    task id -> the latest tag of the one that waits or runs
         barriers:<name> ZSET    task id -> position up to which claims are duplicates
         """

@@ -10,6 +10,8 @@ from worker.options import BACKOFF_MAX_S, BACKOFF_S, Options, backoff_s, rate
 from worker.registry import DEFAULT, Handler, Registry
 
 MAX_SLACK_US = 50_000  # starts of a limited rate are even to this
+MAX_LATE_US = 250_000  # a handler may start so much later than Redis let it through
+FEW = 20  # below so many in a period, a twentieth of them is none: one too many is too many
 
 
 class Limits:
@@ -17,10 +19,11 @@ class Limits:
 
     `name` is the type as it stands in keys, `here` the most that run in this worker (None: any),
     `total` in all workers (0: any). Two starts are `every_us` apart (0: no rate), but a late one
-    lets the next come up to `slack_us` sooner, a twentieth of the rate's period at most.
+    lets the next come up to `slack_us` sooner. `late_us`: of a rate of few, how late a
+    handler may start without one too many starting in the period (0: nobody looks).
     """
 
-    __slots__ = ("every_us", "here", "name", "running", "slack_us", "total", "unique")
+    __slots__ = ("every_us", "here", "late_us", "name", "running", "slack_us", "total", "unique")
 
     def __init__(self, type: str, options: Options) -> None:
         self.name = type_name(type)
@@ -28,12 +31,21 @@ class Limits:
         self.total = options.max_concurrent_total or 0
         self.unique = bool(options.unique)
         self.running = 0
-        self.every_us = self.slack_us = 0.0
+        self.every_us = self.slack_us = self.late_us = 0.0
         if options.rate_limit is not None:
-            count, period_s = rate(options.rate_limit)
-            self.every_us = period_s * 1e6 / count
-            spare = period_s * 1e6 / 20 - self.every_us
-            self.slack_us = max(0.0, min(spare, MAX_SLACK_US))
+            self._set_rate(*rate(options.rate_limit))
+
+    def _set_rate(self, count: int, period_s: float) -> None:
+        """Starts that are `every` apart, sooner or later by at most `spare` together, are at most
+        (period + spare) / every in any period, rounded up: that is to be at most 1.05 * count."""
+        period_us = period_s * 1e6
+        if count < FEW:
+            self.late_us = min(period_us / 20, MAX_LATE_US)
+            self.every_us = (period_us + self.late_us) / count
+        else:
+            self.every_us = period_us / count
+            spare_us = (count // 20) * self.every_us
+            self.slack_us = min(spare_us / 2, MAX_SLACK_US)  # the other half is the handlers'
 
     @property
     def any_number(self) -> bool:

@@ -144,6 +144,29 @@ def test_four_workers_together_keep_a_rate_over_any_second(world, workers):
     assert 299 / took_s > 70
 
 
+@pytest.mark.parametrize(("limit", "period_s", "tasks"), [("5/10s", 10, 7), ("5/2s", 2, 16)])
+def test_of_a_rate_of_few_four_workers_never_start_one_too_many(world, limit, period_s, tasks):
+    for number in range(4):
+        start(world, f"w{number}", limited={"rate_limit": limit})
+    world.enqueue("limited", tasks, s=0)
+    until(lambda: starts(world), what="the first has started")
+    # Handlers that block the loops make starts late: a late one must not make room for a sixth.
+    while len(starts(world)) < tasks:
+        world.enqueue("hogs", 4, s=0.4)
+        until(lambda: not hogs(world), 10, "they have ended")
+    world.all_settled()
+    times = sorted(line["at"] for line in starts(world))
+    assert most_within(times, period_s) == 5
+    assert times[-1] - times[0] < 1.5 * (tasks - 1) * period_s / 5, (
+        "and hardly slower than it may be"
+    )
+
+
+def hogs(world):
+    return [raw for raw in (*world.items(), *world.redis.hvals(world.keys.inflight))
+            if b"hogs" in raw]  # fmt: skip
+
+
 def test_a_slow_rate_is_evenly_spaced(world):
     start(world, "one", limited={"rate_limit": "300/m"})
     world.enqueue("limited", 10, s=0)

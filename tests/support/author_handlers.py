@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from typing import Any
 
 from tests.support.said import FOLDER, say
@@ -94,6 +95,12 @@ async def limited(data: dict[str, Any]) -> None:
         await asyncio.sleep(data.get("s", 0.05))
     finally:
         say(id=data["id"], event="end")
+
+
+@handler("hogs")
+async def hogs(data: dict[str, Any]) -> None:
+    """Holds up its worker's event loop for `s` seconds, as handlers must not."""
+    time.sleep(data["s"])  # noqa: ASYNC251
 
 
 @handler("gated")

@@ -7,7 +7,8 @@
 --       (these five only for unique types)
 --      and for each name, all in the same slot:
 --         <prefix>held:<name> LIST of entries as in redeliver, oldest on the right
---         <prefix>holders:<name> SET of tags that run      <prefix>rate:<name> STRING, us
+--         <prefix>holders:<name> SET of tags that run
+--         <prefix>rate:<name> STRING "us tag": when another is due, and which was the last one
 --         <prefix>unique:<name> HASH task id -> latest tag of the one that waits or runs
 --         <prefix>barriers:<name> ZSET task id -> position up to which claims are of older pushes
 -- ARGV  1 prefix   2 max deliveries   3 held tasks that this worker could take   4 max bytes of them
@@ -16,8 +17,8 @@
 --         cursor of the look for stale marks ("": do not look)
 --       then m: ended tasks, then two each: index of its type, tag
 --       then tasks that want to start, five each: index of its type, tag, "0" when it came back,
---         else the position of its claim, "1": it is only to be marked, for it has to wait
---         elsewhere, task id
+--         else the position of its claim, what it asks for ("1": only to be marked, for it has to
+--         wait elsewhere; "2": it was let through, but has not started in time), task id
 -- Returns { verdicts..., { ms until the rate allows another (-1: nothing waits for that), moved,
 --           next cursor }... }     verdict: 1 start | 0 hold | 2 another one with its id waits or
 --           runs, or ended after this one had been pushed
@@ -117,7 +118,10 @@ for _, t in ipairs(types) do
   if t.cursor ~= '' then look_for_stale(t) end
   t.held = call('LLEN', t.held_key)
   t.holding = t.total > 0 and call('SCARD', t.holders) or 0
-  if t.every > 0 then t.next_us = (tonumber(call('GET', t.rate) or 0)) - t.slack end
+  if t.every > 0 then
+    local due, tag = string.match(call('GET', t.rate) or '', '^(%S+) ?(.*)$')
+    t.next_us, t.last = (tonumber(due) or 0) - t.slack, tag
+  end
 end
 
 -- Whether a task has its id, from now on at least: not while another one with it waits or runs, and
@@ -142,10 +146,15 @@ local function may_start(t, tag, fresh)
   return t.every == 0 or now_us >= t.next_us
 end
 
+-- Whether it was let through, and no other one since: then its later start is the one that counts.
+local function is_last(t, tag, asks_for)
+  return asks_for == '2' and t.every > 0 and t.last == tag
+end
+
 local verdicts = {}
 for i = at, #ARGV, 5 do
   local t, tag, claimed_at = types[tonumber(ARGV[i])], ARGV[i + 1], tonumber(ARGV[i + 2])
-  local waits, id = ARGV[i + 3] == '1', ARGV[i + 4]
+  local asks_for, id = ARGV[i + 3], ARGV[i + 4]
   local marked = t.unique and id ~= ''
   if marked and call('HEXISTS', inflight, tag) == 0 then
     verdicts[#verdicts + 1] = 0  -- its claim is lost: the mark is another delivery's
@@ -153,20 +162,22 @@ for i = at, #ARGV, 5 do
   elseif marked and not has_id(t, tag, claimed_at, id) then
     verdicts[#verdicts + 1] = 2
     room = room + 1
-  elseif waits then
+  elseif asks_for == '1' then
     verdicts[#verdicts + 1] = 0
     room = room + 1
-  elseif may_start(t, tag, claimed_at > 0) then
+  elseif is_last(t, tag, asks_for) or may_start(t, tag, claimed_at > 0) then
     if t.total > 0 then t.holding = t.holding + call('SADD', t.holders, tag) end
     if t.every > 0 then
-      local after = math.max(t.next_us + t.slack, now_us) + t.every
-      call('SET', t.rate, string.format('%.3f', after), 'PX',
+      local from = is_last(t, tag, asks_for) and now_us or math.max(t.next_us + t.slack, now_us)
+      local after = from + t.every
+      call('SET', t.rate, string.format('%.3f %s', after, tag), 'PX',
         string.format('%.0f', math.ceil((after - now_us) / 1000) + 1000))
-      t.next_us = after - t.slack
+      t.next_us, t.last = after - t.slack, tag
     end
     if t.here > 0 then t.here = t.here - 1 end
     verdicts[#verdicts + 1] = 1
   else
+    if asks_for == '2' and t.total > 0 then t.holding = t.holding - call('SREM', t.holders, tag) end
     t.blocked = t.blocked + 1
     verdicts[#verdicts + 1] = 0
     room = room + 1
@@ -199,7 +210,8 @@ for _, t in ipairs(types) do
   if t.total > 0 then n = math.min(n, t.total - t.holding) end
   local by_rate = math.huge
   if t.every > 0 then
-    by_rate = math.max(0, math.floor((now_us - t.next_us) / t.every) + 1)
+    by_rate = 1 + math.floor(math.min(now_us - t.next_us, t.slack) / t.every)
+    if now_us < t.next_us then by_rate = 0 end
     n = math.min(n, by_rate)
   end
   if n > 0 then
