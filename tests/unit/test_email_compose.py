@@ -6,6 +6,7 @@ import pytest
 
 from worker import Reject
 from worker.handlers.email import compose, send_email
+from worker.testing import run_task
 
 GOOD = {"to": "user@example.com", "subject": "hi", "body": "x"}
 
@@ -102,5 +103,14 @@ def test_a_task_that_makes_no_sense_is_rejected(data):
 
 async def test_without_a_server_it_is_a_dry_run_that_says_so(caplog):
     caplog.set_level("INFO", "worker.handlers")
-    await send_email(GOOD)
+    assert (await run_task(send_email, GOOD)).ok
     assert "dry run, email.host is not set: would send to user@example.com" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {**GOOD, "to": "nobody"}, {**GOOD, "subject": "x\nBcc: e@x.org"}]
+)
+async def test_a_mail_that_cannot_be_fails_for_good_and_says_why(data):
+    ran = await run_task(send_email, data, type="email")
+    assert (ran.outcome, ran.reason, ran.retry_after_s) == ("failed", "rejected", None)
+    assert ran.error.startswith("Reject: email: ")

@@ -13,6 +13,7 @@ import pytest
 from worker import Reject
 from worker.errors import UsageError
 from worker.handlers import files
+from worker.testing import run_task
 
 LINES = b"one\ntwo\nthree"
 
@@ -34,9 +35,9 @@ def result(caplog):
     """Run one task; the result that it logged."""
     caplog.set_level("INFO", "worker.handlers")
 
-    def run(**data):
+    async def run(**data):
         caplog.clear()
-        files.file_process(data)
+        assert (await run_task(files.file_process, data)).ok
         return json.loads(caplog.messages[-1].partition(": ")[2])
 
     return run
@@ -46,29 +47,35 @@ def everything(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_checksum_and_line_count_are_those_of_the_file(root, result):
-    summed = result(path="in/a.txt", operation="checksum")
+async def test_checksum_and_line_count_are_those_of_the_file(root, result):
+    summed = await result(path="in/a.txt", operation="checksum")
     assert (summed["sha256"], summed["bytes"]) == (hashlib.sha256(LINES).hexdigest(), 13)
-    assert result(path="in/a.txt", operation="count_lines")["lines"] == 3
+    assert (await result(path="in/a.txt", operation="count_lines"))["lines"] == 3
     (root / "empty").touch()
-    assert result(path="empty", operation="count_lines")["lines"] == 0
+    assert (await result(path="empty", operation="count_lines"))["lines"] == 0
     (root / "ended").write_bytes(b"a\nb\n")
-    assert result(path="ended", operation="count_lines")["lines"] == 2
+    assert (await result(path="ended", operation="count_lines"))["lines"] == 2
 
 
-def test_copy_and_compress_write_below_the_root_and_may_be_repeated(root, result):
+async def test_copy_and_compress_write_below_the_root_and_may_be_repeated(root, result):
     for _ in range(2):
-        assert result(path="in/a.txt", operation="copy", to="b.txt")["bytes"] == 13
-        assert result(path="in/a.txt", operation="compress")["to"] == "in/a.txt.gz"
+        assert (await result(path="in/a.txt", operation="copy", to="b.txt"))["bytes"] == 13
+        assert (await result(path="in/a.txt", operation="compress"))["to"] == "in/a.txt.gz"
     assert (root / "b.txt").read_bytes() == LINES
     assert gzip.decompress((root / "in/a.txt.gz").read_bytes()) == LINES
     assert everything(root) == ["b.txt", "in", "in/a.txt", "in/a.txt.gz"]
 
 
-def test_a_file_with_other_bytes_is_not_overwritten(root):
+async def rejected(data, why):
+    """Run a task that must fail for good, and for this reason."""
+    ran = await run_task(files.file_process, data)
+    assert (ran.outcome, ran.reason) == ("failed", "rejected")
+    assert why in ran.error
+
+
+async def test_a_file_with_other_bytes_is_not_overwritten(root):
     (root / "b.txt").write_bytes(b"precious")
-    with pytest.raises(Reject, match="exists already"):
-        files.file_process({"path": "in/a.txt", "operation": "copy", "to": "b.txt"})
+    await rejected({"path": "in/a.txt", "operation": "copy", "to": "b.txt"}, "exists already")
     assert (root / "b.txt").read_bytes() == b"precious"
     assert everything(root) == ["b.txt", "in", "in/a.txt"]
 
@@ -144,10 +151,9 @@ def test_a_folder_swapped_for_a_link_while_we_look_gains_nothing(root, tmp_path,
     assert hashlib.sha256(b"secret").hexdigest() not in caplog.text
 
 
-def test_a_file_larger_than_the_bound_is_refused(root):
+async def test_a_file_larger_than_the_bound_is_refused(root):
     (root / "big").write_bytes(b"x" * 1025)
-    with pytest.raises(Reject, match="larger than the bound"):
-        files.file_process({"path": "big"})
+    await rejected({"path": "big"}, "larger than the bound")
 
 
 @pytest.mark.parametrize(
@@ -158,15 +164,14 @@ def test_a_file_larger_than_the_bound_is_refused(root):
         {"path": "in/a.txt", "mode": "fast"}, {"path": "in/a.txt", "result_key": "r:1"},
     ],
 )  # fmt: skip
-def test_a_task_that_makes_no_sense_is_rejected(root, data):
-    with pytest.raises(Reject, match="file_process"):
-        files.file_process(data)
+async def test_a_task_that_makes_no_sense_is_rejected(root, data):
+    await rejected(data, "file_process")
 
 
-def test_without_a_root_it_is_a_dry_run_that_says_so(settings, caplog):
+async def test_without_a_root_it_is_a_dry_run_that_says_so(settings, caplog):
     files.configure(settings.load())
     caplog.set_level("INFO", "worker.handlers")
-    files.file_process({"path": "a", "operation": "compress"})
+    assert (await run_task(files.file_process, {"path": "a", "operation": "compress"})).ok
     assert "dry run, files.root is not set: would compress 'a'" in caplog.text
 
 
