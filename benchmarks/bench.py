@@ -162,6 +162,11 @@ class Bench:
             f"{count} workers wait for work",
         )
 
+    def until_held(self, kind: str, count: int) -> None:
+        """Wait until limits hold back so many of a type."""
+        key = f"{Keys.of(QUEUE).held}:{kind}"
+        self._until(lambda: self.client.llen(key) == count, f"{count} are held")
+
     def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + GIVE_UP_S
         while not condition():

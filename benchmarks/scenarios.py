@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ PICK_UPS, PICK_UP_RATE = 500, 50.0
 MANY, FEW = 1_000_000, 10_000
 SLEEPERS = 10_000
 PAGE_TASKS, TAB_ASKS_S = 600_000, 2.0
+ONE_SLEEPER = ("tasks={sleep_long: {max_concurrent_total: 1}}", "worker.drain_timeout=0")
+BLOCKED_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ def _features() -> list[Row]:
     found.append(Row("with", "a timeout per task", "tasks/s",
                      _drain(100, tasks, settings=timeout), plain))  # fmt: skip
     found.append(Row("with", "/metrics scraped once a second", "tasks/s", _scraped, plain))
+    found.append(Row("with", "1,000 of another type held back", "tasks/s", _beside_held, plain))
     for text, size in (("100 B", 100), ("1 KiB", 1024), ("64 KiB", 65_536)):
         count = 5_000 if size > 10_000 else 60_000
         found.append(Row("with", f"a payload of {text}", "tasks/s",
@@ -112,6 +116,7 @@ def _others() -> list[Row]:
         Row("enqueue", "1,000 tasks an LPUSH", "tasks/s", lambda b: b.push("noop", 200_000)),
         Row("pick-up", "p50 at 50/s", "ms", lambda b: _pick_up(b, 0.5)),
         Row("pick-up", "p99 at 50/s", "ms", lambda b: _pick_up(b, 0.99)),
+        Row("blocked", "CPU of a worker, 1,000 tasks held back", "%", _blocked_cpu),
         Row("metrics", "CPU of one scrape", "ms", scrape_ms),
         Row("memory", "each of 10,000 tasks in flight", "KiB", _per_sleeper),
         Row("drain", "10 ms waits, 100 at once (ideal 10,000)", "tasks/s",
@@ -190,6 +195,27 @@ def _with_page(tabs: int, cpu: bool) -> Measure:
     return measure
 
 
+def _beside_held(bench: Bench) -> float:
+    """No-op tasks behind 1,000 of a type of which one may run."""
+    tasks = DRAIN_TASKS[100]
+    bench.push("sleep_long", 1000)
+    bench.fill("noop", tasks)
+    with bench.worker(100, expect=tasks + 1, settings=ONE_SLEEPER) as out:
+        return rate(bench.read(out))
+
+
+def _blocked_cpu(bench: Bench) -> float:
+    """What a worker uses of one core while all that waits is held back."""
+    bench.push("sleep_long", 1000)
+    with bench.worker(100, expect=1, settings=ONE_SLEEPER) as out:
+        pid = bench.until_a_worker_is_there()
+        bench.read(out)
+        bench.until_held("sleep_long", 999)
+        began, before = time.monotonic(), _cpu_s(pid)
+        time.sleep(BLOCKED_S)
+        return 100 * (_cpu_s(pid) - before) / (time.monotonic() - began)
+
+
 def _enqueue_single(bench: Bench) -> float:
     bench.client.flushdb()
     before = time.monotonic()
@@ -237,6 +263,11 @@ def _per_sleeper(bench: Bench) -> float:
 
 def _item(kind: str, **data: float) -> str:
     return json.dumps({"type": kind, "data": data})
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident(pid: int) -> int:
