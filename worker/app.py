@@ -165,7 +165,7 @@ class App:
         consumer = self.consumer = Consumer(config, broker, executor, lease, journal)
         consumer.asked_to_drain = self._drain
         upkeep = self.upkeep = Upkeep(
-            config, broker, consumer, self.metrics, lambda: lease.may_reclaim
+            config, broker, consumer, self.metrics, lambda: lease.may_reclaim, plans.held_names()
         )
         self.metrics.redis_up = 1
         lease.start()

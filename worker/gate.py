@@ -14,6 +14,7 @@ from typing import Protocol
 
 from worker.broker import Broker
 from worker.executor import Execution
+from worker.journal import WrongKeys
 from worker.plan import Limits, Plan
 from worker.task import Outcome
 
@@ -47,6 +48,7 @@ class Gate:
         self._look_due = True
         self._cursors: dict[Plan, str] = {}
         self._timers: dict[Plan, asyncio.TimerHandle] = {}
+        self._wrong = WrongKeys()
         self._late: dict[str, int] = {}  # tags that were let through too long ago, and how often
 
     @property
@@ -102,12 +104,14 @@ class Gate:
         self._room_for.difference_update(plans)
         for execution, verdict in zip(claimed, verdicts, strict=True):
             self._decide(execution, verdict, asked_at)
-        for plan, (wait_ms, _, cursor) in zip(plans, states, strict=True):
+        if looks:
+            self._wrong.seen(state[3] for state in states)
+        for plan, (wait_ms, _, cursor, _) in zip(plans, states, strict=True):
             if looks:
                 self._cursors[plan] = cursor
             if wait_ms >= 0:
                 self._look_in(plan, wait_ms / 1000)
-        return any(moved for _, moved, _ in states)
+        return any(moved for _, moved, *_ in states)
 
     def _asked_about(self, claimed: list[Execution], looks: bool) -> list[Plan]:
         if looks:

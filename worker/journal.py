@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from worker.executor import Execution
 from worker.metrics import Metrics
@@ -117,6 +117,22 @@ class Journal:
         self.metrics.redis_up = 1
         if self._say_back:
             log.warning("Redis is back after %.1f s", after_s)
+
+
+class WrongKeys:
+    """Tells of keys of single types that are of a wrong type, each once until it is mended."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def seen(self, wrong: Iterable[str]) -> None:
+        """What is wrong now, in words; empty ones are nothing."""
+        now = set(filter(None, wrong))
+        for one in sorted(now - self._told):
+            log.error("%s: delete or rename it; tasks of its type wait until then", one)
+        for one in sorted(self._told - now):
+            log.warning("mended: %s", one)
+        self._told = now
 
 
 class _Limit:

@@ -82,6 +82,7 @@ class Metrics(Collector):
         self.concurrency = concurrency
         self.claims_lost = self.settles_unconfirmed = self.reclaimed = self.trimmed = 0
         self.depth = {"waiting": 0, "in_flight": 0, "delayed": 0, "dead": 0, "paused": 0}
+        self.held_by_type: dict[str, int] = {}  # of types with limits: what they hold back
         self.lists: dict[str, int] = {}  # waiting in each, where the queue has several
         self.oldest_age_s = self.loop_lag_s = self.last_claim_at = 0.0
         self.redis_up = self.draining = self.paused = self.held = self.overdue_threads = 0
@@ -188,6 +189,15 @@ class Metrics(Collector):
         for state, count in self.depth.items():
             depth.add_metric([state], count)
         yield depth
+        held = GaugeMetricFamily(
+            "worker_tasks_held",
+            "Tasks of the whole queue that the limits of their type hold back, of those "
+            "waiting; types with limits only. The same on every worker: take max, never sum.",
+            labels=["type"],
+        )
+        for name, count in self.held_by_type.items():
+            held.add_metric([name], count)
+        yield held
         if self.lists:
             lists = GaugeMetricFamily(
                 "worker_list_waiting",

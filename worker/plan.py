@@ -105,6 +105,14 @@ class Plans:
         """The plan of `type`, else the default handler's, else None."""
         return self._by_type.get(type, self._default)
 
+    def held_names(self) -> dict[str, str]:
+        """Of types whose limits may hold tasks back: label in metrics -> name in keys."""
+        return {
+            plan.label: plan.limits.name
+            for plan in self._by_type.values()
+            if plan.limits is not None and not plan.limits.any_number
+        }
+
     def limited(self) -> list[Plan]:
         """The plans of types that have limits."""
         return [plan for plan in self._by_type.values() if plan.limits is not None]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from worker.broker import SLICE_BYTES, Broker, Depths
 from worker.config import Config
 from worker.errors import BrokerUnavailable
-from worker.journal import log
+from worker.journal import WrongKeys, log
 from worker.metrics import Metrics
 
 HEARTBEAT_S = 0.25
@@ -47,7 +47,9 @@ class Upkeep:
         consumer: ConsumerView,
         metrics: Metrics,
         may_reclaim: Callable[[], bool],
+        held_names: Mapping[str, str],
     ) -> None:
+        """`held_names`: of types with limits, the label in metrics and the name in keys."""
         worker = config.worker
         self._broker = broker
         self._consumer = consumer
@@ -62,6 +64,9 @@ class Upkeep:
         self._moved_at, self._claimed = time.monotonic(), -1
         self._ended = asyncio.Event()
         self.depths: Depths | None = None
+        self._wrong = WrongKeys()
+        self._held_names = held_names
+        metrics.held_by_type = dict.fromkeys(held_names, 0)
         self.beat_at = time.monotonic()  # shows that the event loop turns
 
     def stop(self) -> None:
@@ -107,6 +112,9 @@ class Upkeep:
         depth["delayed"], depth["dead"] = seen.delayed, seen.dead
         depth["paused"] = seen.aside
         self._metrics.held = seen.held
+        for label, name in self._held_names.items():
+            self._metrics.held_by_type[label] = seen.held_by_type.get(name, 0)
+        self._wrong.seen(seen.wrong)
         if self._lists:
             self._metrics.lists = {name: seen.lists.get(name, 0) for name in self._lists}
             if not seen.lists.keys() >= self._lists:  # gone with the data, or never written

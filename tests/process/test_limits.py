@@ -111,6 +111,30 @@ def test_a_worker_that_is_killed_leaks_no_place(world):
     assert world.totals()["succeeded"] == 6
 
 
+def test_after_a_kill_nothing_of_a_rate_or_of_what_was_held_is_left(world):
+    limits = {"rate_limit": "20/s", "concurrency": 2, "max_concurrent_total": 3, "unique": True}
+    doomed = start(world, "doomed", gated=limits)
+    for number in range(30):
+        world.enqueue("gated", id=number, extra={"id": f"x{number}"})
+    until(lambda: len(starts(world)) == 2, what="two run")
+    other = start(world, "other", gated=limits)
+    until(lambda: len(starts(world)) == 3 and world.held() > 20, what="three run, most are held")
+    doomed.kill()
+    died = time.monotonic()
+    until(lambda: len(starts(world)) == 4, 10, "a place is free again")
+    assert starts(world)[-1]["at"] - died < 2 * LEASE_S + 2
+    assert starts(world)[-1]["pid"] == other.pid
+    world.assert_conserved()
+    world.open_gate()
+    world.all_settled()
+    assert world.totals()["succeeded"] == 30, "each once, what had been held too"
+    times = [line["at"] for line in starts(world)]
+    assert most_within(times, 0.98) <= 21, "what the dead worker let through counts too"
+    names = ("held", "marks", "held:gated", "holders:gated", "unique:gated", "rate:gated")
+    for name in names:
+        until(lambda n=name: not world.redis.exists(f"{{async_tasks}}:{n}"), 5, f"{name} is gone")
+
+
 def test_a_place_freed_by_a_release_goes_to_another_worker(world):
     limit = {"max_concurrent_total": 1}
     first = world.start_worker(

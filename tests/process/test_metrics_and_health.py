@@ -82,6 +82,24 @@ def test_the_numbers_are_those_of_the_queue(world):
     world.all_settled()
 
 
+def test_what_limits_hold_back_shows_by_type_and_for_types_with_limits_only(world):
+    limits = {
+        "gate": {"max_concurrent_total": 1},
+        "sleep": {"concurrency": 3},
+        "note": {"retries": 1},
+    }
+    workers = [world.start_worker(concurrent=5, tasks=limits) for _ in range(2)]
+    assert workers[0].metric("worker_tasks_held", type="gate") == 0
+    world.enqueue("gate", 7)
+    for worker in workers:
+        until(lambda one=worker: one.metric("worker_tasks_held", type="gate") == 6, what="six")
+    shown = [name for name in series_of(workers[0].get("/metrics")[1]) if "tasks_held" in name]
+    assert shown == ['worker_tasks_held{type="gate"}', 'worker_tasks_held{type="sleep"}']
+    world.open_gate()
+    world.all_settled()
+    until(lambda: workers[0].metric("worker_tasks_held", type="gate") == 0, what="none is left")
+
+
 def test_a_long_task_in_flight_shows_although_the_list_is_empty(world):
     world.enqueue("gate", id="long")
     worker = world.start_worker()

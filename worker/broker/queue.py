@@ -81,16 +81,25 @@ class Depths:
     left_over: tuple[str, ...]  # types that are paused no more and have tasks set aside
     held: int  # of the waiting ones, those that a limit keeps back
     lists: dict[str, int]  # waiting in each list, where the queue has several
+    held_by_type: dict[str, int]  # by the type's name in keys
+    wrong: tuple[str, ...]  # keys of types that are no lists and should be, in words
 
     def oldest_s(self) -> float | None:
         """Age of the oldest next task of a list, in seconds; None where none carries a time."""
         return oldest_of(self.fronts, self.now_s)
 
 
+def wrong_type(key: bytes, found: bytes, expected: bytes) -> str:
+    """A key of a wrong type, in words."""
+    texts = (part.decode(errors="backslashreplace") for part in (key, found, expected))
+    return "{} holds a {} and must be a {}".format(*texts)
+
+
 def depths_of(reply: list[Any]) -> Depths:
     """The depths in a reply of look.lua."""
     waiting, in_flight, delayed, dead, expired, paused, scanned_by, *rest = reply
-    claimed, trimmed, now_s, front, aside, paused_types, left_over, held, lists = rest
+    claimed, trimmed, now_s, front, aside, paused_types, left_over, held, lists, *more = rest
+    held_by_type, wrong = more
     return Depths(
         waiting, in_flight, delayed, dead, expired, paused == 1, scanned_by.decode(),
         claimed, trimmed, now_s, (front, *(row[2] for row in lists)), aside,
@@ -98,6 +107,8 @@ def depths_of(reply: list[Any]) -> Depths:
         tuple(type_of(name.decode()) for name in left_over),
         held,
         {name.decode(errors="replace"): waiting for name, waiting, _ in lists},
+        {name.decode(): number for name, number in held_by_type},
+        tuple(wrong_type(key, found, b"list") for key, found in wrong),
     )  # fmt: skip
 
 
@@ -232,11 +243,12 @@ class Broker:
         types: Sequence[tuple[str | int | float, ...]],
         ended: Sequence[tuple[int, str]],
         starting: Sequence[tuple[int, str, int, int, str]],
-    ) -> tuple[list[int], list[tuple[int, int, str]]]:
+    ) -> tuple[list[int], list[tuple[int, int, str, str]]]:
         """Which tasks of limited types may start; the fields are those of gate.lua.
 
         Over the exchanges' connection, between two of them. Returns a verdict for each that is
-        starting, and (ms to wait, moved, cursor) for each type. Raises BrokerUnavailable.
+        starting, and (ms to wait, moved, cursor, what is wrong with a key of it) for each type.
+        Raises BrokerUnavailable.
         """
         k = self.keys
         flat = [str(value) for row in types for value in row]
@@ -248,7 +260,10 @@ class Broker:
             k.prefix, self._config.worker.max_deliveries, room, CLAIM_BYTES,
             len(types), *flat, len(ended), *gone, *more,
         )  # fmt: skip
-        return verdicts, [(wait, moved, cursor.decode()) for wait, moved, cursor in states]
+        return verdicts, [
+            (wait, moved, cursor.decode(), wrong_type(*wrong) if wrong[0] else "")
+            for wait, moved, cursor, *wrong in states
+        ]
 
     async def _side(self, script: Script, keys: tuple[str, ...], *args: Any) -> Any:
         async with self._side_turn:

@@ -181,9 +181,14 @@ local function settle()
         elseif outcome == 'delayed' then
           call('ZADD', delayed, ARGV[i + 3], tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
         elseif outcome == 'held' then
+          local entry = tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw
           call('SADD', held, ARGV[i + 2])
-          call(ARGV[i + 3] == 'front' and 'RPUSH' or 'LPUSH', held .. ':' .. ARGV[i + 2],
-            tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
+          local put = redis.pcall(ARGV[i + 3] == 'front' and 'RPUSH' or 'LPUSH',
+            held .. ':' .. ARGV[i + 2], entry)
+          -- Where that key is no list (look.lua names it), it waits for a while among the delayed.
+          if type(put) == 'table' then
+            call('ZADD', delayed, string.format('%.0f', now + 5000), entry)
+          end
         else
           if outcome == 'invalid' then count('recounted', 1) end
           bury(raw, outcome, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],

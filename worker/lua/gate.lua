@@ -20,8 +20,9 @@
 --         else the position of its claim, what it asks for ("1": only to be marked, for it has to
 --         wait elsewhere; "2": it was let through, but has not started in time), task id
 -- Returns { verdicts..., { ms until the rate allows another (-1: nothing waits for that), moved,
---           next cursor }... }     verdict: 1 start | 0 hold | 2 another one with its id waits or
---           runs, or ended after this one had been pushed
+--           next cursor, key of a wrong type or "", what it is, what it must be }... }
+--   verdict: 1 start | 0 hold | 2 another one with its id waits or runs, or ended after this one
+--   had been pushed
 -- Cost  O(types + ended + starting + moved), and where it looks for stale marks O(holders) and
 --       100 ids for each type.
 --
@@ -31,6 +32,7 @@
 -- barrier: positions count what left the queue, and the queue is FIFO, so all that was pushed before
 -- is among the next claims, as many as it was long. A position may be too high and never too low:
 -- what was pushed after the end never counts as older.
+-- A type one of whose keys has a wrong type is held until that is mended; the others go on.
 -- Held entries are copied before they are removed. Safe to repeat: a tag that
 -- holds already may start; only the rate counts it again.
 
@@ -57,6 +59,23 @@ for _ = 1, tonumber(ARGV[5]) do
   at = at + 7
 end
 
+-- The first key of a type that is not what it must be: found before anything is written.
+local function find_wrong(t)
+  local must = { { t.held_key, 'list' } }
+  if t.total > 0 then must[#must + 1] = { t.holders, 'set' } end
+  if t.every > 0 then must[#must + 1] = { t.rate, 'string' } end
+  if t.unique then
+    must[#must + 1] = { t.ids, 'hash' }
+    must[#must + 1] = { t.barriers, 'zset' }
+  end
+  for _, one in ipairs(must) do
+    local is = call('TYPE', one[1]).ok
+    if is ~= 'none' and is ~= one[2] then return { one[1], is, one[2] } end
+  end
+end
+
+for _, t in ipairs(types) do t.wrong = find_wrong(t) end
+
 local position  -- how many have left the queue so far, at least; read once, for unique types only
 local function claimed_so_far()
   if not position then
@@ -81,7 +100,7 @@ local ended = tonumber(ARGV[at])
 at = at + 1
 for _ = 1, ended do
   local t = types[tonumber(ARGV[at])]
-  if t.total > 0 then call('SREM', t.holders, ARGV[at + 1]) end
+  if t.total > 0 and not t.wrong then call('SREM', t.holders, ARGV[at + 1]) end
   at = at + 2
 end
 
@@ -90,7 +109,8 @@ local function wait_elsewhere()
   if not elsewhere then
     elsewhere = call('LLEN', redeliver) + call('ZCARD', delayed)
     for _, name in ipairs(call('SMEMBERS', held_names)) do
-      elsewhere = elsewhere + call('LLEN', prefix .. 'held:' .. name)
+      local length = redis.pcall('LLEN', prefix .. 'held:' .. name)
+      elsewhere = elsewhere + (type(length) == 'number' and length or 1)
     end
   end
   return elsewhere
@@ -113,7 +133,7 @@ local function look_for_stale(t)
   end
 end
 
-for _, t in ipairs(types) do
+local function read(t)
   if t.unique then clear_barriers(t) end
   if t.cursor ~= '' then look_for_stale(t) end
   t.held = call('LLEN', t.held_key)
@@ -122,6 +142,9 @@ for _, t in ipairs(types) do
     local due, tag = string.match(call('GET', t.rate) or '', '^(%S+) ?(.*)$')
     t.next_us, t.last = (tonumber(due) or 0) - t.slack, tag
   end
+end
+for _, t in ipairs(types) do
+  if not t.wrong then read(t) end
 end
 
 -- Whether a task has its id, from now on at least: not while another one with it waits or runs, and
@@ -156,8 +179,8 @@ for i = at, #ARGV, 5 do
   local t, tag, claimed_at = types[tonumber(ARGV[i])], ARGV[i + 1], tonumber(ARGV[i + 2])
   local asks_for, id = ARGV[i + 3], ARGV[i + 4]
   local marked = t.unique and id ~= ''
-  if marked and call('HEXISTS', inflight, tag) == 0 then
-    verdicts[#verdicts + 1] = 0  -- its claim is lost: the mark is another delivery's
+  if t.wrong or marked and call('HEXISTS', inflight, tag) == 0 then
+    verdicts[#verdicts + 1] = 0  -- or its claim is lost: the mark is another delivery's
     room = room + 1
   elseif marked and not has_id(t, tag, claimed_at, id) then
     verdicts[#verdicts + 1] = 2
@@ -203,8 +226,7 @@ local function bring_back(t, n)
   return #entries
 end
 
-local answer = { verdicts }
-for _, t in ipairs(types) do
+local function bring_back_what_fits(t)
   local n = math.min(t.held, room, 100)
   if t.here >= 0 then n = math.min(n, t.here) end
   if t.total > 0 then n = math.min(n, t.total - t.holding) end
@@ -222,6 +244,11 @@ for _, t in ipairs(types) do
   if t.every > 0 and by_rate <= t.moved and t.held - t.moved + t.blocked > 0 then
     t.wait = math.max(1, math.ceil((t.next_us + t.moved * t.every - now_us) / 1000))
   end
-  answer[#answer + 1] = { t.wait, t.moved, t.cursor }
+end
+
+local answer = { verdicts }
+for _, t in ipairs(types) do
+  if not t.wrong then bring_back_what_fits(t) end
+  answer[#answer + 1] = { t.wait, t.moved, t.cursor, unpack(t.wrong or { '', '', '' }) }
 end
 return answer

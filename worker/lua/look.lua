@@ -11,7 +11,9 @@
 --           front item or "" (only up to 4 KiB), set aside of paused types,
 --           { names of paused types }, { names of types no longer paused with tasks set aside },
 --           those of the waiting ones that a limit keeps back,
---           { name of a list, waiting there, its front item }..., where there are several }
+--           { name of a list, waiting there, its front item }..., where there are several,
+--           { name of a type that limits hold back, how many }...,
+--           { key that is no list and should be one, what it is }... }
 -- Cost  O(log workers + held types + paused types + lists) and the sizes of the front items.
 local call = redis.call
 local time = call('TIME')
@@ -27,15 +29,18 @@ for _, name in ipairs(call('SMEMBERS', KEYS[13])) do
   if not own then others = others + waiting end
   lists[#lists + 1] = { name, waiting, own and '' or front_of(name) }
 end
-local held, aside, left_over = 0, 0, {}
+local held, aside, left_over, held_back, wrong = 0, 0, {}, {}, {}
 for _, name in ipairs(call('SMEMBERS', KEYS[11])) do
-  local length = call('LLEN', KEYS[11] .. ':' .. name)
-  local type = string.match(name, '^paused:(.*)$')
-  if type then
+  local key = KEYS[11] .. ':' .. name
+  local length, paused = redis.pcall('LLEN', key), string.match(name, '^paused:(.*)$')
+  if type(length) == 'table' then
+    wrong[#wrong + 1] = { key, call('TYPE', key).ok }
+  elseif paused then
     aside = aside + length
-    if call('HEXISTS', KEYS[12], type) == 0 then left_over[#left_over + 1] = type end
+    if call('HEXISTS', KEYS[12], paused) == 0 then left_over[#left_over + 1] = paused end
   else
     held = held + length
+    held_back[#held_back + 1] = { name, length }
   end
 end
 -- HSCAN, not HKEYS: the rights documented before types could be paused allow it.
@@ -52,5 +57,5 @@ return {
   call('EXISTS', KEYS[9]), call('GET', KEYS[10]) or '',
   tonumber(call('HGET', KEYS[7], 'claimed') or 0),
   tonumber(call('HGET', KEYS[7], 'dead_trimmed') or 0), tonumber(time[1]),
-  front_of(KEYS[1]), aside, paused_types, left_over, held, lists,
+  front_of(KEYS[1]), aside, paused_types, left_over, held, lists, held_back, wrong,
 }

@@ -44,9 +44,9 @@ local function aside(type, why, length)
   paused[#paused + 1] = { type, why or '', length }
 end
 for _, name in ipairs(call('SMEMBERS', KEYS[12])) do
-  local length = call('LLEN', KEYS[12] .. ':' .. name)
-  local type = string.match(name, '^paused:(.*)$')
-  if type then aside(type, call('HGET', KEYS[13], type), length) else held = held + length end
+  local length, paused = redis.pcall('LLEN', KEYS[12] .. ':' .. name), string.match(name, '^paused:(.*)$')
+  if type(length) == 'table' then length = 0 end  -- no list: the workers name it
+  if paused then aside(paused, call('HGET', KEYS[13], paused), length) else held = held + length end
 end
 local types = call('HGETALL', KEYS[13])
 for i = 1, #types, 2 do
