@@ -174,7 +174,7 @@ def test_of_a_rate_of_few_four_workers_never_start_one_too_many(world, limit, pe
         start(world, f"w{number}", limited={"rate_limit": limit})
     world.enqueue("limited", tasks, s=0)
     until(lambda: starts(world), what="the first has started")
-    # Handlers that block the loops make starts late: a late one must not make room for a sixth.
+    # Handlers block the loops beside it; tests/integration/test_rates.py makes a start surely late.
     while len(starts(world)) < tasks:
         world.enqueue("hogs", 4, s=0.4)
         until(lambda: not hogs(world), 10, "they have ended")
