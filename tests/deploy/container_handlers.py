@@ -18,3 +18,8 @@ async def wait(data: dict[str, Any]) -> None:
 async def always_fails(data: Any) -> None:
     """Fail each time."""
     raise RuntimeError("as always")
+
+
+@handler("one_at_a_time", max_concurrent_total=1)
+async def one_at_a_time(data: Any) -> None:
+    """Have a limit, so that what it holds back is shown."""

@@ -64,6 +64,12 @@ TASK_TYPE = Board(
             },
         ),
         Panel(
+            "Held back",
+            "Waiting tasks that the limits of their type hold back; types with limits only.",
+            "short",
+            {"{{type}}": f"max by (type) (worker_tasks_held{{{TYPE}}})"},
+        ),
+        Panel(
             "Slots taken",
             "Handler seconds spent per second: how many slots the type keeps busy on average.",
             "short",
