@@ -107,10 +107,10 @@ class Upkeep:
 
     async def _look(self) -> None:
         seen = self.depths = await self._broker.look()
-        depth = self._metrics.depth
-        depth["waiting"], depth["in_flight"] = seen.waiting, seen.in_flight
-        depth["delayed"], depth["dead"] = seen.delayed, seen.dead
-        depth["paused"] = seen.aside
+        self._metrics.depth = {  # anew: a scrape in another thread sees all of it or nothing
+            "waiting": seen.waiting, "in_flight": seen.in_flight, "delayed": seen.delayed,
+            "dead": seen.dead, "paused": seen.aside,
+        }  # fmt: skip
         self._metrics.held = seen.held
         for label, name in self._held_names.items():
             self._metrics.held_by_type[label] = seen.held_by_type.get(name, 0)

@@ -175,9 +175,11 @@ def test_supervisor_starts_the_worker_and_stops_it_cleanly(
         ).stdout
 
     until(lambda: "RUNNING" in control("status"), 20, lambda: control("status"))
+    path = tmp_path / "taskrig-worker-4.log"
+    until(lambda: "started:" in path.read_text(), 20, "it has begun to work")
     control("stop", "all")
 
-    log = (tmp_path / "taskrig-worker-4.log").read_text()
+    log = path.read_text()
     assert "SIGTERM: draining" in log
     assert "exit 0" in log
 

@@ -28,8 +28,9 @@ def test_tasks_of_a_paused_type_are_set_aside_and_others_go_on(world, type_in):
     assert set(ids(world)) == {"other"}
     world.assert_conserved()
     until(lambda: workers[0].metric("worker_queue_depth", state="paused") == 300, what="a gauge")
-    assert workers[0].metric("worker_queue_depth", state="waiting") == 0
-    assert workers[0].metric("worker_queue_oldest_age_seconds") == 0  # nothing is late: no alert
+    until(lambda: workers[0].metric("worker_queue_depth", state="waiting") == 0, what="none waits")
+    # Nothing is late: no alert.
+    until(lambda: workers[0].metric("worker_queue_oldest_age_seconds") == 0, what="none is late")
     seen = type_in("status", "--over", "0", as_json=True)
     assert seen["depth"]["waiting"] == 0 and seen["depth"]["paused"] == 300
     [paused] = seen["paused_types"]
