@@ -63,15 +63,17 @@ class Limits:
 class Plan:
     """What the executor needs to know of one task type; `label` is its name in metrics.
 
+    `options` are those that hold: the config's, else the decorator's.
     `limits` is None for a type without any: its tasks start as soon as they are claimed.
     """
 
     __slots__ = ("_backoff_max_s", "_backoff_s", "expires_s", "handler", "label", "limits",
-                 "retries", "timeout_s")  # fmt: skip
+                 "options", "retries", "timeout_s")  # fmt: skip
 
     def __init__(self, type: str, handler: Handler, label: str, options: Options) -> None:
         self.handler = handler
         self.label = label
+        self.options = options
         self.limits = Limits.of(type, options)
         self.timeout_s = options.timeout_s
         self.expires_s = options.expires_s

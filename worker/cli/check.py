@@ -14,6 +14,7 @@ from worker.cli.settings import load_settings
 if TYPE_CHECKING:
     from worker.config import Config
     from worker.options import Options
+    from worker.plan import Plan
     from worker.registry import Handler
 
 EXAMPLES = """\
@@ -37,9 +38,11 @@ def add(commands: Commands) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Print what would serve which task types, and how; returns 0."""
     config = load_settings(args)
+    from worker.plan import Plans
     from worker.registry import load_handlers
 
-    entries = load_handlers(config.handlers, config).entries()
+    registry = load_handlers(config.handlers, config)
+    entries, plans = registry.entries(), Plans(registry, config.tasks)
     print(f"config    {config.source or 'no file; the defaults serve'}")
     print(f"redis     {config.redis.masked_url()}")
     print(f"queue     {config.queue.told}")
@@ -47,24 +50,17 @@ def execute(args: argparse.Namespace) -> int:
     print("handlers")
     width = max([12, *(len(entry.type) for entry in entries)])
     for entry in entries:
-        _print_type(entry, _options(config, entry.type, entry), width)
+        plan = plans.find(entry.type)
+        assert plan is not None  # each handler has one
+        _print_type(entry, plan.options, width)
     _print_schedule(config)
     types = [entry.type for entry in entries]
     for task in config.tasks:
         if task not in types:
             print(f"note      tasks.{task}: no handler has this type{did_you_mean(task, types)}")
-            _print_default(config, task, entries)
+            _print_default(plans.find(task))
     print("good")
     return 0
-
-
-def _options(config: Config, type: str, entry: Handler) -> Options:
-    """What holds: the config's settings go before the decorator's."""
-    from worker.options import Options
-
-    task = config.tasks.get(type)
-    said = Options(**task.model_dump()) if task is not None else Options()
-    return said.over(entry.options)
 
 
 def _print_type(entry: Handler, options: Options, width: int) -> None:
@@ -78,13 +74,12 @@ def _print_type(entry: Handler, options: Options, width: int) -> None:
         print(f"  {'':<{width}}  {', '.join(more)}")
 
 
-def _print_default(config: Config, type: str, entries: list[Handler]) -> None:
+def _print_default(plan: Plan | None) -> None:
     """What the config says of a type that only the default handler takes holds for it too."""
-    for entry in entries:
-        if entry.type == "*":
-            more = _settings(_options(config, type, entry), timeout=True)
-            how = f" with {', '.join(more)}" if more else ""
-            print(f"          {entry.module} takes it{how}")
+    if plan is not None:
+        more = _settings(plan.options, timeout=True)
+        how = f" with {', '.join(more)}" if more else ""
+        print(f"          {plan.handler.module} takes it{how}")
 
 
 def _settings(options: Options, *, timeout: bool = False) -> list[str]:
