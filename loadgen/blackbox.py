@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from http.client import HTTPException
 from itertools import pairwise
 from typing import Any
 
@@ -101,8 +102,9 @@ def _fetch(url: str) -> str:
         with urllib.request.urlopen(url, timeout=SCRAPE_TIMEOUT_S) as page:
             text: str = page.read().decode()
         list(text_string_to_metric_families(text))
-    except (OSError, ValueError) as error:
-        raise NotScraped(f"cannot read the metrics of a worker at {url}: {error}") from None
+    except (OSError, ValueError, HTTPException) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise NotScraped(f"cannot read the metrics of a worker at {url}: {said}") from None
     return text
 
 

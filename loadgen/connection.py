@@ -11,7 +11,12 @@ from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
 from worker.broker.address import Address
 from worker.errors import TaskrigError, UsageError
@@ -82,11 +87,12 @@ def _tls(config: Config) -> dict[str, Any]:
 
 @contextmanager
 def clear_errors(config: Config) -> Iterator[None]:
-    """Turn what redis-py raises inside into RedisOutOfReach."""
+    """Turn what redis-py raises inside into RedisOutOfReach, or WrongKeyType."""
     try:
         yield
     except REDIS_ERRORS as error:
-        raise RedisOutOfReach(describe(config, error)) from None
+        kind = WrongKeyType if "WRONGTYPE" in str(error) else RedisOutOfReach
+        raise kind(describe(config, error)) from None
 
 
 def describe(config: Config, error: BaseException) -> str:
@@ -96,9 +102,11 @@ def describe(config: Config, error: BaseException) -> str:
     if isinstance(error, AuthenticationError):
         return f"{where} refuses the user name or password: {text}; set redis.password"
     if isinstance(error, ResponseError):
-        if "NOAUTH" in text or "NOPERM" in text:
+        if isinstance(error, NoPermissionError) or "NOPERM" in text:
+            return f"{where} refuses us: {text}; docs/loadgen.md lists the rights that are needed"
+        if "NOAUTH" in text:
             return f"{where} refuses us: {text}; check redis.username and redis.password"
-        if text.startswith("WRONGTYPE"):
+        if "WRONGTYPE" in text:
             return (
                 f"{where}: the key {config.queue.key!r} or one beside it has another type: {text}"
             )
@@ -131,6 +139,6 @@ async def connected(config: Config) -> AsyncIterator[Redis]:
 
 
 class WrongKeyType(TaskrigError):
-    """The queue's key holds something else than a list."""
+    """The queue's key holds something else than a list, or one beside it is of another type."""
 
     exit_code = 2

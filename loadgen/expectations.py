@@ -130,7 +130,7 @@ def parse_expectation(text: str, where: str = "--expect") -> Expectation:
 
 def _bound(name: str, text: str, where: str) -> float:
     if name in SERIES or name == "makespan":
-        if re.fullmatch(r"[0-9.]+", text) and float(text):
+        if re.fullmatch(r"[0-9]+\.?[0-9]*|\.[0-9]+", text) and float(text):
             raise UsageError(f"{where}: a duration needs a unit: {text}s or {text}ms?")
         return 0.0 if re.fullmatch(r"0[a-z]*", text) else duration_s(text, where)
     number = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(k?)(?:/s)?(\s*%)?", text)

@@ -112,8 +112,9 @@ class Experiment:
             RedisOutOfReach: Redis is out of reach at the start, or at the end and stays so.
         """
         async with connected(self._config) as client, connected(self._config) as watching:
-            offset = await measure_offset(client)
-            view = await look(client, self._keys)
+            with clear_errors(self._config):
+                offset = await measure_offset(client)
+                view = await look(client, self._keys)
             forecast = foretell(self._workload, view.concurrency, self._calibration)
             run_id = secrets.token_hex(6)
             ledger = Ledger(self._workload.mix.types)

@@ -154,16 +154,25 @@ def _entry(text: str, position: int, part: str) -> tuple[str, int]:
 def _check(where: str, name: str, count: int) -> None:
     if not name:
         raise UsageError(f"{where}: a type is missing before '='; write it like {EXAMPLE}")
+    check_type(where, name)
+    if count < 0:
+        raise UsageError(f"{where}: the count of {name!r} must be 0 or more, got {count}")
+    if count > MAX_COUNT:
+        raise UsageError(f"{where}: the count of {name!r} must be at most {MAX_COUNT}, got {count}")
+
+
+def check_type(where: str, name: str) -> None:
+    """Refuse a name that no task can have as its type.
+
+    Raises:
+        UsageError: it is no text that UTF-8 can hold, or too long.
+    """
     try:
         size = len(name.encode())
     except UnicodeEncodeError:
         raise UsageError(f"{where}: the type {name!r} is not valid text") from None
     if size > MAX_TYPE_BYTES:
         raise UsageError(f"{where}: the type {_short(name)!r} is {size} bytes, at most 256")
-    if count < 0:
-        raise UsageError(f"{where}: the count of {name!r} must be 0 or more, got {count}")
-    if count > MAX_COUNT:
-        raise UsageError(f"{where}: the count of {name!r} must be at most {MAX_COUNT}, got {count}")
 
 
 def _bad(text: str, why: str) -> UsageError:

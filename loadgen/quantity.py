@@ -14,6 +14,7 @@ _DURATION_S = {
 _SCALE = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6}
 _PER_S = {"": 1.0, "s": 1.0, "m": 1 / 60, "min": 1 / 60, "h": 1 / 3600}
 _SIZE = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KiB": 1024, "MiB": 1024**2}
+MAX_SIZE = 64 * 1024**2  # bytes; many tasks of a size are in memory at once
 _NUMBER = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 
 
@@ -57,12 +58,15 @@ def size_bytes(text: str, what: str = "size") -> int:
     """Bytes from `512`, `1KiB`, `64KB` or `2MiB`.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: it is none of these, or over MAX_SIZE.
     """
     match = re.fullmatch(rf"\s*{_NUMBER}\s*([A-Za-z]*)\s*", text)
     if not match or match[2] not in _SIZE:
         raise UsageError(f"{what}: {text!r} is no size; write it like 512, 1KiB or 2MiB")
-    return round(float(match[1]) * _SIZE[match[2]])
+    size = float(match[1]) * _SIZE[match[2]]
+    if size > MAX_SIZE:
+        raise UsageError(f"{what}: {text!r} is too large; at most {MAX_SIZE // 1024**2}MiB")
+    return round(size)
 
 
 def _above_zero(value: float, text: str, what: str) -> float:

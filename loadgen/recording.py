@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadgen.mix import MAX_TYPES, Mix
+from loadgen.mix import MAX_TYPES, Mix, check_type
 from loadgen.pacer import Segment
 from loadgen.workload import Workload
 from worker.errors import UsageError
@@ -83,6 +83,7 @@ def read_recording(path: Path, *, speed: float, drain_timeout_s: float) -> Workl
         kind = task.get("type")
         if not isinstance(kind, str) or not kind:
             raise UsageError(f"{path}:{number}: the type must be a string that is not empty")
+        check_type(f"{path}:{number}", kind)
         order.append(types.setdefault(kind, len(types)))
         bodies.append(json.dumps(task.get("data", {}), separators=(",", ":")).encode())
         times.append(_time(task, f"{path}:{number}"))
@@ -136,7 +137,11 @@ def _time(task: dict[str, Any], where: str) -> float | None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise UsageError(f"{where}: {name} must be a number of seconds, got {value!r}")
-        if not math.isfinite(value):
-            raise UsageError(f"{where}: {name} must be finite, got {value!r}")
-        return float(value)
+        try:
+            at = float(value)
+        except OverflowError:  # an integer of more than 308 digits
+            at = math.inf
+        if not math.isfinite(at):
+            raise UsageError(f"{where}: {name} must be finite, got {str(value)[:40]}")
+        return at
     return None

@@ -23,6 +23,7 @@ from loadgen.mix import NOMINAL_SERVICE_S
 from loadgen.observer import Whereabouts
 from loadgen.queueview import QueueView
 from loadgen.sender import SendReport
+from loadgen.shape import problems
 from loadgen.workload import Workload
 from worker.errors import UsageError
 
@@ -317,17 +318,21 @@ def load(path: Path) -> Result:
     """Read a result and check that it is one.
 
     Raises:
-        UsageError: no such file, no JSON, another format, or a newer version.
+        UsageError: no such file, no JSON, another format or shape, or a newer version.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON: {error}") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UsageError(f'{path} is no result of loadgen (no "format": "{FORMAT}")')
     if document.get("version") != VERSION:
         found = document.get("version")
         raise UsageError(f"{path} has format version {found}; this loadgen reads version {VERSION}")
+    schema = json.loads(schema_text())
+    wrong = next(problems(document, schema, schema, "result"), None)
+    if wrong:
+        raise UsageError(f"{path} is no whole result of loadgen: {wrong}")
     return document

@@ -72,7 +72,9 @@ def order(runs: int) -> Iterator[str]:
 
 def _measure(command: str, figures: list[str]) -> dict[str, float]:
     before = time.perf_counter()
-    done = subprocess.run(["/bin/sh", "-c", command], stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], stdout=subprocess.PIPE, encoding="utf-8", errors="replace"
+    )
     wall_s = time.perf_counter() - before
     if done.returncode:
         raise CommandFailed(f"exit {done.returncode} from: {shlex.quote(command)}")

@@ -42,7 +42,11 @@ def run(args: argparse.Namespace) -> int:
 def _agreed(key: str, waiting: int) -> bool:
     if not sys.stdin.isatty():
         raise UsageError(f"{waiting:,} tasks wait on {key!r}: no terminal to ask; add --yes")
-    answer = input(f"drop {waiting:,} waiting tasks from {key!r}? [y/N] ")
+    try:
+        answer = input(f"drop {waiting:,} waiting tasks from {key!r}? [y/N] ")
+    except EOFError:  # Ctrl-D
+        print()
+        return False
     return answer.strip().lower() in ("y", "yes")
 
 

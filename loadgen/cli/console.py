@@ -6,6 +6,8 @@ import sys
 
 from rich.console import Console
 
+from worker.config.raw import without_password
+
 PLAIN_WIDTH = 110  # of tables when there is no terminal to ask
 
 
@@ -21,8 +23,8 @@ def live_console() -> Console:
 
 
 def complain(text: str) -> None:
-    """What is wrong, on stderr: a line for each problem, whatever the text holds."""
-    for line in text.splitlines() or [text]:
+    """What is wrong, on stderr: a line for each problem; no password of any URL in it."""
+    for line in without_password(text).splitlines() or [text]:
         print(f"loadgen: {' '.join(line.split())}", file=sys.stderr, flush=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
@@ -52,7 +53,8 @@ COMMANDS: dict[str, ModuleType] = {
 }
 
 EXITS = """exit codes:
-  0 good   1 tasks lost or left over   2 usage or config   3 regression (compare, ab)
+  0 good   1 tasks lost or left over, or something unforeseen   2 usage or config
+  3 regression (compare, ab)
   4 saturated: the generator could not offer what was asked   5 Redis out of reach
   99 an expectation failed   130 interrupted (the report is still written)
 """
@@ -61,6 +63,7 @@ EXITS = """exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `loadgen` with these arguments (sys.argv by default); returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
     if arguments[:1] == ["compare"]:  # argparse would drop the -- between the two sides
         arguments = ["--new" if text == "--" else text for text in arguments]
     try:
@@ -70,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except TaskrigError as error:
+        if debug:
+            traceback.print_exc()
         complain(str(error))
         # Redis out of reach is 3 for a worker and 5 here, whoever noticed it.
         return 5 if error.exit_code == 3 else error.exit_code
@@ -80,6 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except SystemExit as stop:  # argparse: --help, or a usage error it has reported
         return stop.code if isinstance(stop.code, int) else 2
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        complain(f"unforeseen {type(error).__name__}: {error}; --debug shows the traceback")
+        return TaskrigError.exit_code
 
 
 class Parser(argparse.ArgumentParser):

@@ -16,8 +16,9 @@ from worker.errors import UsageError
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """--config, --redis-url, --redis-key, --set."""
+    """--config, --redis-url, --redis-key, --set, --debug."""
     add_config_flags(parser)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 
 
 def read_config(args: argparse.Namespace) -> Config:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -211,6 +213,66 @@ async def test_a_wrong_password_is_refused_with_the_url_masked(server, tmp_path)
     assert "password" in err
     assert "hunter2" not in err
     assert "Traceback" not in err
+
+
+def the_rights_in_the_docs() -> list[str]:
+    text = (Path(__file__).parents[2] / "docs" / "loadgen.md").read_text()
+    found = re.search(r"ACL SETUSER loadgen on >secret([^`]*)```", text)
+    assert found, "docs/loadgen.md shows the user's rights"
+    return found[1].split()
+
+
+async def test_the_documented_rights_are_enough_and_fewer_are_one_clear_line(server, tmp_path):
+    own = server(appendonly=False)
+    limited = Loadgen(f"redis://loadgen:secret@127.0.0.1:{own.port}/0", tmp_path)
+    with own.client() as admin:
+        rights = the_rights_in_the_docs()
+        admin.execute_command("ACL", "SETUSER", "loadgen", "on", ">secret", *rights)
+        admin.hset(Keys.of(KEY).inflight, "w:1", "{}")
+        code, out, err = await limited("--mix", "fast=2", "--drain-timeout", "100ms")
+        assert (code, "2 waiting" in out) == (1, True), err  # it searched everywhere
+        async with FakeWorker(own.url, KEY):
+            code, _, err = await limited("drain", "--backlog", "10")
+            assert code == 0, err
+        admin.zadd(Keys.of(KEY).delayed, {"x": 9e12})
+        code, out, err = await limited("clear", "--yes")
+        assert "dropped 1 waiting" in out, err
+        admin.execute_command("ACL", "SETUSER", "loadgen", "-hgetall")
+        code, _, err = await limited("--mix", "fast=1")
+    assert (code, err.count("\n")) == (5, 2), err  # what it does, and what is wrong
+    assert "hgetall" in err
+    assert "rights" in err
+
+
+async def test_a_key_beside_the_queue_of_another_type_is_named_and_refused(loadgen, redis_client):
+    redis_client.set(Keys.of(KEY).stats, "x")
+    code, _, err = await loadgen("monitor", "--once")
+    assert code == 2
+    assert Keys.of(KEY).stats in err
+    assert err.count("\n") == 1
+
+
+def test_what_nobody_foresaw_is_one_line_and_a_traceback_only_when_asked(monkeypatch, capsys):
+    def broken() -> str:
+        raise KeyError("redis://user:hush@host/0")
+
+    monkeypatch.setattr("loadgen.cli.schema.schema_text", broken)
+    assert main(["schema"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("loadgen: unforeseen KeyError")
+    assert said.count("\n") == 1
+    assert "hush" not in said
+    assert main(["schema", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_d_at_the_question_of_clear_is_a_no(monkeypatch):
+    from loadgen.cli.clear import _agreed
+
+    nothing = io.StringIO()
+    monkeypatch.setattr(nothing, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", nothing)
+    assert _agreed("q", 3) is False
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from loadgen.blackbox import NotScraped, scrape
 from loadgen.own_workers import own_worker
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
@@ -113,6 +114,7 @@ async def test_a_password_on_the_command_line_is_not_in_the_result(server, tmp_p
         ["--mix", "a=1", "--rate", "0.1", "--duration", "1s"],
         ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--warmup", "2s"],
         ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--size", "big"],
+        ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--size", "100000MiB"],
         ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--out", "/nowhere/x/y.json"],
         ["nowhere.yaml"],
     ],
@@ -185,6 +187,11 @@ async def test_metrics_that_do_not_answer_are_one_clear_line(loadgen):
     assert f"cannot read the metrics of a worker at {url}" in err
     code, _, err = await loadgen("--mix", "a=1", "--observe", "metrics")
     assert code == 2
+
+
+def test_an_address_that_is_none_is_no_metrics_of_a_worker():
+    with pytest.raises(NotScraped, match="cannot read the metrics of a worker at http://h:abc/"):
+        asyncio.run(scrape(["http://h:abc/"]))
 
 
 async def test_generators_that_meet_at_a_barrier_start_together(loadgen):

@@ -137,7 +137,8 @@ def test_ab_reads_a_number_from_each_command(capsys):
 
 
 @pytest.mark.parametrize(
-    ("command", "code"), [("exit 7", 1), ("echo soon", 1), ("echo 0", 2), ("echo -1", 2)]
+    ("command", "code"),
+    [("exit 7", 1), ("echo soon", 1), ("printf '\\377'", 1), ("echo 0", 2), ("echo -1", 2)],
 )
 def test_a_command_that_fails_or_says_no_number_is_one_clear_line(command, code, capsys):
     flags = ["--runs", "5", "--figure", "stdout"]

@@ -66,6 +66,7 @@ def test_a_percentile_with_too_few_samples_fails_and_says_so():
         ("e2e{kind=x}.p99 < 5ms", "the only label is type"),
         ("e2e.p99 < 5", "needs a unit"),
         ("e2e.p99 < soon", "no duration"),
+        ("e2e.p99 < 1.2.3", "no duration"),
         ("lost.p99 == 0", "takes no label"),
         ("lost{type=fast_task} == 0", "takes no label"),
         ("lost == none", "no number"),

@@ -50,6 +50,8 @@ def test_tasks_without_a_time_are_sent_at_once(tmp_path):
         ('{"type": ""}', "jsonl:2: the type must be a string"),
         ('{"type": "a", "at": "x"}', "jsonl:2: at must be a number"),
         ('{"type": "a", "at": NaN}', "jsonl:2: at must be finite"),
+        pytest.param('{"type": "a", "at": %s}' % ("9" * 400), "2: at must be finite", id="long"),
+        ('{"type": "\\ud800"}', "jsonl:2: the type .* is not valid text"),
         ('{"type": "a"}', "some tasks have a time"),
     ],
 )

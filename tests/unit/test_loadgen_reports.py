@@ -124,10 +124,31 @@ def test_a_saved_result_is_read_back_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("text", "why"),
     [("", "not JSON"), ("[]", "no result"), ("{}", "no result"),
-     ('{"format":"taskrig-loadgen-result","version":2}', "version 2")],
+     ('{"format":"taskrig-loadgen-result","version":2}', "version 2"),
+     ('{"format":"taskrig-loadgen-result","version":1}', "result.kind is missing")],
 )  # fmt: skip
 def test_another_file_is_refused_by_name(text, why, tmp_path):
     (tmp_path / "x.json").write_text(text)
+    with pytest.raises(UsageError, match=why):
+        load(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "why"),
+    [
+        (("totals", "workers"), "many", "result.totals.workers must be integer"),
+        (("timeline", 0, "sent"), -1, r"result.timeline\[0\].sent must be at least 0"),
+        (("series", "all", "wait", "count"), None, "result.series.all.wait.count must be"),
+        (("interrupted",), 0, "result.interrupted must be boolean"),
+    ],
+)
+def test_a_result_that_somebody_changed_is_refused_with_the_place(place, value, why, tmp_path):
+    result = a_result(rate=100)
+    part: Any = result
+    for name in place[:-1]:
+        part = part[name]
+    part[place[-1]] = value
+    (tmp_path / "x.json").write_text(json.dumps(result))
     with pytest.raises(UsageError, match=why):
         load(tmp_path / "x.json")
 

@@ -58,6 +58,7 @@ def test_a_file_says_all_that_flags_can_say(tmp_path):
         ("mix: {fast: 1}\ndata: {fast: {template: '{wat}'}}\n", "unknown field {wat}"),
         ("mix: {fast: 1}\ndata: {fast: {template: {a: b}, size: 5}}\n", "less than the template"),
         ("mix: {fast: 1}\ndata: {fast: {pool: 0}}\n", "at least 1"),
+        ("mix: {fast: 1}\ndata: {fast: {size: 100000MiB}}\n", "too large; at most 64MiB"),
         ("mix: [1]\n", "needs a mix"),
         ("mix: {fast: 1\n", "load.yaml:"),
         ("", "is empty"),
