@@ -116,7 +116,10 @@ async def conduct_all(
 
 
 async def _live(view: _View, running: asyncio.Task[Result], experiment: Experiment) -> None:
-    with Live(console=live_console(), auto_refresh=False, transient=True) as live:
+    # stdout is left alone: it may go elsewhere than this picture on stderr.
+    with Live(
+        console=live_console(), auto_refresh=False, transient=True, redirect_stdout=False
+    ) as live:
         while not running.done():
             view.stage = experiment.stage
             live.update(view.picture(), refresh=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -12,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loadgen.cli import options
-from loadgen.cli.console import live_console
+from loadgen.cli.console import report_console
 from loadgen.cli.live import on_interrupt, run_loop
 from loadgen.connection import REDIS_ERRORS, clear_errors, connected, describe
 from loadgen.quantity import duration_s, show_rate
@@ -42,20 +44,16 @@ def run(args: argparse.Namespace) -> int:
 
 async def _watch(config: Config, every_s: float, length_s: float | None) -> int:
     stop = asyncio.Event()
-    plain = not sys.stdout.isatty() or length_s == 0
     loop = asyncio.get_running_loop()
     deadline = None if length_s is None else loop.time() + length_s
     async with connected(config) as client:
         keys = Keys.of(config.queue.key)
         with clear_errors(config):
             before = await look(client, keys)
-        with on_interrupt(stop.set), Live(auto_refresh=False, console=live_console()) as live:
+        with on_interrupt(stop.set), _screen(config, plain=length_s == 0) as show:
             view, problem, rate = before, "", 0.0
             while True:
-                if plain:
-                    print(_line(view, rate, problem), flush=True)
-                else:
-                    live.update(_picture(view, rate, problem, config), refresh=True)
+                show(view, rate, problem)
                 left = every_s if deadline is None else min(every_s, deadline - loop.time())
                 if left <= 0 or await _stopped_within(stop, left):
                     return 130 if stop.is_set() and length_s is not None else 0
@@ -64,6 +62,27 @@ async def _watch(config: Config, every_s: float, length_s: float | None) -> int:
                     rate = (view.done - before.done) / max(view.at - before.at, 1e-3)
                 except REDIS_ERRORS as error:
                     problem = describe(config, error)
+
+
+Show = Callable[[QueueView, float, str], None]
+
+
+@contextmanager
+def _screen(config: Config, *, plain: bool) -> Iterator[Show]:
+    """What shows a look at the queue: a picture where stdout is a terminal, else lines.
+
+    Nothing is redirected: where stderr goes is no matter of the picture on stdout.
+    """
+    console = report_console()
+    if plain or not sys.stdout.isatty() or console.is_dumb_terminal:
+        yield lambda view, rate, problem: print(_line(view, rate, problem), flush=True)
+        return
+    with Live(
+        auto_refresh=False, console=console, redirect_stdout=False, redirect_stderr=False
+    ) as live:
+        yield lambda view, rate, problem: live.update(
+            _picture(view, rate, problem, config), refresh=True
+        )
 
 
 async def _stopped_within(stop: asyncio.Event, seconds: float) -> bool:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -173,6 +176,25 @@ async def test_monitor_shows_depth_done_and_workers(loadgen, worker, redis_clien
     assert code == 0
     for part in ("waiting 0", "in flight 1", "done 41", "workers 1", "slots 5"):
         assert part in out
+
+
+@pytest.mark.parametrize(
+    ("terminal", "flags", "shown"),
+    [("stderr", ["--once"], "waiting 0"), ("stdout", ["--for", "10ms"], "queue async_tasks")],
+)
+def test_monitor_writes_to_stdout_wherever_stderr_goes(terminal, flags, shown, redis_url, tmp_path):
+    """`loadgen monitor --once > file` and `loadgen monitor 2> file`, typed at a terminal."""
+    ours, its = os.openpty()
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, terminal: its}
+    command = [sys.executable, "-m", "loadgen", "monitor", *flags, "--redis-url", redis_url]
+    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, **streams, cwd=tmp_path, env=environment) as process:
+        os.close(its)
+        out, _ = process.communicate(timeout=30)
+        seen = os.read(ours, 65_536) if terminal == "stdout" else out
+    os.close(ours)
+    assert process.returncode == 0
+    assert shown in seen.decode()
 
 
 @pytest.mark.parametrize("kind", ["set", "hset", "xadd"])
