@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -298,15 +299,39 @@ def save(result: Result, path: Path) -> None:
 def write_file(path: Path, text: str) -> None:
     """Write by way of a file beside it, so that a crash leaves the old one.
 
+    A link is followed; into what is no regular file, such as a pipe or /dev/stdout, it is written
+    as it stands: a device must not be replaced.
+
     Raises:
         UsageError: the file cannot be written.
     """
-    beside = path.with_name(path.name + ".part")
     try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        target = path.resolve()
+        beside = target.with_name(target.name + ".part")
         beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        beside.replace(target)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def check_target(path: Path) -> None:
+    """Refuse, before a run, what cannot be written after it.
+
+    Raises:
+        UsageError: it is a folder, or its folder is missing or may not be written.
+    """
+    folder = path.resolve().parent
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}: it is a folder; name a file in it")
+    if not folder.is_dir():
+        raise UsageError(f"cannot write {path}: there is no folder {folder}")
+    if path.exists() and not path.is_file():
+        folder = path  # a pipe or a device: nothing is written beside it
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write {path}: {folder} may not be written")
 
 
 def schema_text() -> str:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from loadgen.chaos import Chaos, ChaosReport
-from loadgen.cli import options
+from loadgen.cli import options, output
 from loadgen.cli.console import remark, report_console
 from loadgen.cli.live import conduct, run_loop
 from loadgen.experiment import Experiment
@@ -17,7 +17,7 @@ from loadgen.mix import parse_mix
 from loadgen.pacer import constant
 from loadgen.quantity import duration_s, rate_per_s
 from loadgen.report.chaos import log_lines, render
-from loadgen.result import Result
+from loadgen.result import Result, check_target, write_file
 from loadgen.workload import Workload
 from worker.errors import UsageError
 
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slots", type=int, default=20, metavar="N", help="of each worker (20)")
     parser.add_argument("--lease", default="2s", metavar="TIME", help="of the workers (2s)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of victims and times")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="everything as JSON")
+    parser.add_argument("--json", type=output.file_name, metavar="FILE", help="everything as JSON")
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep the logs of server and workers there"
     )
@@ -57,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--{name}: must be at least 1, got {getattr(args, name)}")
     if not 0.5 <= lease_s <= 60:
         raise UsageError(f"--lease: must be from 0.5s to 60s, got {args.lease}")
+    if args.json:
+        check_target(args.json)
     workload = Workload(
         mix=parse_mix(MIX), profile=constant(rate_per_s(args.rate, "--rate"), length_s),
         seed=args.seed, drain_timeout_s=max(20.0, 5 * lease_s),
@@ -94,7 +96,7 @@ def _show(report: ChaosReport, args: argparse.Namespace) -> None:
     for part in render(report):
         console.print(part)
     if args.json:
-        args.json.write_text(json.dumps(_document(report), indent=1) + "\n")
+        write_file(args.json, json.dumps(_document(report), indent=1) + "\n")
 
 
 def _document(report: ChaosReport) -> dict[str, object]:

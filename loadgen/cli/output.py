@@ -11,14 +11,14 @@ from loadgen.cli.console import remark, report_console
 from loadgen.expectations import Expectation, judge_all, parse_expectation
 from loadgen.report import csv, html, junit, markdown
 from loadgen.report.terminal import render
-from loadgen.result import Result, exit_code, save, write_file
+from loadgen.result import Result, check_target, exit_code, save, write_file
 from worker.errors import UsageError
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
     """--out, --html, --csv, --junit, --markdown, --expect and --json."""
     group = parser.add_argument_group("what it leaves")
-    group.add_argument("--out", type=Path, metavar="FILE", help="the result as JSON")
+    group.add_argument("--out", type=file_name, metavar="FILE", help="the result as JSON")
     add_reports(group)
     group.add_argument(
         "--expect", action="extend", nargs="+", default=[], metavar="EXPR",
@@ -31,31 +31,53 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def add_reports(group: argparse._ArgumentGroup) -> None:
     """The reports that are made from a result alone."""
-    group.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
-    group.add_argument("--csv", type=Path, metavar="DIR", help="tables as CSV files in a folder")
-    group.add_argument("--junit", type=Path, metavar="FILE", help="the expectations as JUnit XML")
-    group.add_argument("--markdown", type=Path, metavar="FILE", help="a summary for CI")
+    for name, metavar, text in (
+        ("--html", "FILE", "one self-contained page"),
+        ("--csv", "DIR", "tables as CSV files in a folder"),
+        ("--junit", "FILE", "the expectations as JUnit XML"),
+        ("--markdown", "FILE", "a summary for CI"),
+    ):
+        group.add_argument(name, type=file_name, metavar=metavar, help=text)
+
+
+def file_name(text: str) -> Path:
+    """A path that is not empty: as of `--out "$NOTHING"`."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
+
+
+def check_targets(args: argparse.Namespace) -> None:
+    """Raises UsageError for a file or folder of the flags that cannot be written."""
+    for name in ("out", *_FILES):
+        path: Path | None = getattr(args, name, None)
+        if path is not None:
+            check_target(path)
+    if args.csv is not None and args.csv.is_dir():
+        check_target(args.csv / "series.csv")
+    elif args.csv is not None:
+        if args.csv.exists():
+            raise UsageError(f"cannot make the folder {args.csv}: there is a file of that name")
+        check_target(args.csv)
 
 
 def read_expectations(args: argparse.Namespace) -> list[Expectation]:
     """Those of --expect; raises UsageError. Call it before the run: a typo must not cost one."""
-    for path in (args.out, args.html, args.csv, args.junit, args.markdown):
-        if path is not None and not path.resolve().parent.is_dir():
-            raise UsageError(f"cannot write {path}: there is no folder {path.resolve().parent}")
+    check_targets(args)
     return [parse_expectation(text) for text in args.expect]
 
 
 def finish(result: Result, args: argparse.Namespace, expectations: list[Expectation]) -> int:
     """Judge, write the files, print the report, return the exit code.
 
-    The result is written before it is judged: a wrong type in --expect must not lose a run.
+    The result is written, once, also where judging fails: that must not lose a run.
     """
-    if args.out:
-        save(result, args.out)
-    judge_all(expectations, result)
-    if args.out:
-        save(result, args.out)
-        remark(f"result: {args.out}")
+    try:
+        judge_all(expectations, result)
+    finally:
+        if args.out:
+            save(result, args.out)
+            remark(f"result: {args.out}")
     write_reports(result, args)
     show(result, as_json=args.json)
     return exit_code(result)

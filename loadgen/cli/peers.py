@@ -19,6 +19,7 @@ from loadgen.peers.peer import NAMES
 from loadgen.peers.scenarios import RECOVER, SCENARIOS
 from loadgen.peers.server import own_server
 from loadgen.report.peers import render
+from loadgen.result import check_target, write_file
 from worker.config import load_config
 from worker.errors import UsageError
 
@@ -60,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
     environments = Environments(args.cache or cache_folder(), args.python or newest_python())
     if environments.version < (3, 11):
         raise UsageError(f"--python {args.python}: not a Python 3.11 or newer")
+    if args.out.parent.is_dir():  # else it is made
+        check_target(args.out)
     started = time.time()
     with own_server() as url, open_field(url, environments) as field:
         result = compare(field, names, scenarios, args.rounds, remark)
@@ -70,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             | {"python": "CPython " + ".".join(map(str, environments.version))},
         }
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1) + "\n")
+    write_file(args.out, json.dumps(result, indent=1) + "\n")
     console = report_console()
     for part in render(result):
         console.print(part)

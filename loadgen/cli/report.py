@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`loadgen report`: needs no Redis."""
+    output.check_targets(args)
     expectations = [parse_expectation(text) for text in args.expect]
     result = load(args.result)
     if expectations:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import urllib.request
 from pathlib import Path
@@ -69,6 +70,17 @@ async def test_a_failed_expectation_is_99_and_every_file_is_written(loadgen, tmp
     assert "ok   e2e.p50 < 1h" in out
 
 
+async def test_a_result_goes_once_into_what_is_no_file(loadgen):
+    """As of `--out >(jq .)`."""
+    os.mkfifo(loadgen.folder / "pipe")
+    reader = os.open(loadgen.folder / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    async with FakeWorker(loadgen.url, KEY):
+        code, _, err = await loadgen("--mix", "a=1", "--out", "pipe")
+    assert code == 0, err
+    assert json.loads(os.read(reader, 65_536))["accounting"]["succeeded"] == 1
+    os.close(reader)
+
+
 async def test_a_misspelt_expectation_costs_no_run(loadgen, redis_client):
     code, _, err = await loadgen(
         "run", "--mix", "a=1", "--rate", "9", "--duration", "1s", "--expect", "e2ee.p99 < 1s"
@@ -116,6 +128,8 @@ async def test_a_password_on_the_command_line_is_not_in_the_result(server, tmp_p
         ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--size", "big"],
         ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--size", "100000MiB"],
         ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--out", "/nowhere/x/y.json"],
+        ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--out", "."],
+        ["--mix", "a=1", "--rate", "5", "--duration", "1s", "--out", ""],
         ["nowhere.yaml"],
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from loadgen.cli import main
 from loadgen.forecast import calibration_of, foretell
 from loadgen.ledger import Ledger
 from loadgen.mix import parse_mix
@@ -21,7 +23,7 @@ from loadgen.observer import Whereabouts
 from loadgen.pacer import constant
 from loadgen.report import csv as csv_report
 from loadgen.report import html, junit, markdown, terminal
-from loadgen.result import Facts, load, make_result, save, schema_text
+from loadgen.result import Facts, load, make_result, save, schema_text, write_file
 from loadgen.sender import SendReport
 from loadgen.workload import Workload
 from worker.errors import UsageError
@@ -119,6 +121,35 @@ def test_a_saved_result_is_read_back_as_it_was(tmp_path):
     save(result, tmp_path / "r.json")
     assert load(tmp_path / "r.json") == result
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_a_link_is_followed_and_a_pipe_is_written_into(tmp_path):
+    there, link, pipe = tmp_path / "there.json", tmp_path / "link.json", tmp_path / "pipe"
+    link.symlink_to(there)
+    write_file(link, "a")
+    assert link.is_symlink()
+    assert there.read_text() == "a"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_file(pipe, "b")
+    assert os.read(reader, 9) == b"b"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("flag", ["--html", "--junit", "--markdown", "--csv"])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("", "the name is empty"), ("folder", "it is a folder"), ("none/x", "there is no folder")],
+)
+def test_a_file_that_cannot_be_written_is_refused_before(flag, name, why, tmp_path, capsys):
+    if (flag, name) == ("--csv", "folder"):
+        name, why = "file", "there is a file of that name"
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    assert main(["report", "nowhere.json", flag, f"{tmp_path}/{name}" if name else ""]) == 2
+    assert why in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
