@@ -10,6 +10,7 @@ from loadgen.blackbox import MODES
 from loadgen.cli.console import remark
 from loadgen.mix import Mix, near_miss, parse_mix
 from loadgen.quantity import duration_s
+from loadgen.workload import DRAIN_TIMEOUT_S
 from worker.config import Config
 from worker.config.flags import add_config_flags, config_from_args
 from worker.errors import UsageError
@@ -116,7 +117,6 @@ def add_follow(parser: argparse.ArgumentParser) -> None:
     """--drain-timeout and --on-interrupt."""
     parser.add_argument(
         "--drain-timeout",
-        default="30s",
         metavar="TIME",
         help="give up on what is left when nothing moves for so long (default 30s)",
     )
@@ -150,6 +150,8 @@ def check_observe(args: argparse.Namespace) -> None:
             raise UsageError(f"--worker-metrics {url!r}: write it like http://host:9464/metrics")
 
 
-def drain_timeout_s(args: argparse.Namespace) -> float:
-    """Seconds of --drain-timeout; raises UsageError."""
+def drain_timeout_s(args: argparse.Namespace, other: float = DRAIN_TIMEOUT_S) -> float:
+    """Seconds of --drain-timeout, `other` without it; raises UsageError."""
+    if args.drain_timeout is None:
+        return other
     return duration_s(args.drain_timeout, "--drain-timeout")

@@ -37,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "workload", nargs="?", type=Path, metavar="FILE.yaml", help="a workload file"
     )
     options.add_mix(parser, required=False)
+    parser.set_defaults(seed=None)  # that of the workload file, if any
     parser.add_argument("--rate", metavar="RATE", help="tasks a second: 500, 2k/s, 90/m")
     parser.add_argument("--duration", metavar="TIME", help="how long to offer: 60s, 5m")
     parser.add_argument("--profile", metavar="P", help='rates over time: "30s@50, 1m@50..500"')
@@ -154,8 +155,7 @@ def make_workload(args: argparse.Namespace, config: Config) -> tuple[Workload, l
     else:
         if not args.mix:
             raise UsageError("run needs --mix (or a workload file); see loadgen run --help")
-        drain_s = options.drain_timeout_s(args)
-        workload = Workload(mix=parse_mix(args.mix), drain_timeout_s=drain_s)
+        workload = Workload(mix=parse_mix(args.mix))
         expectations = []
     workload = _with_flags(workload, args)
     options.check_types(workload.mix, config, allow_unknown=args.allow_unknown)
@@ -185,5 +185,7 @@ def _with_flags(workload: Workload, args: argparse.Namespace) -> Workload:
         data = ((sized_data(size_bytes(args.size, "--size")),),) * len(workload.mix.types)
     return replace(
         workload, arrivals=arrivals, warmup_s=warmup_s, data=data,
-        seed=args.seed or workload.seed, shuffle=args.shuffle or workload.shuffle,
+        seed=workload.seed if args.seed is None else args.seed,
+        shuffle=args.shuffle or workload.shuffle,
+        drain_timeout_s=options.drain_timeout_s(args, workload.drain_timeout_s),
     )  # fmt: skip

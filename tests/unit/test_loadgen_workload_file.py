@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 
 import loadgen
+from loadgen.cli import run
 from loadgen.payload import make_pool
 from loadgen.workload_file import read_workload
+from worker.config import Config
 from worker.errors import UsageError
 
 EXAMPLES = sorted((Path(loadgen.__file__).parent / "examples").glob("*.yaml"))
@@ -37,6 +40,22 @@ def test_a_file_says_all_that_flags_can_say(tmp_path):
     assert workload.drain_timeout_s == 60
     assert [len(pool[0]) for pool in workload.bodies] == [2, 1024]
     assert [one.text for one in expectations] == ["e2e.p99 < 50ms", "lost == 0"]
+
+
+def test_flags_win_over_the_file(tmp_path):
+    path = tmp_path / "load.yaml"
+    path.write_text("mix: {fast: 1}\nrate: 5\nduration: 2s\nseed: 7\ndrain_timeout: 1m\n")
+
+    def read(*flags: str) -> tuple[int, float]:
+        parser = argparse.ArgumentParser()
+        run.configure(parser)
+        workload, _ = run.make_workload(parser.parse_args([str(path), *flags]), Config())
+        return workload.seed, workload.drain_timeout_s
+
+    assert read() == (7, 60)
+    assert read("--seed", "0", "--drain-timeout", "2s") == (0, 2)
+    with pytest.raises(UsageError, match="--drain-timeout"):
+        read("--drain-timeout", "soon")
 
 
 @pytest.mark.parametrize(
