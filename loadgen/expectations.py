@@ -76,11 +76,7 @@ class Expectation:
             UsageError: the run has no such type.
         """
         if self.name in SERIES:
-            if self.type not in result["series"]:
-                types = ", ".join(name for name in result["series"] if name != ALL)
-                raise UsageError(
-                    f"--expect {self.text!r}: this run has no type {self.type!r}; it has {types}"
-                )
+            check_types([self], result["series"])
             figure = result["series"][self.type][self.name].get(self.statistic)
             return None if figure is None else float(figure)
         if self.name in ACCOUNTS:
@@ -137,6 +133,23 @@ def _bound(name: str, text: str, where: str) -> float:
     if not number:
         raise UsageError(f"{where}: {text!r} is no number")
     return float(number[1]) * (1000 if number[2] else 1) / (100 if number[3] else 1)
+
+
+def check_types(
+    expectations: Iterable[Expectation], types: Iterable[str], where: str = "--expect"
+) -> None:
+    """Refuse those of a type that a run of these types does not have. Call it before the run.
+
+    Raises:
+        UsageError: there is one.
+    """
+    names = [name for name in types if name != ALL]
+    for one in expectations:
+        if one.type not in (ALL, *names):
+            raise UsageError(
+                f"{where} {one.text!r}: this run has no type {one.type!r}; "
+                f"it has {', '.join(names)}"
+            )
 
 
 def figure_of(text: str, result: Result) -> float | None:

@@ -9,6 +9,7 @@ from loadgen.cli import options, output
 from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
 from loadgen.connection import clear_errors, connected
+from loadgen.expectations import check_types
 from loadgen.experiment import Experiment
 from loadgen.result import Result
 from loadgen.workload import Workload
@@ -39,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     config = options.read_config(args)
     expectations = output.read_expectations(args)
     mix = options.read_mix(args, config)
+    check_types(expectations, mix.types)
     backlog = options.whole(args.backlog, "--backlog")
     cycle = mix.reduced()
     workload = Workload(

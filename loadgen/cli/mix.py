@@ -7,6 +7,7 @@ import argparse
 from loadgen.cli import options, output
 from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
+from loadgen.expectations import check_types
 from loadgen.experiment import Experiment
 from loadgen.workload import Workload
 
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     expectations = output.read_expectations(args)
     options.check_observe(args)
     mix = options.read_mix(args, config)
+    check_types(expectations, mix.types)
     to = options.read_list(args, config)
     workload = Workload(
         mix=mix, list=to, seed=args.seed, drain_timeout_s=options.drain_timeout_s(args)

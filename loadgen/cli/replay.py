@@ -8,6 +8,7 @@ from pathlib import Path
 from loadgen.cli import options, output
 from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
+from loadgen.expectations import check_types
 from loadgen.experiment import Experiment
 from loadgen.recording import read_recording
 from worker.errors import UsageError
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     workload = read_recording(
         args.recording, speed=speed, drain_timeout_s=options.drain_timeout_s(args)
     )
+    check_types(expectations, workload.mix.types)
     remark(f"replaying {workload.total:,.0f} tasks to {config.queue.key!r}")
     experiment = Experiment(config, workload, kind="replay")
     result = run_loop(

@@ -12,7 +12,7 @@ from loadgen.cli import options, output
 from loadgen.cli.calibrating import Probing
 from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, conduct_all, run_loop
-from loadgen.expectations import Expectation
+from loadgen.expectations import Expectation, check_types
 from loadgen.experiment import Experiment
 from loadgen.exporter import RunCollector, serve
 from loadgen.merging import merge
@@ -76,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
     expectations = output.read_expectations(args)
     options.check_observe(args)
     workload, more = make_workload(args, config)
+    check_types(expectations, workload.mix.types)
+    check_types(more, workload.mix.types, f"{args.workload}: expect")
     profile = workload.profile
     assert profile is not None  # make_workload refuses a run without one
     barrier = parse_barrier(args.barrier) if args.barrier else None

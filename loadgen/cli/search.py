@@ -10,7 +10,7 @@ from loadgen.cli import options, output
 from loadgen.cli.calibrating import Probing
 from loadgen.cli.console import remark
 from loadgen.cli.live import run_loop
-from loadgen.expectations import Expectation, parse_expectation
+from loadgen.expectations import Expectation, check_types, parse_expectation
 from loadgen.forecast import queue_from, service_samples
 from loadgen.pacer import constant, parse_arrivals
 from loadgen.planner import check_slo, plan_rate
@@ -79,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
         mix=options.read_mix(args, config), arrivals=parse_arrivals(args.arrivals),
         seed=args.seed or 1, drain_timeout_s=options.drain_timeout_s(args),
     )  # fmt: skip
+    check_types([slo], workload.mix.types, "--slo")
+    check_types(expectations, workload.mix.types)
     search = Search(Probing(config, workload, "search"), slo, trial_s)
     close = 1 + options.percent(args.precision, "--precision")
     first = rate_per_s(args.from_rate, "--from-rate") if args.from_rate else None

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from loadgen.blackbox import NotScraped, scrape
+from loadgen.cli import main
 from loadgen.own_workers import own_worker
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
@@ -90,6 +91,26 @@ async def test_a_misspelt_expectation_costs_no_run(loadgen, redis_client):
     assert redis_client.llen(KEY) == 0
 
 
+@pytest.mark.parametrize("command", ["", "run", "drain", "replay", "search", "file"])
+def test_a_misspelt_type_in_an_expectation_costs_no_run(command, capsys, tmp_path):
+    (tmp_path / "tasks.jsonl").write_text('{"type": "fast_task"}')
+    text = "{mix: {fast: 1}, rate: 9, duration: 1s, expect: ['e2e{type=fsat}.p99<1s']}"
+    (tmp_path / "load.yaml").write_text(text)
+    wrong = "e2e{type=fsat}.p99<1s"
+    mix, expect = ["--mix", "fast=1"], ["--expect", wrong]
+    lines = {
+        "": [*mix, *expect],
+        "run": ["run", *mix, "--rate", "9", "--duration", "1s", *expect],
+        "drain": ["drain", *mix, *expect],
+        "replay": ["replay", str(tmp_path / "tasks.jsonl"), *expect],
+        "search": ["search", *mix, "--slo", wrong],
+        "file": ["run", str(tmp_path / "load.yaml")],
+    }
+    url = f"redis://127.0.0.1:{free_port()}"  # nobody is asked
+    assert main([*lines[command], "--redis-url", url]) == 2
+    assert "this run has no type 'fsat'; it has fast_task" in capsys.readouterr().err
+
+
 async def test_ctrl_c_may_first_wait_for_what_was_sent(loadgen, redis_client):
     async with FakeWorker(loadgen.url, KEY, slots=50, service_s=lambda _: 0.1):
         process = await loadgen.start(
@@ -134,8 +155,6 @@ async def test_a_password_on_the_command_line_is_not_in_the_result(server, tmp_p
     ],
 )
 async def test_bad_arguments_are_one_line_and_2(arguments, capsys):
-    from loadgen.cli import main
-
     assert main(["run", *arguments]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1, err
