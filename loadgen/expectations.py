@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from loadgen.figures import ALL, SERIES
-from loadgen.mix import ALIASES
+from loadgen.figures import SERIES
+from loadgen.mix import ALIASES, ALL
 from loadgen.quantity import duration_s, show_s
 from loadgen.result import Result
 from loadgen.stats import PERCENTILES

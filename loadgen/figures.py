@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadgen.ledger import OPEN, REFUSED, Ledger
+from loadgen.mix import ALL
 from loadgen.stats import percentile, summary
 
 SERIES = ("send_lag", "wait", "service", "e2e", "e2e_raw")
-ALL = "all"  # the series over every type
 
 
 class Samples:

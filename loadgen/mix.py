@@ -20,6 +20,7 @@ from worker.errors import UsageError
 # The short names of the three demo types, and how long one of each takes.
 ALIASES = {"fast": "fast_task", "medium": "medium_task", "slow": "slow_task"}
 NOMINAL_SERVICE_S = {"fast_task": 0.5, "medium_task": 1.0, "slow_task": 2.0}
+ALL = "all"  # in a result: the figures over every type
 EXAMPLE = "fast=3,medium=2,slow=2"
 MAX_TYPE_BYTES = 256  # what the queue's contract allows for a type
 BLOCK = 1000  # tasks that a shuffle mixes
@@ -162,11 +163,13 @@ def _check(where: str, name: str, count: int) -> None:
 
 
 def check_type(where: str, name: str) -> None:
-    """Refuse a name that no task can have as its type.
+    """Refuse a name that no task can have as its type, or that means every type in a report.
 
     Raises:
-        UsageError: it is no text that UTF-8 can hold, or too long.
+        UsageError: it is `all`, no text that UTF-8 can hold, or too long.
     """
+    if name == ALL:
+        raise UsageError(f"{where}: {ALL!r} stands for all types together; use another name")
     try:
         size = len(name.encode())
     except UnicodeEncodeError:

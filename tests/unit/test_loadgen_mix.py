@@ -102,6 +102,7 @@ def test_the_same_seed_shuffles_the_same_way_and_another_does_not():
         ("fast=99999999999", "at most"),
         ("x" * 257 + "=1", "257 bytes"),
         ("\ud800=1", "not valid text"),
+        ("a=1,all=1", "'all' stands for all types together"),
     ],
 )
 def test_a_bad_mix_is_one_line_that_says_what_is_wrong(text, why):

@@ -51,6 +51,7 @@ def test_tasks_without_a_time_are_sent_at_once(tmp_path):
         ('{"type": "a", "at": "x"}', "jsonl:2: at must be a number"),
         ('{"type": "a", "at": NaN}', "jsonl:2: at must be finite"),
         pytest.param('{"type": "a", "at": %s}' % ("9" * 400), "2: at must be finite", id="long"),
+        ('{"type": "all"}', "jsonl:2: 'all' stands for all types"),
         ('{"type": "\\ud800"}', "jsonl:2: the type .* is not valid text"),
         ('{"type": "a"}', "some tasks have a time"),
     ],
