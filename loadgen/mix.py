@@ -121,14 +121,17 @@ def mix_of(counts: dict[str, int], where: str) -> Mix:
     """A mix from a mapping (a workload file); `where` names its place in error messages.
 
     Raises:
-        UsageError: an entry is no type or no whole number, or all are 0.
+        UsageError: an entry is no type or no whole number, one is given twice, or all are 0.
     """
     full: dict[str, int] = {}
     for name, count in counts.items():
         if not isinstance(count, int) or isinstance(count, bool):
             raise UsageError(f"{where}: {name} must be a whole number, got {count!r}")
         _check(where, name, count)
-        full[ALIASES.get(name, name)] = count
+        kind = ALIASES.get(name, name)
+        if kind in full:
+            raise UsageError(f"{where}: {kind} is given twice; add the counts up")
+        full[kind] = count
     return _made(where, full)
 
 

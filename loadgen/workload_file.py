@@ -98,6 +98,8 @@ class _File:
             name = ALIASES.get(written, written)
             if name not in mix.types:
                 raise UsageError(f"{self._at(*path)}: {written!r} is not in the mix")
+            if name in pools:
+                raise UsageError(f"{self._at(*path)}: {name} is given twice")
             if not isinstance(one, dict):
                 raise UsageError(f"{self._at(*path)}: needs template, size or pool")
             self._known(one, DATA_KEYS, path)
