@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--a", required=True, metavar="CMD", help="the base, a shell command")
     parser.add_argument("--b", required=True, metavar="CMD", help="the other one")
     parser.add_argument("--runs", default="12", metavar="N", help="of each (default 12, least 5)")
-    parser.add_argument("--higher-is-better", action="store_true", help="for stdout figures")
+    parser.add_argument("--higher-is-better", action="store_true", help="of --figure stdout")
     judge.add_judgement(parser)
     parser.epilog = (
         "figures: wall (seconds the command takes, the default), stdout (the last line it prints\n"
@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if runs < MIN_RUNS:
         raise UsageError(f"--runs must be at least {MIN_RUNS}, got {runs}")
     figures = args.figure or ["wall"]
+    if args.higher_is_better and "stdout" not in figures:
+        raise UsageError("--higher-is-better is for --figure stdout; of others it is known")
     values: dict[str, dict[str, list[float]]] = {f: {"a": [], "b": []} for f in figures}
     commands = {"a": args.a, "b": args.b}
     for number, side in enumerate(order(runs), start=1):
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             values[figure][side].append(value)
     found = []
     for figure, sides in values.items():
-        higher = args.higher_is_better or figure.split(".")[0] in judge.HIGHER
+        higher = is_higher_better(figure, of_stdout=args.higher_is_better)
         try:
             found.append(
                 compare(figure, sides["a"], sides["b"], higher_is_better=higher, band=band)
@@ -62,6 +64,11 @@ def run(args: argparse.Namespace) -> int:
         except ValueError as error:
             raise UsageError(f"--figure {figure!r}: {error}") from None
     return judge.show(found, as_json=args.json)
+
+
+def is_higher_better(figure: str, *, of_stdout: bool) -> bool:
+    """Whether more of a figure is better; of the one on stdout only the user knows."""
+    return of_stdout if figure == "stdout" else figure.split(".")[0] in judge.HIGHER
 
 
 def order(runs: int) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from loadgen.cli import main
-from loadgen.cli.ab import order
+from loadgen.cli.ab import is_higher_better, order
 from loadgen.comparison import bootstrap_ratio, compare, mann_whitney_p
 from tests.unit.test_loadgen_reports import a_result
 
@@ -134,6 +134,14 @@ def test_ab_reads_a_number_from_each_command(capsys):
     flags = ["--runs", "5", "--figure", "stdout", "--json"]
     assert main(["ab", "--a", faster, "--b", slower, *flags]) == 3
     assert json.loads(capsys.readouterr().out)[0]["answer"] == "worse"
+
+
+def test_higher_is_better_turns_only_the_figure_on_stdout_round(capsys):
+    figures = ("stdout", "wall", "e2e.p50", "throughput")
+    assert [is_higher_better(f, of_stdout=True) for f in figures] == [True, False, False, True]
+    assert [is_higher_better(f, of_stdout=False) for f in figures] == [False, False, False, True]
+    assert main(["ab", "--a", "true", "--b", "true", "--higher-is-better"]) == 2
+    assert "--figure stdout" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
