@@ -94,7 +94,7 @@ def plan_slots(queue: Queue, slo: Expectation | None, services_s: Sequence[float
     """The fewest slots with which the queue keeps the SLO (or, without one, stays 90 % busy).
 
     Raises:
-        UsageError: no number of slots can keep it.
+        UsageError: no number of slots can keep it, or more than MAX_SLOTS are needed.
     """
 
     def holds(slots: int) -> bool:
@@ -104,6 +104,11 @@ def plan_slots(queue: Queue, slo: Expectation | None, services_s: Sequence[float
         return _HOLDS[slo.op](figure_s(trial, slo, services_s), slo.bound)
 
     least = max(1, math.floor(queue.load) + 1)
+    if least > MAX_SLOTS:  # before anything is simulated: each slot takes memory
+        raise UsageError(
+            f"--rate: {queue.rate:,.9g} tasks a second of {queue.service_s:.3g} s each keep "
+            f"{queue.load:,.9g} slots busy; a plan goes up to {MAX_SLOTS:,}"
+        )
     high = least
     while not holds(high):
         if high > MAX_SLOTS or (high > 4 * least + 100 and queue.utilization < 0.2):

@@ -51,6 +51,13 @@ def test_end_to_end_times_are_planned_by_simulation():
         plan_slots(QUEUE, parse_expectation("e2e.p99 < 15ms"), SERVICES)
 
 
+@pytest.mark.parametrize("slo", [None, SLO])
+def test_a_rate_beyond_any_plan_is_refused_before_anything_is_simulated(slo, monkeypatch):
+    monkeypatch.setattr("loadgen.planner.figure_s", None)  # would take a slot's memory each
+    with pytest.raises(UsageError, match=r"500,000 slots busy; a plan goes up to 100,000"):
+        plan_slots(Queue(1e6, 0.5, 0.0, 1), slo, SERVICES)
+
+
 @pytest.mark.parametrize(
     "text", ["lost == 0", "service.p99 < 1s", "wait.p99 > 1s", "wait{type=a}.p99 < 1s",
              "wait.max < 1s"]
