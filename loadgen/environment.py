@@ -6,10 +6,12 @@ import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loadgen.connection import REDIS_ERRORS
+from worker.config.named_files import SECRET_FILES
 from worker.config.raw import without_password
 
 if TYPE_CHECKING:
@@ -22,14 +24,26 @@ _SERVER_FIELDS = (
 )  # fmt: skip
 
 
+_SECRETS = tuple(".".join(map(str, path)) for path in SECRET_FILES.values())
+
+
 def safe_command(arguments: list[str]) -> list[str]:
-    """A command line without passwords: of URLs, and of settings whose name holds one."""
+    """A command line without passwords: of URLs, of secret settings and sections that hold one."""
     safe = []
-    for text in arguments:
-        name, equals, value = text.partition("=")
-        secret = equals and value and "password" in name and not name.endswith("_file")
-        safe.append(f"{name}=***" if secret else without_password(text))
+    for before, text in pairwise(["", *arguments]):
+        flag = "--set=" if text.startswith("--set=") else ""
+        name, equals, _ = text.removeprefix(flag).partition("=")
+        is_set = flag or before == "--set"
+        hidden = is_set and equals and _is_secret(name.strip())
+        safe.append(f"{flag}{name}=***" if hidden else without_password(text))
     return safe
+
+
+def _is_secret(setting: str) -> bool:
+    if setting.endswith("_file"):
+        return False
+    held = any(secret.startswith(f"{setting}.") for secret in _SECRETS)
+    return held or "password" in setting or "token" in setting  # also where it is misspelt
 
 
 async def describe_environment(client: Any, config: Config) -> dict[str, Any]:

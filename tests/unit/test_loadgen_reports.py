@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from loadgen.cli import main
+from loadgen.environment import safe_command
 from loadgen.forecast import calibration_of, foretell
 from loadgen.ledger import Ledger
 from loadgen.mix import parse_mix
@@ -136,6 +137,24 @@ def test_a_link_is_followed_and_a_pipe_is_written_into(tmp_path):
     os.close(reader)
     assert pipe.is_fifo()
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        ["--set", "redis.password=hush"],
+        ["--set=http.token=hush"],
+        ["--set", "redis={password: hush}"],
+        ["--set", "email=password: hush"],
+        ["--set", "redis.sentinel_password=hush"],
+        ["--redis-url", "redis://:hush@host/0"],
+    ],
+)
+def test_no_secret_of_the_command_line_is_in_a_result(secret):
+    kept = ["--mix", "email=3,http.token=1", "--set", "worker.lease=5s"]
+    said = safe_command(["loadgen", *secret, *kept])
+    assert "hush" not in " ".join(said)
+    assert said[-len(kept) :] == kept
 
 
 @pytest.mark.parametrize("flag", ["--html", "--junit", "--markdown", "--csv"])
