@@ -120,7 +120,8 @@ class Experiment:
             ledger = Ledger(self._workload.mix.types)
             sender = Sender(
                 client, self._workload.list or self._keys.queue, ledger,
-                TaskWriter(run_id, ledger.types, self._workload.bodies), offset,
+                TaskWriter(run_id, ledger.types, self._workload.bodies, self._workload.order),
+                offset,
                 push_right=self._config.queue.pop == "left",
             )  # fmt: skip
             cls = Observer if self._observe_by == "probe" else OutsideObserver

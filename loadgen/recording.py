@@ -51,9 +51,8 @@ class RecordedProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedWorkload(Workload):
-    """A workload whose every task is given."""
+    """A workload whose every task is given: `order` says its type, `bodies_in_order` its data."""
 
-    order: tuple[int, ...] = ()
     bodies_in_order: tuple[bytes, ...] = ()
 
     def kinds(self) -> Iterator[int]:
@@ -69,6 +68,13 @@ class RecordedWorkload(Workload):
     def bodies(self) -> tuple[tuple[bytes, ...], ...]:
         """Per type the data of *all* tasks by number: task n takes the n-th."""
         return (self.bodies_in_order,) * len(self.mix.types)
+
+    def data_bytes(self) -> Iterator[float]:
+        """The mean size of each type's `data`, in bytes."""
+        sums = [0] * len(self.mix.types)
+        for kind, body in zip(self.order, self.bodies_in_order, strict=True):
+            sums[kind] += len(body)
+        return (total / count for total, (_, count) in zip(sums, self.mix.counts, strict=True))
 
 
 def read_recording(path: Path, *, speed: float, drain_timeout_s: float) -> Workload:

@@ -26,10 +26,24 @@ RETRY_S = 0.1  # between tries while Redis is away
 class TaskWriter:
     """Writes the JSON of task `n` of a type: data ready made, run mark and time put in."""
 
-    def __init__(self, run_id: str, types: Sequence[str], data: Sequence[Sequence[bytes]]) -> None:
-        """`data[t]` holds ready JSON objects for type number `t`, used in turn."""
+    def __init__(
+        self,
+        run_id: str,
+        types: Sequence[str],
+        data: Sequence[Sequence[bytes]],
+        order: Sequence[int] = (),
+    ) -> None:
+        """`data[t]` holds ready JSON objects for type number `t`, used in turn.
+
+        With an `order`, task n is of type `order[n]` and every pool is the same one of all tasks:
+        each body is then written once, not once a type.
+        """
         mark = b'"run":"' + run_id.encode() + b":"
         heads = [b'{"type":' + json.dumps(name).encode() + b',"data":' for name in types]
+        if order:
+            ready = [heads[t] + body + b"," + mark for t, body in zip(order, data[0], strict=True)]
+            self._heads = [ready] * len(heads)
+            return
         self._heads = [
             [head + body + b"," + mark for body in pool]
             for head, pool in zip(heads, data, strict=True)

@@ -28,6 +28,7 @@ class Workload:
     warmup_s: float = 0.0  # tasks intended before this are left out of the figures
     drain_timeout_s: float = DRAIN_TIMEOUT_S
     data: tuple[tuple[bytes, ...], ...] = ()  # ready JSON per type; empty: {} for all
+    order: tuple[int, ...] = ()  # the type of each task, where each is given (a recording)
 
     @property
     def total(self) -> float:
@@ -66,11 +67,12 @@ class Workload:
             "seed": self.seed,
             "order": "shuffled" if self.shuffle else "smooth",
             "warmup_s": self.warmup_s,
-            "data_bytes": {
-                name: round(sum(map(len, pool)) / len(pool))
-                for name, pool in zip(self.mix.types, self.bodies, strict=True)
-            },
+            "data_bytes": dict(zip(self.mix.types, map(round, self.data_bytes()), strict=True)),
         }
+
+    def data_bytes(self) -> Iterator[float]:
+        """The mean size of each type's `data`, in bytes."""
+        return (sum(map(len, pool)) / len(pool) for pool in self.bodies)
 
 
 def sized_data(size: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,21 @@ def test_tasks_are_replayed_in_their_order_at_their_pace_with_their_data(tmp_pat
     assert list(workload.due()) == [0.0, 2.0, 4.0]
     kinds = list(workload.kinds())
     assert [workload.mix.types[kind] for kind in kinds] == ["a", "b", "a"]
-    writer = TaskWriter("r", workload.mix.types, workload.bodies)
+    writer = TaskWriter("r", workload.mix.types, workload.bodies, workload.order)
     sent = [json.loads(writer.write(kind, n, 1.0)) for n, kind in enumerate(kinds)]
     assert [task["data"] for task in sent] == [{"n": 1}, {"n": 2}, {}]
+
+
+def test_the_data_of_a_recording_is_in_memory_once_however_many_its_types_are(tmp_path):
+    tasks = [{"type": f"t{n % 40}", "data": "x" * 5_000} for n in range(400)]
+    workload = read(tmp_path, *tasks)
+    tracemalloc.start()
+    writer = TaskWriter("r", workload.mix.types, workload.bodies, workload.order)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 3_000_000  # of 2 MB; each type with all of it would be 80
+    assert json.loads(writer.write(39, 399, 1.0))["type"] == "t39"
+    assert workload.describe()["data_bytes"]["t7"] == 5_002
 
 
 def test_tasks_without_a_time_are_sent_at_once(tmp_path):
