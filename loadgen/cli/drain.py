@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 from typing import Any
 
 from loadgen.cli import options, output
@@ -58,13 +59,15 @@ async def _drain(
 ) -> Result:
     keys = Keys.of(config.queue.key)
     async with connected(config) as client:
+        why = f"loadgen drain {secrets.token_hex(4)}"
 
         async def let_go() -> None:
             with clear_errors(config):
-                await client.delete(keys.paused)
+                if await client.get(keys.paused) == why.encode():  # else it is somebody else's
+                    await client.delete(keys.paused)
 
         if pause:
-            await _pause(client, keys, config)
+            await _pause(client, keys, config, why)
         experiment = Experiment(config, workload, kind="drain", when_sent=let_go if pause else None)
         try:
             return await conduct(
@@ -75,9 +78,9 @@ async def _drain(
                 await let_go()
 
 
-async def _pause(client: Any, keys: Keys, config: Config) -> None:
+async def _pause(client: Any, keys: Keys, config: Config, why: str) -> None:
     with clear_errors(config):
-        done = await client.set(keys.paused, "loadgen drain", nx=True, ex=PAUSE_S)
+        done = await client.set(keys.paused, why, nx=True, ex=PAUSE_S)
     if not done:
         raise UsageError(
             f"{config.queue.key!r} is paused already; resume it first (worker resume), "

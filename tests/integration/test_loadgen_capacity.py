@@ -45,6 +45,16 @@ async def test_a_queue_that_somebody_paused_is_left_paused(loadgen, redis_client
     assert redis_client.llen(KEY) == 0
 
 
+async def test_a_pause_by_an_operator_while_it_drains_is_not_undone(loadgen, redis_client):
+    keys = Keys.of(KEY)
+    async with FakeWorker(loadgen.url, KEY, slots=5, service_s=lambda _: 0.01):
+        process = await loadgen.start("drain", "--backlog", "1000", "--drain-timeout", "500ms")
+        await until_async(lambda: redis_client.hget(keys.stats, "succeeded"), what="it drains")
+        redis_client.set(keys.paused, "by hand")
+        await process.communicate()
+    assert redis_client.get(keys.paused) == b"by hand"
+
+
 async def test_the_pause_of_a_drain_ends_by_itself_should_loadgen_be_killed(loadgen, redis_client):
     process = await loadgen.start("drain", "--backlog", "1000000")
     await until_async(lambda: redis_client.llen(KEY) > 0, what="the backlog grows")
