@@ -6,12 +6,13 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
-from loadgen.cli import main
+from loadgen.cli import entry, main
 from loadgen.cli.entry import COMMANDS
 from loadgen.mix import NOMINAL_SERVICE_S
 from tests.support.fake_worker import FakeWorker
@@ -50,6 +51,24 @@ PASTED = [name for name in COMMANDS if name not in ("chaos", "peers")]
 def test_every_command_shows_an_example(command, capsys):
     assert main([command, "--help"]) == 0
     assert examples(capsys.readouterr().out).lstrip().startswith(("loadgen", "echo"))
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - set(PASTED)))
+def test_the_example_of_a_long_command_can_be_read(command, capsys):
+    main([command, "--help"])
+    for line in examples(capsys.readouterr().out).splitlines():
+        _, *arguments = shlex.split(line)
+        assert entry._parser(arguments).parse_args(arguments).command == command
+
+
+def test_every_command_that_the_docs_show_can_be_read():
+    text = (ROOT / "docs" / "loadgen.md").read_text()
+    shown = re.findall(r"^(?:\| `)?(loadgen [^`|#&]*)", text.replace("\\\n", " "), re.MULTILINE)
+    assert len(shown) > 12
+    for line in shown:
+        _, *arguments = shlex.split(line)
+        if "..." not in arguments:  # left out by the docs
+            assert entry._parser(arguments).parse_args(arguments).run, line
 
 
 @pytest.mark.parametrize("command", PASTED)
