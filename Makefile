@@ -54,7 +54,7 @@ test-all: ## Run the unit tests on each Python 3.11, 3.12, 3.13 there is (ARGS=t
 
 .PHONY: truth
 truth: $(READY) ## Test in full whether loadgen's figures can be believed (some 30 minutes; wants a quiet machine)
-	TRUTH=full $(PY) -m pytest tests/truth tests/truth/full_*.py -s --timeout 900 $(ARGS)
+	TRUTH=full $(PY) -m pytest tests/truth/*.py -s --timeout 900 $(ARGS)
 
 .PHONY: truth-plan
 truth-plan: $(READY) ## Hold plans against real runs (15 minutes) and put the table into docs/loadgen.md
