@@ -128,6 +128,10 @@ class Keys:
         """LIST where the blocking move of one of several lists lands."""
         return self.arrivals if list == self.queue else f"{self.arrivals}:{list}"
 
+    def held_of(self, name: str) -> str:
+        """LIST of what a limit or a pause keeps back; `name` is one of the set `held`."""
+        return f"{self.held}:{name}"
+
     @property
     def prefix(self) -> str:
         """What every key of ours begins with; of limited types there are, by name:

@@ -95,8 +95,12 @@ def test_max_tasks_is_exact_and_clear_empties_the_queue(world, shop):
     log = shop.manage("async_command", "--max-tasks", "2", "--max-concurrent", "1")
     assert "stopped: 2 done" in log
     assert world.waiting() == 5
-    assert "5 waiting tasks removed" in shop.manage("add_test_tasks", "--action", "clear")
-    assert world.waiting() == 0
+    for key in ("{async_tasks}:redeliver", "{async_tasks}:held:fast_task"):
+        world.redis.rpush(key, '1:1:0:0|{"type": "fast_task"}')
+    world.redis.sadd("{async_tasks}:held", "fast_task")
+    world.redis.zadd("{async_tasks}:delayed", {'1:2:0:1|{"type": "fast_task"}': 1e12})
+    assert "8 waiting tasks removed" in shop.manage("add_test_tasks", "--action", "clear")
+    assert world.waiting() == world.redis.zcard("{async_tasks}:delayed") == 0
 
 
 def test_ctrl_c_lets_what_runs_finish_and_ends_with_0(world, shop):
@@ -130,7 +134,7 @@ def test_a_task_is_enqueued_when_its_transaction_commits_and_not_when_it_is_roll
         "        raise RuntimeError\n"
         "except RuntimeError: pass\n"
         "enqueue('count_orders')\n"
-        "for bad in ({'x': float('nan')}, ):\n"
+        "for bad in ({'x': float('nan')}, {'x': object()}):\n"
         "    try: enqueue('x', bad)\n"
         "    except ValueError: continue\n"
         "    raise AssertionError\n"

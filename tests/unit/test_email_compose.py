@@ -67,6 +67,15 @@ def test_a_header_cannot_be_injected(field, text):
             mail(**{field: value})
 
 
+@pytest.mark.parametrize(
+    "text", ["50\u202f% off", "no\xa0break", "soft\xadhyphen", "\U0001f469\u200d\U0001f467"]
+)
+def test_spaces_that_do_not_break_and_joined_emoji_are_text(text):
+    message, _ = mail(subject=text, to=f"{text} <user@example.com>")
+    assert str(message["Subject"]) == text
+    message.as_bytes().decode("ascii")
+
+
 @pytest.mark.parametrize("body", ["\nBcc: evil@x.org\n\n.\r\nMAIL FROM:<x@x.org>\r\n", "\0", "\r"])
 def test_whatever_the_body_holds_it_stays_body(body):
     message, recipients = mail(body=body, html=body)

@@ -43,11 +43,18 @@ class Producer:
         self._used_at = time.monotonic()
 
     def clear(self) -> int:
-        """Remove what waits in the queue (not what workers hold); returns how many."""
-        more = [name.decode() for name in self._wire.call("SMEMBERS", self._keys.lists)]
-        lists = {self.queue, *more}
-        keys = [*lists, *map(self._keys.arrivals_of, lists)]
-        waiting = sum(int(self._wire.call("LLEN", key)) for key in keys)
-        for key in keys:
+        """Remove what waits in the queue (not what workers hold); returns how many.
+
+        Also what is to be delivered again, waits for its time or for a limit of its type.
+        """
+        lists = {self.queue, *self._members(self._keys.lists)}
+        held = [self._keys.held_of(name) for name in self._members(self._keys.held)]
+        waiting = int(self._wire.call("ZCARD", self._keys.delayed))
+        self._wire.call("UNLINK", self._keys.delayed)
+        for key in (*lists, *map(self._keys.arrivals_of, lists), self._keys.redeliver, *held):
+            waiting += int(self._wire.call("LLEN", key))
             self._wire.call("UNLINK", key)
         return waiting
+
+    def _members(self, key: str) -> list[str]:
+        return [name.decode() for name in self._wire.call("SMEMBERS", key)]

@@ -11,7 +11,8 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import TracebackType
 from typing import IO
 
@@ -20,7 +21,8 @@ from worker import Reject
 CHUNK = 256 * 1024
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not hold us
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NAMELESS = getattr(os, "O_TMPFILE", os.O_CREAT | os.O_EXCL)  # which "." refuses
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Source:
@@ -82,22 +84,15 @@ class Folder:
         Raises:
             Reject: there is one with other bytes, or the path leads nowhere.
         """
-        with self._parent(path) as (parent, name):
-            temporary = f".taskrig-{secrets.token_hex(8)}"
-            fd = os.open(temporary, _NEW, 0o640, dir_fd=parent)
+        with self._parent(path) as (parent, name), _new_file(parent) as (file, appear_as):
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
             try:
-                with os.fdopen(fd, "wb") as file:
-                    yield file
-                    file.flush()
-                    os.fsync(fd)
-                try:
-                    os.link(temporary, name, src_dir_fd=parent, dst_dir_fd=parent,
-                            follow_symlinks=False)  # fmt: skip
-                except FileExistsError:
-                    if not _same(parent, temporary, name):
-                        raise Reject(f"{path[:100]!r} exists already, with other bytes") from None
-            finally:
-                os.unlink(temporary, dir_fd=parent)
+                appear_as(name)
+            except FileExistsError:
+                if not _same(file, parent, name):
+                    raise Reject(f"{path[:100]!r} exists already, with other bytes") from None
 
     @contextlib.contextmanager
     def _parent(self, path: str) -> Iterator[tuple[int, str]]:
@@ -119,6 +114,36 @@ class Folder:
             os.close(fd)
 
 
+@contextlib.contextmanager
+def _new_file(parent: int) -> Iterator[tuple[IO[bytes], Callable[[str], None]]]:
+    """A new file, and what gives it its name, which raises FileExistsError.
+
+    Until then it has none where the system can do that: whoever kills us leaves nothing behind.
+    """
+    try:
+        fd = os.open(".", _NAMELESS | os.O_RDWR | os.O_CLOEXEC, 0o640, dir_fd=parent)
+    except OSError:  # this file system cannot, or this system
+        temporary = f".taskrig-{secrets.token_hex(8)}"
+        fd = os.open(temporary, _NEW, 0o640, dir_fd=parent)
+        try:
+            with os.fdopen(fd, "w+b") as file:
+                yield (
+                    file,
+                    partial(
+                        os.link,
+                        temporary,
+                        src_dir_fd=parent,
+                        dst_dir_fd=parent,
+                        follow_symlinks=False,
+                    ),
+                )
+        finally:
+            os.unlink(temporary, dir_fd=parent)
+        return
+    with os.fdopen(fd, "w+b") as file:
+        yield file, partial(os.link, f"/proc/self/fd/{fd}", dst_dir_fd=parent, follow_symlinks=True)
+
+
 def _opened(name: str, parent: int) -> IO[bytes] | None:
     """A plain file, not through a link; None when it is something else. Raises OSError."""
     fd = os.open(name, _FILE, dir_fd=parent)
@@ -128,26 +153,22 @@ def _opened(name: str, parent: int) -> IO[bytes] | None:
     return None
 
 
-def _same(parent: int, one: str, other: str) -> bool:
-    """Whether both are plain files with the same bytes."""
-    with contextlib.ExitStack() as stack:
-        files = []
-        for name in (one, other):
-            try:
-                file = _opened(name, parent)
-            except OSError:
-                return False  # a link, for one
-            if file is None:
-                return False
-            files.append(stack.enter_context(file))
-        if len({os.fstat(file.fileno()).st_size for file in files}) > 1:
+def _same(new: IO[bytes], parent: int, name: str) -> bool:
+    """Whether `name` is a plain file with the bytes of `new`."""
+    try:
+        there = _opened(name, parent)
+    except OSError:
+        return False  # a link, for one
+    if there is None:
+        return False
+    new.seek(0)
+    with there:
+        if os.fstat(there.fileno()).st_size != os.fstat(new.fileno()).st_size:
             return False
-        while True:
-            first, second = (file.read(CHUNK) for file in files)
-            if first != second:
+        while chunk := new.read(CHUNK):
+            if there.read(CHUNK) != chunk:
                 return False
-            if not first:
-                return True
+        return not there.read(1)
 
 
 @contextlib.contextmanager

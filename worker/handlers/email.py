@@ -14,6 +14,7 @@ import hashlib
 import logging
 import re
 import ssl
+import unicodedata
 from collections.abc import Sequence
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -38,6 +39,8 @@ _DOMAIN = re.compile(
     r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*",
     re.ASCII,
 )
+
+_BREAKS = {"Cc", "Cs", "Zl", "Zp"}  # Unicode categories: controls, surrogates, separators
 
 _ASCII_ONLY = email.policy.SMTP.clone(cte_type="7bit")  # every server takes that
 
@@ -148,7 +151,9 @@ def _text(data: dict[str, Any], name: str) -> str | None:
 def _header_text(value: Any, name: str, most: int) -> str:
     if not isinstance(value, str):
         raise Reject(f"email: {name} must be text")
-    if not value.isprintable():  # a line break would begin a header of the task's choice
+    # A line break would begin a header of the task's choice. Spaces that do not break and what
+    # joins emoji are text.
+    if any(unicodedata.category(char) in _BREAKS for char in value):
         raise Reject(f"email: {name} holds a line break or another control character")
     if len(value) > most:
         raise Reject(f"email: {name} is longer than {most} characters")

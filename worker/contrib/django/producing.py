@@ -30,11 +30,13 @@ def enqueue(type: str, data: Any = None, *, using: str | None = None, **keys: An
         BrokerUnavailable: Redis is out of reach, at the commit; the transaction stands.
     """
     task = {"type": type, "data": {} if data is None else data, "enqueued_at": time.time(), **keys}
-    item = json.dumps(task, cls=DjangoJSONEncoder, allow_nan=False).encode()
     try:
+        item = json.dumps(task, cls=DjangoJSONEncoder, allow_nan=False).encode()
         decode(item)
     except Invalid as fault:
         raise ValueError(f"this would not be a task: {fault.reason}") from None
+    except TypeError as fault:
+        raise ValueError(f"this would not be a task: {fault}") from None
     transaction.on_commit(functools.partial(_push, item), using=using)
 
 
