@@ -113,7 +113,7 @@ async def further_lists(client: Any, keys: Keys) -> list[str]:
 def _further(keys: Keys, held: Iterable[bytes], lists: Iterable[bytes]) -> list[str]:
     others = sorted({name.decode() for name in lists} - {keys.queue})
     return [
-        *sorted(f"{keys.held}:{name.decode()}" for name in held),
+        *sorted(keys.held_of(name.decode()) for name in held),
         *(key for name in others for key in (keys.arrivals_of(name), name)),
     ]
 

@@ -84,6 +84,7 @@ class App:
         labels = {handler.label for handler in handlers} | set(config.tasks)
         types = sorted(handler.type for handler in handlers)
         self._types = types if len(types) <= TYPES_SHOWN else None
+        self._limited: list[str] = []  # names in keys of the types that this worker limits
         self.metrics = Metrics(labels, config.worker.max_concurrent, __version__, config.hash())
         self.metrics.longest_running_s = self._longest_running_s
         self.address = Address(config.redis, config.queue.key, f"taskrig-{self.id}")
@@ -115,7 +116,7 @@ class App:
         code = 0
         error: Exception | None = None
         try:
-            self._loop.run_until_complete(self._serve())
+            self._serve_to_the_end()
         except TaskrigError as fault:
             code, error = fault.exit_code, fault
         except Exception as fault:
@@ -132,6 +133,17 @@ class App:
         self._leave_process(code)
         return code
 
+    def _serve_to_the_end(self) -> None:
+        """Run the loop, also on when SystemExit leaves it: something that a handler started."""
+        serving = self._loop.create_task(self._serve())
+        while True:
+            try:
+                return self._loop.run_until_complete(serving)
+            except (SystemExit, KeyboardInterrupt) as fault:
+                if serving.done():
+                    raise
+                log.error("a handler's code raised %s, which does not stop the worker", repr(fault))
+
     async def _serve(self) -> None:
         config = self.config
         await check_start(
@@ -146,6 +158,7 @@ class App:
     async def _consume(self) -> None:
         config = self.config
         plans = Plans(self.registry, config.tasks)
+        self._limited = [p.limits.name for p in plans.limited() if p.limits is not None]
         unique = any(plan.limits is not None and plan.limits.unique for plan in plans.limited())
         broker = Broker(config, self.id, self.address, positions=unique)
         lease = self.lease = Lease(
@@ -165,7 +178,7 @@ class App:
         consumer = self.consumer = Consumer(config, broker, executor, lease, journal)
         consumer.asked_to_drain = self._drain
         upkeep = self.upkeep = Upkeep(
-            config, broker, consumer, self.metrics, lambda: lease.may_reclaim, plans.held_names()
+            config, broker, consumer, self.metrics, lambda: lease.may_reclaim, plans
         )
         self.metrics.redis_up = 1
         lease.start()
@@ -389,6 +402,7 @@ class App:
                 "version": __version__,
                 "http": f"{self.config.http.host}:{self.http.port}" if self.http else "",
                 "types": self._types,
+                "limited": self._limited,
                 "running": [
                     {
                         "tag": e.delivery.tag,

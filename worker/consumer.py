@@ -154,7 +154,8 @@ class Consumer:
         if self._gate is None or not self._gate.due:
             return
         try:
-            if await self._gate.turn(0 if self._paused else self._want()):
+            room = self._want() or -1 if self.claiming and not self._paused else 0
+            if await self._gate.turn(room):
                 self._claim_again()
         except BrokerUnavailable as error:
             await self._went_away(error)

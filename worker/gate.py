@@ -77,9 +77,10 @@ class Gate:
         self._look_due = True
 
     async def turn(self, room: int) -> bool:
-        """Ask, and start or hold what was claimed; True when held tasks came back to the queue.
+        """Ask, and start or hold what was claimed; True when held tasks came back for free slots.
 
-        `room`: how many held tasks this worker could take.
+        `room`: how many held tasks this worker could take; -1 when its slots are full, 0 when it
+        takes nothing.
 
         Raises:
             BrokerUnavailable: nothing was decided; the next turn asks again.
@@ -109,9 +110,11 @@ class Gate:
         for plan, (wait_ms, _, cursor, _) in zip(plans, states, strict=True):
             if looks:
                 self._cursors[plan] = cursor
-            if wait_ms >= 0:
+            if wait_ms == 0 and room:
+                self._room_for.add(plan)  # for the next turn, whenever it comes
+            elif wait_ms > 0:
                 self._look_in(plan, wait_ms / 1000)
-        return any(moved for _, moved, *_ in states)
+        return room > 0 and any(moved for _, moved, *_ in states)
 
     def _asked_about(self, claimed: list[Execution], looks: bool) -> list[Plan]:
         if looks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from worker.config import TaskConfig
-from worker.keys import type_name
+from worker.keys import type_name, type_of
 from worker.options import BACKOFF_MAX_S, BACKOFF_S, Options, backoff_s, rate
 from worker.registry import DEFAULT, Handler, Registry
 
@@ -114,6 +114,11 @@ class Plans:
             for plan in self._by_type.values()
             if plan.limits is not None and not plan.limits.any_number
         }
+
+    def lets_go(self, name: str) -> bool:
+        """Whether a type, by its name in keys, has a handler here and nothing to hold it."""
+        plan = self.find(type_of(name))
+        return plan is not None and (plan.limits is None or plan.limits.name != name)
 
     def limited(self) -> list[Plan]:
         """The plans of types that have limits."""

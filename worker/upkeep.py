@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from worker.broker import SLICE_BYTES, Broker, Depths
@@ -13,6 +13,7 @@ from worker.config import Config
 from worker.errors import BrokerUnavailable
 from worker.journal import WrongKeys, log
 from worker.metrics import Metrics
+from worker.plan import Plans
 
 HEARTBEAT_S = 0.25
 SLICE_ITEMS = 250  # an orphan costs four commands: this many hold Redis for about 2 ms
@@ -47,9 +48,8 @@ class Upkeep:
         consumer: ConsumerView,
         metrics: Metrics,
         may_reclaim: Callable[[], bool],
-        held_names: Mapping[str, str],
+        plans: Plans,
     ) -> None:
-        """`held_names`: of types with limits, the label in metrics and the name in keys."""
         worker = config.worker
         self._broker = broker
         self._consumer = consumer
@@ -65,8 +65,9 @@ class Upkeep:
         self._ended = asyncio.Event()
         self.depths: Depths | None = None
         self._wrong = WrongKeys()
-        self._held_names = held_names
-        metrics.held_by_type = dict.fromkeys(held_names, 0)
+        self._plans = plans
+        self._held_names = plans.held_names()  # label in metrics -> name in keys
+        metrics.held_by_type = dict.fromkeys(self._held_names, 0)
         self.beat_at = time.monotonic()  # shows that the event loop turns
 
     def stop(self) -> None:
@@ -137,15 +138,21 @@ class Upkeep:
         return oldest_s if oldest_s is not None else still_s
 
     async def _bring_back(self) -> None:
-        """Give back what was set aside of types that are paused no more.
+        """Give back what was set aside of types that are paused no more, or have no limits now.
 
-        `worker resume` does that itself; here is what it broke off, and what a worker that had
-        not yet seen the end of the pause set aside after it.
+        `worker resume` does the first itself; here is what it broke off, and what a worker that
+        had not yet seen the end of the pause set aside after it.
         """
-        for type in self.depths.left_over if self.depths is not None else ():
+        if self.depths is None:
+            return
+        free = [name for name in self.depths.held_by_type if self._plans.lets_go(name)]
+        if free:
+            limited = await self._broker.limited_names()
+            free = [name for name in free if name not in limited]
+        for name in (*self.depths.left_over, *free):
             left = 1
             while left and not self._ended.is_set():
-                _, left = await self._broker.bring_back(type)
+                _, left = await self._broker.bring_back(name)
             self._consumer.look_again()
 
     async def _reclaim(self) -> None:

@@ -67,6 +67,47 @@ def test_a_blocked_type_holds_nobody_back_and_counts_as_waiting(world):
     assert [line["id"] for line in starts(world) if "same" not in line][:100] == list(range(100))
 
 
+@pytest.mark.parametrize("limit", [{"concurrency": 2}, {"rate_limit": "20/s"}], ids=str)
+def test_held_tasks_go_on_beside_a_backlog_of_other_types(world, limit):
+    world.enqueue("limited", 20, s=0.01)
+    world.enqueue("sleeps", 3000, s=0.01)
+    start(world, "one", concurrent=5, limited=limit)
+    until(lambda: len(_of(world, "limited")) == 20, 20, "all of the limited type have started")
+    assert world.waiting() > 500, "the backlog is still there"
+    world.all_settled(60)
+    assert world.totals()["succeeded"] == 3020
+
+
+def _of(world, kind):
+    return [line for line in starts(world) if line.get("type") == kind]
+
+
+def test_what_a_limit_held_runs_once_no_worker_has_the_limit_any_more(world):
+    limited = start(world, "limited", gated={"concurrency": 1})
+    world.enqueue("gated", 50)
+    until(lambda: (world.in_flight(), world.held()) == (1, 49), what="the rest is held")
+    unlimited = start(world, "unlimited", concurrent=60)
+    began = time.monotonic()
+    until(lambda: time.monotonic() - began > 1.5, what="some looks beside one that has the limit")
+    assert world.held() == 49, "the limit of the other one stands"
+    limited.kill()
+    until(lambda: world.held() == 0, 10, "nothing is held")
+    until(lambda: len({line["id"] for line in starts(world) if line["pid"] == unlimited.pid}) == 50)
+    world.open_gate()
+    world.all_settled()
+    world.assert_conserved()
+
+
+def test_a_raised_rate_holds_at_once(world):
+    slow = start(world, "slow", limited={"rate_limit": "1/d"})
+    world.enqueue("limited", 10)
+    until(lambda: world.held() == 9, what="one has started, the others are held")
+    assert slow.drain() == 0
+    start(world, "fast", limited={"rate_limit": "50/s"})
+    world.all_settled(20)
+    assert world.totals()["succeeded"] == 10
+
+
 def test_while_everything_is_blocked_nobody_spins(world):
     world.enqueue("gated", 200)
     limit = {"max_concurrent_total": 1}

@@ -90,11 +90,17 @@ async def says(data: dict[str, Any]) -> None:
 @handler("limited")
 async def limited(data: dict[str, Any]) -> None:
     """Says when it starts and ends, and takes `s` seconds."""
-    say(id=data["id"], event="start")
+    say(id=data["id"], event="start", type="limited")
     try:
         await asyncio.sleep(data.get("s", 0.05))
     finally:
         say(id=data["id"], event="end")
+
+
+@handler("sleeps")
+async def sleeps(data: dict[str, Any]) -> None:
+    """Takes `s` seconds and says nothing."""
+    await asyncio.sleep(data["s"])
 
 
 @handler("hogs")

@@ -32,7 +32,7 @@ from worker.broker.scripts import (
 from worker.broker.survey import Survey, survey_of
 from worker.broker.wire import ThreadWire
 from worker.config import Config
-from worker.keys import Keys, is_aside, type_name, type_of
+from worker.keys import Keys, aside_name, is_aside, type_name, type_of
 
 WORKERS_SHOWN = 200
 _LEASE_MS = 30_000  # of a reclaim by hand, renewed with every slice
@@ -92,10 +92,9 @@ class Operator:
     def held_lists(self) -> tuple[list[str], list[str]]:
         """The keys of tasks that limits, and that pauses hold back; raises BrokerUnavailable."""
         names = sorted(name.decode() for name in self.wire.call("SMEMBERS", self.keys.held))
-        paused = [name for name in names if is_aside(name)]
-        limited = [name for name in names if not is_aside(name)]
-        held = self.keys.held
-        return [f"{held}:{name}" for name in limited], [f"{held}:{name}" for name in paused]
+        paused = [self.keys.held_of(name) for name in names if is_aside(name)]
+        limited = [self.keys.held_of(name) for name in names if not is_aside(name)]
+        return limited, paused
 
     def lists(self) -> list[str]:
         """The lists of a queue that has several; raises BrokerUnavailable."""
@@ -138,7 +137,9 @@ class Operator:
         """
         until = time.monotonic() + within_s
         changed = self.wire.call("HDEL", self.keys.paused_types, type_name(type)) == 1
-        keys, arguments = bring_back_call(self.keys, type, self.config.worker.max_deliveries)
+        keys, arguments = bring_back_call(
+            self.keys, aside_name(type), self.config.worker.max_deliveries
+        )
         moved = 0
         while True:
             part, left = self.wire.run(BRING_BACK, keys, *arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ from worker.broker.start import find_wrong_key, register_lists
 from worker.broker.survey import oldest_of
 from worker.broker.wire import Wire
 from worker.config import Config
-from worker.keys import Keys, aside_name, type_name, type_of
+from worker.keys import Keys, type_of
 from worker.task import Delivery, Settlement
 
 CLAIM_BYTES = 256 * 1024  # per exchange: 1,000 items of 1 KiB cost Redis 5 ms, of 64 KiB 471 ms
@@ -78,7 +79,7 @@ class Depths:
     fronts: tuple[bytes, ...]  # the next item of each list, where it is short
     aside: int  # of paused types, set aside; not among `waiting`
     paused_types: frozenset[str]
-    left_over: tuple[str, ...]  # types that are paused no more and have tasks set aside
+    left_over: tuple[str, ...]  # held lists of types that are paused no more
     held: int  # of the waiting ones, those that a limit keeps back
     lists: dict[str, int]  # waiting in each list, where the queue has several
     held_by_type: dict[str, int]  # by the type's name in keys
@@ -104,7 +105,7 @@ def depths_of(reply: list[Any]) -> Depths:
         waiting, in_flight, delayed, dead, expired, paused == 1, scanned_by.decode(),
         claimed, trimmed, now_s, (front, *(row[2] for row in lists)), aside,
         frozenset(type_of(name.decode()) for name in paused_types),
-        tuple(type_of(name.decode()) for name in left_over),
+        tuple(name.decode() for name in left_over),
         held,
         {name.decode(errors="replace"): waiting for name, waiting, _ in lists},
         {name.decode(): number for name, number in held_by_type},
@@ -113,12 +114,20 @@ def depths_of(reply: list[Any]) -> Depths:
 
 
 def bring_back_call(
-    keys: Keys, type: str, max_deliveries: int
+    keys: Keys, name: str, max_deliveries: int
 ) -> tuple[tuple[str, ...], tuple[str | int, ...]]:
-    """The keys and arguments of bring_back.lua for one slice of a type."""
-    aside = f"{keys.held}:{aside_name(type)}"
-    where = (aside, keys.held, keys.paused_types, keys.redeliver)
-    return where, (type_name(type), max_deliveries, CLAIM_ITEMS, CLAIM_BYTES)
+    """The keys and arguments of bring_back.lua for one slice of a held list."""
+    where = (keys.held_of(name), keys.held, keys.paused_types, keys.redeliver)
+    return where, (name, max_deliveries, CLAIM_ITEMS, CLAIM_BYTES)
+
+
+def limited_in(about: bytes) -> list[str]:
+    """What a worker that describes itself so has limits for."""
+    try:
+        names = json.loads(about)["limited"]
+        return [name for name in names if isinstance(name, str)]
+    except (ValueError, TypeError, KeyError):
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,14 +316,25 @@ class Broker:
         """Have the lists of this queue counted by whoever looks at it; raises BrokerUnavailable."""
         await register_lists(self._side_call, self.keys, self._config.queue.sources)
 
-    async def bring_back(self, type: str) -> tuple[int, int]:
-        """Give a slice of what was set aside of a type back to the queue; see bring_back.lua.
+    async def bring_back(self, name: str) -> tuple[int, int]:
+        """Give a slice of the held list `name` back to the queue; see bring_back.lua.
 
-        Returns (moved, still set aside). Raises BrokerUnavailable.
+        Returns (moved, still there). Raises BrokerUnavailable.
         """
-        keys, arguments = bring_back_call(self.keys, type, self._config.worker.max_deliveries)
+        keys, arguments = bring_back_call(self.keys, name, self._config.worker.max_deliveries)
         moved, left = await self._side(BRING_BACK, keys, *arguments)
         return moved, left
+
+    async def limited_names(self) -> set[str]:
+        """Names in keys of the types that some worker has limits for; raises BrokerUnavailable."""
+        names: set[str] = set()
+        cursor: bytes = b"0"
+        while True:
+            cursor, found = await self._side_call("HSCAN", self.keys.about, cursor, "COUNT", 100)
+            for about in found[1::2]:
+                names.update(limited_in(about))
+            if int(cursor) == 0:
+                return names
 
     async def reclaim(
         self, cursor: int, count: int, hold_ms: int, below: int, known: list[str]

@@ -11,7 +11,8 @@
 --         <prefix>rate:<name> STRING "us tag": when another is due, and which was the last one
 --         <prefix>unique:<name> HASH task id -> latest tag of the one that waits or runs
 --         <prefix>barriers:<name> ZSET task id -> position up to which claims are of older pushes
--- ARGV  1 prefix   2 max deliveries   3 held tasks that this worker could take   4 max bytes of them
+-- ARGV  1 prefix   2 max deliveries   4 max bytes of held tasks
+--       3 held tasks that this worker could take; -1: its slots are full, 0: it takes none
 --       5 n: types, then seven each: name, how many more may start in this worker (-1: any),
 --         most holders (0: any), us between two starts (0: any), us of slack, "1": unique,
 --         cursor of the look for stale marks ("": do not look)
@@ -19,8 +20,8 @@
 --       then tasks that want to start, five each: index of its type, tag, "0" when it came back,
 --         else the position of its claim, what it asks for ("1": only to be marked, for it has to
 --         wait elsewhere; "2": it was let through, but has not started in time), task id
--- Returns { verdicts..., { ms until the rate allows another (-1: nothing waits for that), moved,
---           next cursor, key of a wrong type or "", what it is, what it must be }... }
+-- Returns { verdicts..., { ms until the limits allow another of the held ones (-1: not known),
+--           moved, next cursor, key of a wrong type or "", what it is, what it must be }... }
 --   verdict: 1 start | 0 hold | 2 another one with its id waits or runs, or ended after this one
 --   had been pushed
 -- Cost  O(types + ended + starting + moved), and where it looks for stale marks O(holders) and
@@ -42,6 +43,10 @@ local queue, arrivals, stats, marks, delayed = KEYS[4], KEYS[5], KEYS[6], KEYS[7
 local SLACK = 10000  -- claims: a worker may ask so much later than it claimed
 local prefix, max_deliveries, room, max_bytes =
   ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+-- Where other tasks fill the slots, one of each type comes back all the same: redeliver goes before
+-- the queue, so it gets the next slot. No more than one, or they would pile up there.
+local one_each = room ~= 0 and call('LLEN', redeliver) == 0 and 1 or 0
+room = math.max(room, 0)
 local time = call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 
@@ -140,7 +145,10 @@ local function read(t)
   t.holding = t.total > 0 and call('SCARD', t.holders) or 0
   if t.every > 0 then
     local due, tag = string.match(call('GET', t.rate) or '', '^(%S+) ?(.*)$')
-    t.next_us, t.last = (tonumber(due) or 0) - t.slack, tag
+    due = tonumber(due) or 0
+    -- Later than any start would make it: the rate was smaller then, or the clock was set back.
+    if due > now_us + t.every + t.slack + 1000000 then due = now_us end
+    t.next_us, t.last = due - t.slack, tag
   end
 end
 for _, t in ipairs(types) do
@@ -227,7 +235,7 @@ local function bring_back(t, n)
 end
 
 local function bring_back_what_fits(t)
-  local n = math.min(t.held, room, 100)
+  local n = t.held
   if t.here >= 0 then n = math.min(n, t.here) end
   if t.total > 0 then n = math.min(n, t.total - t.holding) end
   local by_rate = math.huge
@@ -236,12 +244,15 @@ local function bring_back_what_fits(t)
     if now_us < t.next_us then by_rate = 0 end
     n = math.min(n, by_rate)
   end
-  if n > 0 then
-    t.moved = bring_back(t, n)
+  local fits = math.min(n, 100, math.max(room, one_each))
+  if fits > 0 then
+    t.moved = bring_back(t, fits)
     room = room - t.moved
     if t.moved == t.held then call('SREM', held_names, t.name) end
   end
-  if t.every > 0 and by_rate <= t.moved and t.held - t.moved + t.blocked > 0 then
+  if t.moved < n then
+    t.wait = 0
+  elseif t.every > 0 and by_rate <= t.moved and t.held - t.moved + t.blocked > 0 then
     t.wait = math.max(1, math.ceil((t.next_us + t.moved * t.every - now_us) / 1000))
   end
 end

@@ -37,7 +37,7 @@ for _, name in ipairs(call('SMEMBERS', KEYS[11])) do
     wrong[#wrong + 1] = { key, call('TYPE', key).ok }
   elseif paused then
     aside = aside + length
-    if call('HEXISTS', KEYS[12], paused) == 0 then left_over[#left_over + 1] = paused end
+    if call('HEXISTS', KEYS[12], paused) == 0 then left_over[#left_over + 1] = name end
   else
     held = held + length
     held_back[#held_back + 1] = { name, length }
