@@ -7,6 +7,7 @@ outcome. An exception that does leave is a bug in the worker, and ends it.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import math
 import threading
@@ -27,6 +28,7 @@ from worker.task import Delivery, Invalid, Outcome, Task, decode
 
 log = logging.getLogger("worker.task")
 
+THREAD_NAME = "task-"  # how the name of a plain function's thread begins
 MAX_ERROR_CHARS = 500  # of an error kept with a dead letter or printed; messages can be huge
 
 
@@ -175,8 +177,9 @@ class Executor:
             else:
                 self._failed(execution, fault)
         except BaseException as fault:  # also SystemExit and KeyboardInterrupt: a task's own doing
-            if execution.stop_reason in ("timeout", "cancelled"):
-                execution.end_stopped()
+            released = execution.stop_reason == "released"
+            if execution.stop_reason and not (released and isinstance(fault, Reject)):
+                execution.end_stopped()  # whatever it made of its cancellation
             elif isinstance(fault, Reject):
                 execution.end(Outcome.FAILED, "rejected", describe(fault))
             elif isinstance(fault, Retry):
@@ -220,7 +223,7 @@ class Executor:
         def body() -> None:
             fault: BaseException | None = None
             try:
-                function(*arguments)
+                _refuse_coroutine(function(*arguments))
             except BaseException as caught:
                 fault = caught
             try:
@@ -230,12 +233,19 @@ class Executor:
 
         execution.thread = threading.Thread(
             target=copy_context().run, args=(body,), daemon=True,
-            name=f"task-{execution.delivery.tag}",
+            name=f"{THREAD_NAME}{execution.delivery.tag}",
         )  # fmt: skip
         execution.thread.start()
         fault = await done
         if fault is not None:
             raise fault
+
+
+def _refuse_coroutine(result: Any) -> None:
+    """Raises TypeError: a plain function returned a coroutine, which nobody would await."""
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError("the handler returned a coroutine: declare it, or what wraps it, async def")
 
 
 def _resolve(done: asyncio.Future[BaseException | None], fault: BaseException | None) -> None:

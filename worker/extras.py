@@ -67,24 +67,25 @@ async def opened(
     Raises:
         TaskrigError: one does not open, and why.
     """
-    stack = AsyncExitStack()
-    names: list[str] = []
-    try:
+    async with AsyncExitStack() as stack:
         for one in resources:
-            names.append(one.name)
-            await stack.enter_async_context(one.opened())
-    except Exception as error:
-        with contextlib.suppress(Exception):
-            await stack.aclose()
-        text = f"{names[-1]} does not open: {type(error).__name__}: {error}"
-        raise TaskrigError(text) from error
-    try:
+            manager = one.opened()
+            try:
+                await manager.__aenter__()
+            except Exception as error:
+                text = f"{one.name} does not open: {type(error).__name__}: {error}"
+                raise TaskrigError(text) from error
+            stack.push_async_callback(_close, manager, one.name, say)
         yield
-    finally:
-        try:
-            await stack.aclose()
-        except Exception as error:
-            say(f"a resource did not close well: {type(error).__name__}: {error}")
+
+
+async def _close(
+    manager: AbstractAsyncContextManager[None], name: str, say: Callable[[str], None]
+) -> None:
+    try:
+        await manager.__aexit__(None, None, None)
+    except Exception as error:  # the others are to be closed all the same
+        say(f"{name} did not close well: {type(error).__name__}: {error}")
 
 
 class Middleware(Protocol):
@@ -98,7 +99,8 @@ _MARK = "__taskrig_middleware__"
 
 
 def middleware(function: M) -> M:
-    """Declare a coroutine function (context, call) as middleware; it awaits `call()` once.
+    """Declare a coroutine function (context, call), or an object that is called as one, as
+    middleware; it awaits `call()` once.
 
     The first one declared is the outermost.
     """
@@ -107,5 +109,13 @@ def middleware(function: M) -> M:
 
 
 def is_middleware(value: object) -> bool:
-    """Whether @middleware was said of it."""
-    return getattr(value, _MARK, False) is True
+    """Whether @middleware was said of it, or of its class."""
+    return callable(value) and not isinstance(value, type) and mark_of(value, _MARK) is True
+
+
+def mark_of(value: object, name: str) -> Any:
+    """What a decorator left at a value of a handler module; None where nothing is."""
+    try:
+        return getattr(value, name, None)
+    except Exception:  # a stand-in, such as a web framework has for the request
+        return None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from worker.errors import UsageError
-from worker.extras import Middleware, Resource, is_middleware
+from worker.extras import Middleware, Resource, is_middleware, mark_of
 from worker.options import Options
 
 DEFAULT = "*"  # the type of the handler for types that no other handler takes
@@ -41,6 +41,10 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an instance with async __call__
     )
+
+
+def _yields(function: Callable[..., Any]) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def _parameters(function: Callable[..., Any]) -> int:
@@ -100,6 +104,8 @@ def handler(
     )  # fmt: skip
 
     def declare(function: F) -> F:
+        if _yields(function):
+            raise ValueError(f"the handler of {type!r} must not yield: none of it would run")
         marks = getattr(function, _MARK, ())
         setattr(function, _MARK, (*marks, Handler(type, function, options)))
         return function
@@ -198,6 +204,8 @@ def _function(name: str) -> list[Handler]:
             f"handlers: {name!r}: module {module_name!r} has no function {attribute!r}"
             + (f" (it has {known})" if known else "")
         )
+    if _yields(function):
+        raise UsageError(f"handlers: {name!r} must not yield: none of it would run")
     return [Handler(DEFAULT, function, Options())]
 
 
@@ -216,7 +224,7 @@ def _take_extras(registry: Registry, modules: list[Any]) -> None:
     for value in (value for module in modules for value in vars(module).values()):
         if isinstance(value, Resource) and value not in registry.resources:
             registry.resources.append(value)
-        elif inspect.isroutine(value) and is_middleware(value) and value not in registry.middleware:
+        elif is_middleware(value) and value not in registry.middleware:
             registry.middleware.append(value)
 
 
@@ -225,9 +233,10 @@ def _declared(modules: list[Any]) -> list[Handler]:
     seen: set[int] = set()
     for module in modules:
         for value in vars(module).values():
-            if getattr(value, _MARK, ()) and id(value) not in seen:
+            marks = mark_of(value, _MARK)
+            if isinstance(marks, tuple) and id(value) not in seen:
                 seen.add(id(value))
-                handlers.extend(getattr(value, _MARK))
+                handlers.extend(marks)
     return handlers
 
 

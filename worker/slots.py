@@ -118,7 +118,9 @@ class Slots:
             await self._executor.run(execution)
             self._ended(execution)
         except GeneratorExit:
-            raise
+            if execution.outcome is None:
+                raise  # the loop has ended, and this coroutine is being closed
+            self._ended(execution)  # a task that the handler awaited had raised it
         except BaseException as fault:
             self._say_broke(fault)
 

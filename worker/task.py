@@ -7,14 +7,19 @@ codec may only save that parser the work where both agree.
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import math
 import re
+import time
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NoReturn
 
 import msgspec
+
+log = logging.getLogger("worker.task")
 
 MAX_DEPTH = 500  # well under every interpreter's recursion limit, far above real payloads
 MAX_TYPE_BYTES = 256
@@ -89,12 +94,25 @@ class Task:
         if type(run) is str and (found := RECORD_RUN.fullmatch(run)):
             self.run = (found[1], found[2])
         self.enqueued_at = _moment(fields.get("enqueued_at"))
-        self.run_at = _moment(fields.get("run_at"))
+        run_at = fields.get("run_at")
+        self.run_at = _moment(run_at)
+        if self.run_at is None and run_at is not None:
+            _tell_of_bad_run_at()
         trace = {name: fields[name] for name in _TRACE if type(fields.get(name)) is str}
         self.trace = trace or None
         given = fields.get("id")
+        if type(given) is int:
+            given = str(given)
         if type(given) is str and given:
             self.id = given
+
+
+@functools.cache
+def _tell_of_bad_run_at() -> None:
+    log.warning(
+        "a task's run_at is not Unix seconds, such as %d: it runs at once (said only once)",
+        time.time(),
+    )
 
 
 def _moment(at: Any) -> float | None:

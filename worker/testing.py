@@ -8,20 +8,22 @@ from __future__ import annotations
 import asyncio
 import json
 import selectors
+import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from worker.config import TaskConfig
 from worker.context import Process, process
-from worker.executor import Execution, Executor
+from worker.executor import THREAD_NAME, Execution, Executor
 from worker.extras import Middleware
 from worker.plan import Plans
 from worker.registry import Registry, handlers_of
 from worker.task import Delivery
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,8 @@ def in_fake_time(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in an event loop of its own whose clock jumps over every wait.
 
     `asyncio.sleep(600)` and a timeout of ten minutes take no time. Only the loop's clock is
-    faked: `time.time()`, threads and sockets are as they are.
+    faked: `time.time()`, threads and sockets are as they are, and while a thread of the loop or
+    of a plain handler works, the clock runs as ever.
     """
     loop = _FakeTimeLoop()
     try:
@@ -145,10 +148,28 @@ def in_fake_time(coroutine: Coroutine[Any, Any, T]) -> T:
 class _FakeTimeLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._skipped_s = 0.0
+        self._in_threads = 0
         super().__init__(_Jumping(self))
 
     def time(self) -> float:
         return super().time() + self._skipped_s
+
+    def run_in_executor(
+        self, executor: Any, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        future: asyncio.Future[T] = super().run_in_executor(executor, func, *args)
+        self._in_threads += 1
+        future.add_done_callback(self._left_thread)
+        return future
+
+    def _left_thread(self, future: asyncio.Future[Any]) -> None:
+        self._in_threads -= 1
+
+    @property
+    def waits_for_a_thread(self) -> bool:
+        return self._in_threads > 0 or any(
+            thread.name.startswith(THREAD_NAME) for thread in threading.enumerate()
+        )
 
     def jump(self, seconds: float) -> None:
         self._skipped_s += seconds
@@ -160,7 +181,7 @@ class _Jumping(selectors.SelectSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None or timeout <= 0:
+        if timeout is None or timeout <= 0 or self._loop.waits_for_a_thread:
             return super().select(timeout)
         ready = super().select(0)
         if not ready:

@@ -68,6 +68,16 @@ def test_after_the_drain_timeout_five_long_tasks_are_back_at_the_front_oldest_fi
     world.assert_conserved()
 
 
+def test_a_task_that_makes_an_error_of_its_interruption_is_released_all_the_same(world):
+    world.enqueue("own_error", s=30)
+    worker = world.start_worker(worker={"drain_timeout": 0.2})
+    until(lambda: world.journal("start"), what="the task runs")
+    assert worker.drain() == 0
+    assert world.journal("ConnectionError")
+    assert world.totals()["failed"] == 0
+    assert world.waiting() == 1
+
+
 def test_released_tasks_run_to_their_end_in_the_next_worker(world):
     world.enqueue("gate", 5)
     worker = world.start_worker(concurrent=5, worker={"drain_timeout": 0.5})

@@ -8,7 +8,7 @@ from tests.support.handlers import _RAISED as KINDS
 from tests.support.waiting import until
 
 
-@pytest.mark.parametrize("handler", ["raise", "raise_in_thread"])
+@pytest.mark.parametrize("handler", ["raise", "raise_in_thread", "raise_in_a_task"])
 def test_whatever_a_handler_raises_fails_its_task_and_nothing_else(world, handler):
     for kind in KINDS:
         world.enqueue(handler, id=kind, kind=kind)

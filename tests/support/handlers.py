@@ -162,6 +162,28 @@ async def raise_it(data: dict[str, Any]) -> None:
         raise _RAISED[data["kind"]]
 
 
+@handler("raise_in_a_task")
+async def raise_in_a_task(data: dict[str, Any]) -> None:
+    """Raises what `kind` names, from a task that it starts and waits for."""
+
+    async def inner() -> None:
+        await asyncio.sleep(0)
+        raise _RAISED[data["kind"]]
+
+    with _Noted(data):
+        await asyncio.gather(inner())
+
+
+@handler("own_error")
+async def own_error(data: dict[str, Any]) -> None:
+    """Makes an error of its own of its cancellation."""
+    with _Noted(data):
+        try:
+            await asyncio.sleep(data["s"])
+        except asyncio.CancelledError as fault:
+            raise ConnectionError("rolled back") from fault
+
+
 @handler("raise_in_thread")
 def raise_in_thread(data: dict[str, Any]) -> None:
     """Raises what `kind` names, from a thread."""

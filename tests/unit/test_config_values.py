@@ -140,3 +140,9 @@ def test_a_printed_duration_reads_back_as_itself(seconds):
 @given(st.integers(1, 2**40))
 def test_a_printed_size_reads_back_as_itself(size):
     assert Size().read(size_text(size)) == size
+
+
+def test_two_lines_of_the_schedule_cannot_have_one_name(settings):
+    line = """'nightly {} 3 * * * {{"type": "{}"}}'"""
+    both = f"schedule: [{line.format(0, 'a')}, {line.format(30, 'b')}]"
+    assert settings.problem(both).endswith("schedule: names nightly twice; keep one")

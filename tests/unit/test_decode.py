@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.bad_items import BAD, GOOD
-from worker.task import REASONS, Invalid, decode, make_decoder, parse_strictly
+from worker.task import REASONS, Invalid, _tell_of_bad_run_at, decode, make_decoder, parse_strictly
 
 CODECS = {
     "the one in use": decode,
@@ -93,3 +93,22 @@ def test_the_optional_keys_count_also_where_there_is_no_data():
 
     assert (task.enqueued_at, task.run) == (1795574691.0, ("r1", "7"))
     assert alone.enqueued_at == 1795574691.0
+
+
+def test_an_id_is_text_or_a_whole_number(decoder):
+    def id_of(text):
+        return decoder(b'{"type": "x", "id": %s}' % text.encode()).id
+
+    assert (id_of('"7"'), id_of("7"), id_of("-7")) == ("7", "7", "-7")
+    assert [id_of(text) for text in ('""', "7.0", "true", "null", "[7]")] == [None] * 5
+
+
+def test_a_run_at_that_is_no_time_is_ignored_and_told_of_once(decoder, caplog):
+    _tell_of_bad_run_at.cache_clear()
+    for text in (b"1767225600000", b'"2026-01-01"', b"-1", b"true"):
+        assert decoder(b'{"type": "x", "run_at": %s}' % text).run_at is None
+    assert decoder(b'{"type": "x", "run_at": 1767225600}').run_at == 1767225600
+    assert decoder(b'{"type": "x", "run_at": null}').run_at is None
+    assert [line.partition(",")[0] for line in caplog.messages] == [
+        "a task's run_at is not Unix seconds"
+    ]

@@ -60,7 +60,24 @@ async def test_one_that_does_not_close_well_is_told_of():
 
     async with opened([resource(bad)], said.append):
         pass
-    assert said == ["a resource did not close well: OSError: lost"]
+    assert said == [f"{__name__}.bad did not close well: OSError: lost"]
+
+
+async def test_one_that_does_not_close_well_leaves_no_other_one_open():
+    closed = []
+
+    async def good():
+        yield 1
+        closed.append("good")
+
+    async def bad():
+        yield 2
+        raise OSError("lost")
+
+    async with opened([resource(good), resource(bad), resource(bad)], closed.append):
+        pass
+    lost = f"{__name__}.bad did not close well: OSError: lost"
+    assert closed == [lost, lost, "good"]
 
 
 @handler("around")
@@ -86,6 +103,28 @@ async def test_middleware_runs_around_handlers_the_first_outermost():
     ran = await run_task(around, "reject", middleware=[make("outer"), make("inner")])
     assert ran.reason == "rejected"
     assert order == ["outer around test:1", "inner around test:1", "after inner", "after outer"]
+
+
+async def test_an_object_can_be_middleware_and_a_strange_one_is_left_alone(tmp_path, monkeypatch):
+    (tmp_path / "own_objects.py").write_text(
+        "from functools import partial\n"
+        "from worker import middleware\n"
+        "class Around:\n"
+        "    async def __call__(self, at, call):\n"
+        "        await call()\n"
+        "async def named(name, at, call):\n"
+        "    await call()\n"
+        "class Absent:\n"
+        "    def __call__(self): ...\n"
+        "    def __getattr__(self, name):\n"
+        "        raise RuntimeError('outside of a request')\n"
+        "around, tagged = middleware(Around()), middleware(partial(named, 'x'))\n"
+        "request = Absent()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = load_handlers(["own_objects"]).middleware
+    assert [type(one).__name__ for one in found] == ["Around", "partial"]
+    assert (await run_task(around, middleware=found)).ok
 
 
 async def test_what_middleware_raises_fails_the_task():

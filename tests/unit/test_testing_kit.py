@@ -70,3 +70,45 @@ async def test_the_test_itself_has_no_context_afterwards():
 async def test_what_is_no_handler_is_refused():
     with pytest.raises(ValueError, match="is no handler"):
         await run_task(len)
+
+
+@handler("in_thread", timeout_s=10)
+def in_thread(data):
+    """A plain function that takes a while."""
+    time.sleep(0.05)
+
+
+@handler("to_thread", timeout_s=10)
+async def to_thread(data):
+    """A coroutine that waits for a thread, then long for nothing."""
+    await asyncio.to_thread(time.sleep, 0.05)
+    await asyncio.sleep(data.get("s", 0))
+
+
+def test_in_fake_time_the_clock_does_not_jump_while_a_thread_works():
+    assert in_fake_time(run_task(in_thread)).ok
+    assert in_fake_time(run_task(to_thread)).ok
+    late = in_fake_time(run_task(to_thread, {"s": 11}))
+    assert (late.reason, round(late.took_s)) == ("timeout", 10)
+
+
+def _wrapped(function):
+    return lambda data: function(data)
+
+
+async def test_a_plain_function_that_returns_a_coroutine_has_not_succeeded():
+    ran = await run_task(handler("wrapped")(_wrapped(_inner)))
+    assert ran.outcome == "failed"
+    assert "async def" in ran.error
+
+
+async def _inner(data):
+    raise AssertionError("never awaited")
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_handler_that_yields_is_refused(kind):
+    names = {}
+    exec(f"{kind} yields(data):\n    yield data", names)
+    with pytest.raises(ValueError, match="must not yield"):
+        handler("yields")(names["yields"])

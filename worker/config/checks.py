@@ -94,6 +94,11 @@ def schedule(text: str) -> str:
     return text
 
 
+def schedule_name(text: str) -> str:
+    """The name of a line of the schedule."""
+    return text.split(maxsplit=1)[0]
+
+
 def task_lines(text: str) -> str:
     """Which tasks have lines in the log."""
     match = _PERCENT.fullmatch(text)

@@ -42,7 +42,7 @@ class Config(Section):
     tasks: Annotated[
         Mapping[Annotated[str, Words(checks.task_type)], TaskConfig], BeforeValidator(_or_empty)
     ] = Field(default_factory=dict)
-    schedule: Annotated[tuple[str, ...], Several(checks.schedule)] = ()
+    schedule: Annotated[tuple[str, ...], Several(checks.schedule, name=checks.schedule_name)] = ()
     """Lines of NAME, five cron fields, a time zone (UTC without one) and a task as JSON."""
     dead_letters: DeadLettersConfig = DeadLettersConfig()
     email: EmailConfig = EmailConfig()

@@ -76,10 +76,14 @@ class Choice(Reading):
 
 @dataclass(frozen=True, slots=True)
 class Several(Reading):
-    """A list of texts, or one; commas part them in the environment and in flags."""
+    """A list of texts, or one; commas part them in the environment and in flags.
+
+    No two may have the same `name`, which is the text itself by default.
+    """
 
     check: Callable[[str], str]
     least: int = 0
+    name: Callable[[str], str] = str
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -105,9 +109,10 @@ class Several(Reading):
         texts = tuple(raw)
         if len(texts) < self.least:
             raise wrong("must name at least one")
-        for index, text in enumerate(texts):
-            if text in texts[:index]:
-                raise wrong(f"names {text} twice; keep one")
+        names = [self.name(text) for text in texts]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise wrong(f"names {name} twice; keep one")
         return texts
 
     def schema(self) -> dict[str, Any]:
