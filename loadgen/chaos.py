@@ -22,7 +22,7 @@ from loadgen.faults import Arena, Fault, Injected
 from loadgen.fleet import Fleet, FleetPlan
 from loadgen.own_server import RedisServer
 from loadgen.queueview import further_lists
-from loadgen.result import Result
+from loadgen.result import Result, unknown_of
 from loadgen.wire import Wire
 from loadgen.workload import Workload
 from worker.config import Config
@@ -57,7 +57,7 @@ class ChaosReport:
     def left(self) -> int:
         """Accepted tasks that have not ended."""
         rest = self.result["accounting"]
-        return int(rest["waiting"] + rest["in_flight"] + rest["delayed"])
+        return int(rest["waiting"] + rest["in_flight"] + rest["delayed"]) + unknown_of(self.result)
 
     @property
     def holds(self) -> bool:

@@ -115,14 +115,22 @@ def describe(config: Config, error: BaseException) -> str:
 
 
 @asynccontextmanager
-async def connected(config: Config) -> AsyncIterator[Redis]:
+async def connected(
+    config: Config, *, timeout_s: float = ANSWER_TIMEOUT_S, clients: list[Redis] | None = None
+) -> AsyncIterator[Redis]:
     """An open client whose server has answered a PING and whose queue key is a list.
+
+    Args:
+        timeout_s: longest wait for one answer, in seconds.
+        clients: the client is added here before it is asked anything.
 
     Raises:
         RedisOutOfReach: no server, wrong password, wrong database, or a queue key of another type.
     """
     with clear_errors(config):
-        client = open_redis(config)
+        client = open_redis(config, timeout_s=timeout_s)
+    if clients is not None:
+        clients.append(client)
     try:
         with clear_errors(config):
             await client.ping()

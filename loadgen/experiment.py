@@ -6,6 +6,7 @@ Nothing that talks to Redis is ever cancelled: both are asked to end, and end by
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import sys
 import time
@@ -17,6 +18,7 @@ from loadgen.barrier import sleep_until, wait_at
 from loadgen.blackbox import CANNOT, OutsideObserver, outside_figures, scrape
 from loadgen.clock import Offset, drift_s, measure_offset
 from loadgen.connection import REDIS_ERRORS, RedisOutOfReach, clear_errors, connected, describe
+from loadgen.cutting import Cutter
 from loadgen.environment import describe_environment, safe_command
 from loadgen.forecast import foretell
 from loadgen.ledger import Ledger
@@ -25,6 +27,7 @@ from loadgen.queueview import QueueView, look
 from loadgen.result import Facts, Result, make_result
 from loadgen.sender import Sender, TaskWriter
 from loadgen.workload import SEND_GRACE_S, Workload
+from worker.errors import TaskrigError
 from worker.keys import Keys
 
 if TYPE_CHECKING:
@@ -34,6 +37,13 @@ EMPTY_FOR_S = 1.0  # nothing waiting, running or recorded for so long: what is o
 SEARCH_EVERY_S = 5.0
 BARRIER_TIMEOUT_S = 120.0  # for the other generators to come
 BUSY_PATIENCE = 10  # times the drain timeout, while a live worker still runs something
+LEAST_PATIENCE_S = 5.0  # with a Redis that is away when all is to be accounted for
+
+
+class InterruptedEarly(TaskrigError):
+    """Ctrl-C before the first push, and Redis did not answer: there is nothing to report."""
+
+    exit_code = 130
 
 
 @dataclass(slots=True)
@@ -89,7 +99,8 @@ class Experiment:
         self._kind = kind
         self._keys = Keys.of(config.queue.key)
         self._stop = asyncio.Event()
-        self._give_up = asyncio.Event()
+        self._cutter = Cutter()
+        self._give_up = self._cutter.given_up
         self._sender: Sender | None = None
         self._searched = 0.0
         self.interrupted = False
@@ -97,9 +108,12 @@ class Experiment:
         self.stage = Stage()
 
     def interrupt(self, *, wait: bool = False) -> None:
-        """Stop offering. With `wait`, follow what was sent to its end; a second call does not."""
+        """Stop offering. With `wait`, follow what was sent to its end; a second call does not.
+
+        Called once more, it does not even wait for what Redis has been asked.
+        """
         if self.interrupted or not wait:
-            self._give_up.set()
+            self._cutter.give_up()
         self.interrupted = True
         self._stop.set()
         if self._sender is not None:
@@ -109,10 +123,25 @@ class Experiment:
         """Push, follow, and account for every task.
 
         Raises:
-            RedisOutOfReach: Redis is out of reach at the start, or at the end and stays so.
+            RedisOutOfReach: Redis is out of reach at the start. At the end it is in the result.
+            InterruptedEarly: by Ctrl-C, with Redis out of reach at the start.
         """
-        async with connected(self._config) as client, connected(self._config) as watching:
-            with clear_errors(self._config):
+        try:
+            async with self._cutter.watching(self._config):
+                return await self._run(follow)
+        except RedisOutOfReach as error:
+            if self.interrupted:
+                raise InterruptedEarly(f"interrupted before the first push: {error}") from None
+            raise
+
+    async def _run(self, follow: bool) -> Result:
+        config, clients = self._config, self._cutter.clients
+        async with (
+            connected(config, clients=clients) as client,
+            connected(config, clients=clients) as watching,
+        ):
+            with clear_errors(config):
+                environment = await describe_environment(client, config)
                 offset = await measure_offset(client)
                 view = await look(client, self._keys)
             forecast = foretell(self._workload, view.concurrency, self._calibration)
@@ -121,8 +150,8 @@ class Experiment:
             sender = Sender(
                 client, self._workload.list or self._keys.queue, ledger,
                 TaskWriter(run_id, ledger.types, self._workload.bodies, self._workload.order),
-                offset,
-                push_right=self._config.queue.pop == "left",
+                offset, push_right=config.queue.pop == "left",
+                patience_s=self._workload.drain_timeout_s,
             )  # fmt: skip
             cls = Observer if self._observe_by == "probe" else OutsideObserver
             observer = cls(watching, self._keys, run_id, ledger)
@@ -142,9 +171,11 @@ class Experiment:
                 workload=self._workload, ledger=ledger,
                 where=where, views=observer.views, send=sender.report, outages=observer.outages,
                 interrupted=self.interrupted, followed=follow,
-                clock={"offset_error_s": offset.error_s, "drift_s": drift_s(offset, end)},
-                environment=await describe_environment(client, self._config),
-                calibration=self._calibration, forecast=forecast,
+                clock={
+                    "offset_error_s": offset.error_s,
+                    "drift_s": drift_s(offset, end) if end else None,
+                },
+                environment=environment, calibration=self._calibration, forecast=forecast,
             )  # fmt: skip
         result = make_result(facts)
         if self._observe_by != "probe":
@@ -176,13 +207,16 @@ class Experiment:
         while not sending.done():
             await self._watch(observer, sender)
         await sending
-        if self._when_sent is not None:
-            await self._when_sent()
+        if self._when_sent is not None and not self._give_up.is_set():
+            with contextlib.suppress(RedisOutOfReach):
+                await self._when_sent()
         observer.last_progress = time.perf_counter()
         if follow:
             self.stage.phase = "draining"
-            while not self._give_up.is_set() and not await self._is_over(observer):
+            while not self._give_up.is_set():
                 await self._watch(observer, sender)
+                if await self._is_over(observer):
+                    break
 
     async def _send(self, sender: Sender) -> None:
         workload = self._workload
@@ -207,6 +241,8 @@ class Experiment:
         still_s = now - observer.last_progress
         view = observer.views[-1]
         patience_s = self._workload.drain_timeout_s
+        if now - observer.last_answer > patience_s:
+            return True
         if view.workers and view.in_flight:
             patience_s *= BUSY_PATIENCE
         if still_s > patience_s:
@@ -226,17 +262,26 @@ class Experiment:
             return False
         return not (where.waiting or where.in_flight or where.delayed)
 
-    async def _account(self, observer: Observer, client: Any) -> tuple[Whereabouts, Offset]:
-        """The final search; waits for a Redis that is away at this moment."""
-        deadline = time.perf_counter() + max(self._workload.drain_timeout_s, 5.0)
+    async def _account(self, observer: Observer, client: Any) -> tuple[Whereabouts, Offset | None]:
+        """The final search; waits for a Redis that is away at this moment, but not for ever."""
+        patience_s = max(self._workload.drain_timeout_s, LEAST_PATIENCE_S)
         while True:
             try:
                 where = await observer.search()
+                observer.last_answer = time.perf_counter()
                 observer.views.append(await look(client, self._keys))
                 if observer.ledger.all_done:
                     await observer.forget()
                 return where, await measure_offset(client)
             except REDIS_ERRORS as error:
-                if time.perf_counter() > deadline or self._give_up.is_set():
-                    raise RedisOutOfReach(describe(self._config, error)) from None
+                away_s = time.perf_counter() - observer.last_answer
+                if away_s > patience_s or self._give_up.is_set():
+                    return observer.unsearched(self._why(error)), None
                 await asyncio.sleep(0.2)
+
+    def _why(self, error: BaseException) -> str:
+        """Why there was no final search, in one line."""
+        if self._cutter.at_once:
+            return "interrupted again while Redis was asked"
+        cut = self._cutter.has_cut
+        return describe(self._config, TimeoutError("it does not answer") if cut else error)

@@ -55,6 +55,7 @@ def merge(results: Sequence[Result]) -> Result:
         "interrupted": any(r["interrupted"] for r in results),
         "followed": all(r["followed"] for r in results),
         "outages": sum(r["outages"] for r in results),
+        "unsearched": next((r["unsearched"] for r in results if r.get("unsearched")), None),
         "send_errors": _added([r["send_errors"] for r in results]),
         "expectations": [],
     }
@@ -70,7 +71,9 @@ def _added(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _clock(clocks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "offset_error_s": max(c["offset_error_s"] for c in clocks),
-        "drift_s": max((c["drift_s"] for c in clocks), key=abs),
+        "drift_s": max(
+            (c["drift_s"] for c in clocks if c["drift_s"] is not None), key=abs, default=None
+        ),
         "anomalies": sum(c["anomalies"] for c in clocks),
     }
 

@@ -29,7 +29,7 @@ POLL_S = 0.02  # completion records
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where this run's unfinished tasks are; what is nowhere was lost."""
+    """Where this run's unfinished tasks are; what was looked for and is nowhere was lost."""
 
     waiting: int
     in_flight: int
@@ -37,6 +37,8 @@ class Whereabouts:
     lost: int
     never_arrived: int  # unconfirmed pushes that are nowhere: most likely never tasks
     gone: int = 0  # seen from outside only: no longer in the queue, more is not known
+    unknown: int = 0  # could not be looked for
+    unsearched: str = ""  # why not
 
 
 class Observer:
@@ -57,6 +59,7 @@ class Observer:
         self.views: list[QueueView] = []
         self.outages = 0  # times Redis did not answer
         self.last_progress = time.perf_counter()
+        self.last_answer = time.perf_counter()
 
     async def step(self) -> bool:
         """Read new records, and the depths when it is time; False when nothing was new.
@@ -73,8 +76,9 @@ class Observer:
             self.outages += 1
             await asyncio.sleep(0.1)
             return False
+        self.last_answer = time.perf_counter()
         if fresh:
-            self.last_progress = time.perf_counter()
+            self.last_progress = self.last_answer
         return fresh > 0
 
     async def _read_records(self) -> int:
@@ -138,8 +142,19 @@ class Observer:
             self.ledger.accept_lost_claims()
         return self._whereabouts(found)
 
+    def unsearched(self, why: str) -> Whereabouts:
+        """Instead of a search: every unfinished task of this run may be anywhere."""
+        unknown = len(self.ledger.open_numbers())
+        return Whereabouts(0, 0, 0, 0, 0, unknown=unknown, unsearched=why if unknown else "")
+
     def _whereabouts(self, found: dict[int, str]) -> Whereabouts:
-        counts = {"waiting": 0, "in_flight": 0, "delayed": 0, "lost": 0, "never_arrived": 0}
+        counts: dict[str, Any] = {
+            "waiting": 0,
+            "in_flight": 0,
+            "delayed": 0,
+            "lost": 0,
+            "never_arrived": 0,
+        }
         for number in self.ledger.open_numbers():
             unanswered = self.ledger.acked[number] != self.ledger.acked[number]
             counts[found.get(number, "never_arrived" if unanswered else "lost")] += 1

@@ -33,6 +33,11 @@ VERSION = 1
 
 Result = dict[str, Any]  # the document itself; its shape is in result.schema.json
 
+# Where a task that was sent can be in the end: the parts of `sent`.
+PARTS = (
+    "succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost", "gone", "unknown",
+)  # fmt: skip
+
 
 @dataclass(slots=True, kw_only=True)
 class Facts:
@@ -51,7 +56,7 @@ class Facts:
     outages: int
     interrupted: bool
     followed: bool
-    clock: dict[str, float]
+    clock: dict[str, float | None]
     environment: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None  # measured before the run, apart from it
     forecast: dict[str, Any] | None = None  # the inputs of a prediction, fixed before the run
@@ -84,6 +89,7 @@ def make_result(facts: Facts) -> Result:
         "interrupted": facts.interrupted,
         "followed": facts.followed,
         "outages": facts.outages,
+        "unsearched": facts.where.unsearched or None,
         "send_errors": facts.send.errors,
         "expectations": [],
     }
@@ -92,9 +98,10 @@ def make_result(facts: Facts) -> Result:
 
 
 def accounting(facts: Facts) -> dict[str, int]:
-    """sent = succeeded + failed + dead + waiting + in_flight + delayed + lost (+ gone).
+    """How many tasks were sent and what became of them: `sent` is the sum of PARTS.
 
-    Of this run's tasks only; gone are those that were watched from outside and left the queue.
+    Of this run's tasks only; gone are those that were watched from outside and left the queue,
+    unknown those that could not be looked for in the end.
     """
     ledger, where = facts.ledger, facts.where
     return {
@@ -107,6 +114,7 @@ def accounting(facts: Facts) -> dict[str, int]:
         "delayed": where.delayed,
         "lost": where.lost,
         "gone": where.gone,
+        "unknown": where.unknown,
         "duplicates": ledger.duplicates,
         "lost_claims": ledger.lost_claims,
         "interrupted": ledger.interrupted,
@@ -216,6 +224,9 @@ GROWING_SHARE = 0.1  # the last quarter's backlog over the second quarter's, by 
 def verdict(result: Result) -> dict[str, Any]:
     """What may and may not be believed about the run, with the reason in words."""
     reasons = []
+    unknown, unsearched = unknown_of(result), result.get("unsearched")
+    if unknown:
+        reasons.append(f"{unknown:,} tasks could not be looked for at the end: {unsearched}")
     saturated = _saturation(result)
     if saturated:
         reasons.append(saturated)
@@ -224,7 +235,7 @@ def verdict(result: Result) -> dict[str, Any]:
         reasons.append(growing)
     books = result["accounting"]
     left = books["waiting"] + books["in_flight"] + books["delayed"]
-    complete = not (left or books["lost"])
+    complete = not (left or books["lost"] or unknown)
     return {
         "complete": complete,
         "saturated": bool(saturated),
@@ -232,6 +243,11 @@ def verdict(result: Result) -> dict[str, Any]:
         "no_worker": not result["totals"]["workers"],
         "reasons": reasons,
     }
+
+
+def unknown_of(result: Result) -> int:
+    """Tasks that could not be looked for at the end; results of before had none."""
+    return int(result["accounting"].get("unknown", 0))
 
 
 def _saturation(result: Result) -> str:
@@ -271,15 +287,20 @@ def _overload(result: Result) -> str:
 
 
 def exit_code(result: Result) -> int:
-    """0 good, 1 tasks lost, left or refused, 4 saturated, 99 expectation failed, 130 Ctrl-C."""
+    """0 good, 1 tasks lost, left or refused, 4 saturated, 99 expectation failed, 130 Ctrl-C.
+
+    5 where Redis was out of reach at the end, so that tasks could not be looked for.
+    """
     if result["interrupted"]:
         return 130
+    if unknown_of(result):
+        return 5
     if any(not one["ok"] for one in result["expectations"]):
         return 99
     if result["verdict"]["saturated"]:
         return 4
     books = result["accounting"]
-    if books["refused"] or books["never_arrived"]:
+    if books["refused"] or books["never_arrived"] or books["unsent"]:
         return 1
     if result["followed"] and not result["verdict"]["complete"]:
         return 1

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -61,7 +62,7 @@ class SendReport:
     """What became of the pushes, beyond what the ledger holds."""
 
     refused: int = 0  # Redis answered with an error: never tasks
-    gave_up: bool = False  # the schedule was over and not all that was due had been sent
+    gave_up: bool = False  # not all had been sent when the schedule, or our patience, was over
     errors: dict[str, int] = field(default_factory=dict)  # text -> batches
 
     def note(self, error: BaseException) -> None:
@@ -83,7 +84,9 @@ class Sender:
         offset: Offset,
         *,
         push_right: bool = False,
+        patience_s: float = 30.0,
     ) -> None:
+        """`patience_s`: how long an outage of Redis is waited out, past the schedule's end."""
         self._client = client
         self._key = key
         self._ledger = ledger
@@ -91,6 +94,9 @@ class Sender:
         self._offset = offset
         self._command = b"RPUSH" if push_right else b"LPUSH"
         self._stop = asyncio.Event()
+        self._patience_s = patience_s
+        self._ends = 0.0  # the schedule, on the perf_counter
+        self._lost_patience = False
         self.report = SendReport()
         self.started: float = 0.0  # server time of offset 0 of the schedule
 
@@ -104,15 +110,10 @@ class Sender:
         The intended time of each is when its batch was about to be written.
         """
         self.started = self._offset.server_time(time.perf_counter())
-        batch: list[int] = []
-        for kind in kinds:
-            batch.append(kind)
-            if len(batch) == BATCH * COMMANDS:
-                await self._push(batch, None)
-                batch = []
-                if self._stop.is_set():
-                    return
-        if batch:
+        while batch := list(islice(kinds, BATCH * COMMANDS)):
+            if self._stop.is_set():
+                self.report.gave_up = self._lost_patience
+                return
             await self._push(batch, None)
 
     async def send_on_schedule(
@@ -124,6 +125,7 @@ class Sender:
         fewer. What is still unsent `until_s` seconds after now is given up.
         """
         origin = time.perf_counter()
+        self._ends = origin + until_s
         self.started = self._offset.server_time(origin)
         most = BATCH * COMMANDS
         following = next(due, None)
@@ -140,6 +142,7 @@ class Sender:
                 moments.append(following + self.started)
                 following = next(due, None)
             await self._push([next(kinds) for _ in moments], moments)
+        self.report.gave_up = self._lost_patience and following is not None
 
     async def _until_due(self, seconds: float) -> None:
         """Sleep, at least a tick; a long sleep ends when we are stopped."""
@@ -151,12 +154,19 @@ class Sender:
                 await self._stop.wait()
 
     async def _until_redis_answers(self) -> None:
-        """Wait out an outage, so that it costs one unconfirmed batch and not one a tick."""
+        """Wait out an outage, so that it costs one unconfirmed batch and not one a tick.
+
+        One that lasts too long ends the sending.
+        """
+        deadline = max(self._ends, time.perf_counter()) + self._patience_s
         while not self._stop.is_set():
             try:
                 await self._client.ping()
                 return
             except REDIS_ERRORS:
+                if time.perf_counter() > deadline:
+                    self._lost_patience = True
+                    self.stop()
                 await self._until_due(RETRY_S)
 
     async def _push(self, kinds: list[int], intended: list[float] | None) -> None:

@@ -18,7 +18,7 @@ from loadgen.forecast import calibration_of
 from loadgen.pacer import Arrivals, constant
 from loadgen.quantity import show_rate, show_s
 from loadgen.queueview import look
-from loadgen.result import Result
+from loadgen.result import Result, unknown_of
 from loadgen.workload import Workload
 from worker.config import Config
 from worker.errors import UsageError
@@ -36,7 +36,7 @@ SEED = 7919  # added to the workload's: a calibration has a schedule of its own
 
 @dataclass(slots=True)
 class Probing:
-    """Runs one workload in several ways, one after another; knows when Ctrl-C ended one."""
+    """Runs one workload in several ways, one after another; knows when one was cut short."""
 
     config: Config
     workload: Workload
@@ -49,7 +49,8 @@ class Probing:
         """One experiment without a live view, and a moment for the workers to fall idle."""
         experiment = Experiment(self.config, workload, kind=self.kind, calibration=self.calibration)
         result = await conduct(experiment, workload, self.config.queue.key, quiet=True)
-        self.latest, self.interrupted = result, result["interrupted"]
+        # A Redis that went away for good ends a series of experiments as Ctrl-C does.
+        self.latest, self.interrupted = result, result["interrupted"] or unknown_of(result) > 0
         await asyncio.sleep(0.2)  # so that experiments do not touch
         return result
 

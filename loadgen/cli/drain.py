@@ -9,7 +9,7 @@ from typing import Any
 from loadgen.cli import options, output
 from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
-from loadgen.connection import clear_errors, connected
+from loadgen.connection import RedisOutOfReach, clear_errors, connected
 from loadgen.expectations import check_types
 from loadgen.experiment import Experiment
 from loadgen.result import Result
@@ -20,6 +20,7 @@ from worker.keys import Keys
 
 EXAMPLE = "loadgen drain --backlog 5000"
 PAUSE_S = 900  # the pause ends by itself after so long, should loadgen be killed
+ANSWER_S = 5.0  # for the two commands that pause the queue and let it go
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +59,7 @@ async def _drain(
     config: Config, workload: Workload, *, pause: bool, wait_on_interrupt: bool
 ) -> Result:
     keys = Keys.of(config.queue.key)
-    async with connected(config) as client:
+    async with connected(config, timeout_s=ANSWER_S) as client:
         why = f"loadgen drain {secrets.token_hex(4)}"
 
         async def let_go() -> None:
@@ -75,7 +76,10 @@ async def _drain(
             )
         finally:
             if pause:
-                await let_go()
+                try:
+                    await let_go()
+                except RedisOutOfReach as error:  # must not cost the report
+                    remark(f"the queue stays paused, for up to {PAUSE_S // 60} min: {error}")
 
 
 async def _pause(client: Any, keys: Keys, config: Config, why: str) -> None:

@@ -9,6 +9,7 @@ from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
 from loadgen.expectations import check_types
 from loadgen.experiment import Experiment
+from loadgen.result import exit_code
 from loadgen.workload import Workload
 
 EXAMPLE = "loadgen --mix fast=3,medium=2,slow=2"
@@ -52,8 +53,7 @@ def run(args: argparse.Namespace) -> int:
             wait_on_interrupt=args.on_interrupt == "wait",
         )
     )  # fmt: skip
-    if args.no_follow and not args.json and not args.out and not result["interrupted"]:
-        books = result["accounting"]
-        print(f"pushed {books['sent']:,} tasks to {to or queue!r}")
-        return 1 if books["refused"] or books["never_arrived"] else 0
+    if args.no_follow and not args.json and not args.out and not exit_code(result):
+        print(f"pushed {result['accounting']['sent']:,} tasks to {to or queue!r}")
+        return 0
     return output.finish(result, args, expectations)

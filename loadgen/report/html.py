@@ -12,7 +12,7 @@ from loadgen.histogram import curve
 from loadgen.quantity import axis_s, show_rate, show_s
 from loadgen.report.page import definitions, facts, frame, notice, section, table
 from loadgen.report.svg import Bar, Line, bar_chart, legend, line_chart
-from loadgen.result import Result
+from loadgen.result import PARTS, Result
 
 _COLUMNS = ("mean", "p50", "p90", "p99", "p99.9", "max")
 _KINDS = {
@@ -229,17 +229,15 @@ def _latency(result: Result) -> str:
     return table(["type", "series", "count", *_COLUMNS], rows, texts=2)
 
 
-_EQUATION = ("succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost", "gone")
-
-
 def _accounting(result: Result) -> str:
     books = result["accounting"]
     rows = [["sent", f"{books['sent']:,}"]]
-    for name in _EQUATION:
-        mark = "+no " if name == "lost" and books[name] else ""
-        rows.append([f"= {name.replace('_', ' ')}", f"{mark}{books[name]:,}"])
+    for name in PARTS:
+        value = books.get(name, 0)
+        mark = "+no " if name in ("lost", "unknown") and value else ""
+        rows.append([f"= {name.replace('_', ' ')}", f"{mark}{value:,}"])
     for name, value in books.items():
-        if name not in _EQUATION and name != "sent" and value:
+        if name not in PARTS and name != "sent" and value:
             rows.append([name.replace("_", " "), f"{value:,}"])
     return table(["this run's tasks", "count"], rows)
 
@@ -299,6 +297,7 @@ def _known(value: float | None) -> str:
 
 def _environment(result: Result) -> str:
     env, clock = result["environment"], result["clock"]
+    drift = "not known" if clock["drift_s"] is None else show_s(clock["drift_s"])
     server = ", ".join(f"{k} {v}" for k, v in env.get("server", {}).items())
     libraries = ", ".join(f"{k} {v}" for k, v in env.get("libraries", {}).items())
     pairs = [
@@ -314,7 +313,7 @@ def _environment(result: Result) -> str:
         ("git commit", env.get("git_commit", "")),
         ("seed", str(result["workload"]["seed"])),
         ("run", result["run_id"]),
-        ("clock", f"known to {show_s(clock['offset_error_s'])}, drift {show_s(clock['drift_s'])}, "
+        ("clock", f"known to {show_s(clock['offset_error_s'])}, drift {drift}, "
                   f"{clock['anomalies']} anomalies"),
     ]  # fmt: skip
     return definitions(pairs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import quoteattr
 
-from loadgen.result import Result
+from loadgen.result import Result, unknown_of
 
 
 def document(result: Result) -> str:
@@ -36,4 +36,6 @@ def _left(result: Result) -> str:
         return ""
     books = result["accounting"]
     left = books["waiting"] + books["in_flight"] + books["delayed"]
-    return f"{books['lost']} lost, {left} left in the queue"
+    unknown = unknown_of(result)
+    told = f"{books['lost']} lost, {left} left in the queue"
+    return told + (f", {unknown} could not be looked for" if unknown else "")

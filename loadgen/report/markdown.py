@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadgen.quantity import show_rate, show_s
-from loadgen.result import Result
+from loadgen.result import PARTS, Result
 
 _COLUMNS = ("p50", "p90", "p99", "max")
 
@@ -28,8 +28,7 @@ def summary(result: Result) -> str:
             figures = block[name]
             cells = [show_s(figures[c]) if c in figures else "-" for c in _COLUMNS]
             lines.append(f"| {_cell(kind)} | {name} | {figures['count']:,} | {' | '.join(cells)} |")
-    parts = ("succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost")
-    told = " + ".join(f"{books[part]:,} {part.replace('_', ' ')}" for part in parts if books[part])
+    told = " + ".join(f"{books[n]:,} {n.replace('_', ' ')}" for n in PARTS if books.get(n))
     lines += ["", f"{books['sent']:,} sent = {told or 0}; {books['duplicates']:,} run twice."]
     lines += [f"- **{_cell(reason)}**" for reason in result["verdict"]["reasons"]]
     for one in result["expectations"]:

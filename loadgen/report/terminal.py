@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loadgen.quantity import show_rate, show_s
-from loadgen.result import Result
+from loadgen.result import PARTS, Result
 
 _PER_TYPE = ("wait", "service", "e2e")
 _OVER_ALL = ("send_lag", "wait", "service", "e2e", "e2e_raw")
@@ -93,9 +93,8 @@ def _cell(figures: dict[str, Any]) -> Any:
 
 
 def _accounting(books: dict[str, int]) -> Text:
-    names = ("succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost", "gone")
     always = ("succeeded", "failed", "lost")
-    parts = [f"{books[n]:,} {n.replace('_', ' ')}" for n in names if books[n] or n in always]
+    parts = [f"{books[n]:,} {n.replace('_', ' ')}" for n in PARTS if n in always or books.get(n)]
     line = f"accounting: {books['sent']:,} sent = " + " + ".join(parts)
     extra = [
         f"{books[name]:,} {text}"

@@ -6,15 +6,18 @@ import asyncio
 import json
 import os
 import signal
+import time
 import urllib.request
 from pathlib import Path
 
+import jsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from loadgen.blackbox import NotScraped, scrape
 from loadgen.cli import main
 from loadgen.own_workers import own_worker
+from loadgen.result import PARTS, schema_text
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.servers import free_port
@@ -303,3 +306,64 @@ async def worker_paused(loadgen, redis_client):
     redis_client.set("{async_tasks}:paused", "1")
     async with FakeWorker(loadgen.url, KEY):
         yield
+
+
+def adds_up(books: dict[str, int]) -> bool:
+    return books["sent"] == sum(books[part] for part in PARTS)
+
+
+async def test_a_redis_that_dies_for_good_ends_a_run_with_a_report(server, tmp_path):
+    redis = server(appendonly=False)
+    loadgen = Loadgen(redis.url, tmp_path)
+    on_a_schedule = ["run", "--mix", "a=1", "--rate", "500", "--duration", "1s"]
+    all_at_once = ["--mix", "a=3000000", "--redis-key", "at_once"]
+    flags = ["--drain-timeout", "500ms", "--json", "--html", "r.html"]
+    both = [await loadgen.start(*load, *flags) for load in (on_a_schedule, all_at_once)]
+    with redis.client() as client:
+        await until_async(lambda: client.llen(KEY) > 100, what="tasks are sent")
+    await asyncio.to_thread(redis.kill)
+    for process in both:
+        async with asyncio.timeout(20):
+            out, err = await process.communicate()
+        result = json.loads(out)
+        books = result["accounting"]
+        assert process.returncode == 5, err
+        assert adds_up(books)
+        assert books["unknown"] == books["sent"] > 0
+        assert (books["lost"], books["unsent"] > 0) == (0, True)
+        assert "could not be looked for at the end: Redis at" in result["verdict"]["reasons"][0]
+        jsonschema.validate(result, json.loads(schema_text()))
+    assert "could not be looked for at the end" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+async def test_ctrl_c_while_redis_does_not_answer_is_130_with_a_report(times, server, tmp_path):
+    redis = server(appendonly=False)
+    loadgen = Loadgen(redis.url, tmp_path)
+    process = await loadgen.start(
+        "run", "--mix", "a=1", "--rate", "500", "--duration", "60s", "--size", "10KB",
+        "--out", "r.json", "--markdown", "r.md",
+    )  # fmt: skip
+    with redis.client() as client:
+        await until_async(
+            lambda: min(client.llen(KEY), client.llen("at_once")) > 100, what="tasks are sent"
+        )
+    redis.pause()
+    began = time.monotonic()
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        async for line in process.stderr:
+            if b"interrupted:" in line:
+                break
+    async with asyncio.timeout(10):
+        out, err = await process.communicate()
+    took_s = time.monotonic() - began
+    books = json.loads((tmp_path / "r.json").read_text())["accounting"]
+    assert process.returncode == 130, err
+    assert took_s < (5 if times == 1 else 1.8)
+    assert adds_up(books)
+    assert books["unknown"] == books["sent"] >= books["unconfirmed"]
+    assert b"could not be looked for" in out
+    assert "could not be looked for" in (tmp_path / "r.md").read_text()
+    redis.resume()
