@@ -62,10 +62,18 @@ def _notices(result: Result) -> list[str]:
     said = [notice(reason) for reason in verdict["reasons"]]
     if verdict["no_worker"]:
         said.append(notice("No live worker was seen on this queue."))
-    if books["lost"]:
-        said.append(notice(f"{books['lost']:,} tasks were lost."))
-    if books["duplicates"]:
-        said.append(notice(f"{books['duplicates']:,} tasks ran more than once.", "warn"))
+    left = books["waiting"] + books["in_flight"] + books["delayed"]
+    for count, text, kind in (
+        (books["lost"], "tasks were lost", ""),
+        (left if result["followed"] else 0, "tasks were left over in the queue", ""),
+        (books["refused"], "tasks were refused by Redis", ""),
+        (books["never_arrived"], "pushes had no answer and never arrived", ""),
+        (books["unsent"], "tasks were due and never sent", ""),
+        (books["failed"] + books["dead"], "tasks failed or became dead letters", "warn"),
+        (books["duplicates"], "tasks ran more than once", "warn"),
+    ):
+        if count:
+            said.append(notice(f"{count:,} {text}.", kind))
     if result["interrupted"]:
         said.append(notice("Interrupted: the figures cover what was sent until then.", "warn"))
     failed = [one for one in result["expectations"] if not one["ok"]]

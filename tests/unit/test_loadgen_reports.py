@@ -29,6 +29,7 @@ from loadgen.sender import SendReport
 from loadgen.workload import Workload
 from worker.errors import UsageError
 
+GOOD = "Every task is accounted for"
 HOSTILE = "<script>alert(1)</script>|[bold]x\"'&"
 
 
@@ -104,6 +105,36 @@ def test_the_page_of_a_steady_run_shows_theory_beside_measurement():
     assert "100/s as scheduled, 5 slots 4" in page
     assert "--calibrate" in html.page(a_result(rate=100))  # how to get one
     assert "Predicted beside measured" not in html.page(a_result())
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("lost", "7 tasks were lost"),
+        ("waiting", "7 tasks were left over"),
+        ("refused", "7 tasks were refused"),
+        ("never_arrived", "7 pushes had no answer"),
+        ("unsent", "7 tasks were due and never sent"),
+        ("failed", "7 tasks failed or became dead"),
+        ("dead", "7 tasks failed or became dead"),
+        ("duplicates", "7 tasks ran more than once"),
+    ],
+)
+def test_the_page_calls_a_run_good_only_where_nothing_was_bad(part, said):
+    result = a_result()
+    result["expectations"] = []
+    assert GOOD in html.page(result)
+    result["accounting"][part] = 7
+    page = html.page(result)
+    assert GOOD not in page
+    assert said in page
+
+
+def test_what_waits_is_no_fault_of_a_run_that_was_not_followed():
+    result = a_result()
+    result["expectations"], result["followed"] = [], False
+    result["accounting"]["waiting"] = 7
+    assert "left over" not in html.page(result)
 
 
 def test_the_result_fits_its_schema():
@@ -224,6 +255,12 @@ def test_markdown_keeps_its_table_whatever_a_type_is_called():
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
     assert "<script>" not in text.replace("`" + HOSTILE, "")
+
+
+def test_markdown_adds_up_for_a_run_watched_from_outside():
+    result = a_result()
+    result["accounting"] |= {"succeeded": 0, "gone": 400}
+    assert "400 sent = 400 gone; 0 run twice" in markdown.summary(result)
 
 
 def test_the_terminal_report_shows_types_as_they_are():
