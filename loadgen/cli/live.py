@@ -54,15 +54,23 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
 
 @contextlib.contextmanager
 def on_interrupt(call: Callable[[], None]) -> Any:
-    """Call `call` on SIGINT and SIGTERM instead of dying; for a running loop."""
+    """Call `call` on SIGINT and SIGTERM instead of dying; for a running loop.
+
+    Inside another one only the inner is called, and after it the outer again.
+    """
     loop = asyncio.get_running_loop()
+    _on_interrupt.append(call)
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, call)
+        loop.add_signal_handler(number, lambda: _on_interrupt[-1]())
     try:
         yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        _on_interrupt.pop()
+        for number in (signal.SIGINT, signal.SIGTERM) if not _on_interrupt else ():
             loop.remove_signal_handler(number)
+
+
+_on_interrupt: list[Callable[[], None]] = []
 
 
 async def conduct(

@@ -66,7 +66,7 @@ class Search:
 
 
 def run(args: argparse.Namespace) -> int:
-    """`loadgen search`: the report is that of the hold at the rate found."""
+    """`loadgen search`: the report is that of the hold at the rate found, or of the last trial."""
     config = options.read_config(args)
     slo = parse_expectation(args.slo, "--slo")
     expectations = output.read_expectations(args)
@@ -85,11 +85,15 @@ def run(args: argparse.Namespace) -> int:
     close = 1 + options.percent(args.precision, "--precision")
     first = rate_per_s(args.from_rate, "--from-rate") if args.from_rate else None
     held = run_loop(_search(search, first, close, hold_s))
-    if held is None:
+    latest = held or search.probing.latest
+    if latest is None:
         return 130 if search.interrupted else 99
-    code = output.finish(held, args, [slo, *expectations])
-    if code != 130:
-        _say(search, held)
+    code = output.finish(latest, args, [slo, *expectations])
+    if search.interrupted:
+        return code
+    if held is None:
+        return 99  # whatever else is wrong with the last trial
+    _say(search, held)
     return code
 
 

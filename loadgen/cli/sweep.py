@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 from pathlib import Path
 
 from loadgen.cli import options
 from loadgen.cli.console import remark, report_console
-from loadgen.cli.live import conduct, run_loop
+from loadgen.cli.live import conduct, on_interrupt, run_loop
+from loadgen.connection import RedisOutOfReach
 from loadgen.experiment import Experiment
 from loadgen.mix import EXAMPLE as CARD
 from loadgen.own_workers import forget_queue, own_queue, own_worker
 from loadgen.report import sweep as report
-from loadgen.result import Result, exit_code, write_file
+from loadgen.result import Result, exit_code, unknown_of, write_file
 from loadgen.workload import Workload
 from worker.config import Config
 from worker.errors import UsageError
@@ -44,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     slots = read_slots(args.concurrency)
     repeat = options.whole(args.repeat, "--repeat")
     workload = Workload(mix=mix, seed=args.seed, drain_timeout_s=options.drain_timeout_s(args))
-    runs = run_loop(_sweep(config, workload, slots * repeat, args))
+    stopped = asyncio.Event()
+    runs = run_loop(_sweep(config, workload, slots * repeat, args, stopped))
     document = report.document(runs)
     text = json.dumps(document, indent=1, allow_nan=False)
     if args.out:
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     elif document["points"]:
         for part in report.render(document):
             report_console().print(part)
-    return max((exit_code(result) for result in runs), default=1)
+    return 130 if stopped.is_set() else max((exit_code(result) for result in runs), default=1)
 
 
 def read_slots(text: str) -> list[int]:
@@ -72,22 +75,41 @@ def read_slots(text: str) -> list[int]:
 
 
 async def _sweep(
-    config: Config, workload: Workload, slots: list[int], args: argparse.Namespace
+    config: Config,
+    workload: Workload,
+    slots: list[int],
+    args: argparse.Namespace,
+    stopped: asyncio.Event,
 ) -> list[Result]:
+    """A result for each of `slots`, or as far as it came until Ctrl-C set `stopped`."""
     results: list[Result] = []
     own = own_queue(config, "sweep")
-    try:
-        for count in slots:
-            remark(f"{count} slots: {workload.mix.text}")
-            async with own_worker(own, count, config_file=args.config, sets=args.config_sets):
-                experiment = Experiment(own, workload, kind="sweep")
-                result = await conduct(
-                    experiment, workload, own.queue.key, quiet=True,
-                    wait_on_interrupt=args.on_interrupt == "wait",
-                )  # fmt: skip
-            results.append(result)
-            if result["interrupted"]:
-                break
-    finally:
-        await forget_queue(own, (result["run_id"] for result in results))
+    with on_interrupt(stopped.set):  # also while a worker starts or ends
+        try:
+            for count in slots:
+                remark(f"{count} slots: {workload.mix.text}")
+                async with own_worker(own, count, config_file=args.config, sets=args.config_sets):
+                    if stopped.is_set():
+                        break
+                    results.append(await _one(own, workload, args))
+                if results[-1]["interrupted"]:
+                    stopped.set()
+                if stopped.is_set() or unknown_of(results[-1]):
+                    break
+        finally:
+            await _forget(own, results)
     return results
+
+
+async def _one(own: Config, workload: Workload, args: argparse.Namespace) -> Result:
+    return await conduct(
+        Experiment(own, workload, kind="sweep"), workload, own.queue.key, quiet=True,
+        wait_on_interrupt=args.on_interrupt == "wait",
+    )  # fmt: skip
+
+
+async def _forget(own: Config, results: list[Result]) -> None:
+    try:
+        await forget_queue(own, (result["run_id"] for result in results))
+    except RedisOutOfReach as error:  # must not cost the report
+        remark(f"the keys of {own.queue.key!r} stay: {error}")

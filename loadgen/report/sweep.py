@@ -26,10 +26,14 @@ _NOTE = (
 
 
 def document(runs: list[Result]) -> dict[str, Any]:
-    """Points by concurrency (the median run of each), the scaling law where it can be fitted."""
+    """Points by concurrency (the median run of each), the scaling law where it can be fitted.
+
+    A run that did not come to its end is among the runs, and no point: its makespan is of a part.
+    """
     by_slots: dict[int, list[Result]] = {}
     for run in runs:
-        if run["totals"]["makespan_s"] is not None and run["totals"]["ideal_s"]:
+        timed = run["totals"]["makespan_s"] is not None and run["totals"]["ideal_s"]
+        if timed and run["verdict"]["complete"]:
             by_slots.setdefault(run["totals"]["concurrency"], []).append(run)
     points = [_point(slots, group) for slots, group in sorted(by_slots.items())]
     return {

@@ -179,3 +179,36 @@ async def test_a_search_without_a_worker_says_so(loadgen):
     code, _, err = await loadgen("search", "--mix", "a=1", "--slo", "wait.p99<100ms")
     assert code == 2
     assert "no live worker" in err
+
+
+async def test_ctrl_c_in_a_search_leaves_what_it_was_doing(loadgen, redis_client, tmp_path):
+    async with FakeWorker(loadgen.url, KEY, slots=4, service_s=lambda _: 0.05):
+        process = await loadgen.start(
+            "search", "--mix", "a=1", "--slo", "wait.p50<1s", "--out", "r.json"
+        )
+        await until_async(lambda: redis_client.keys("*:run:*"), what="it sends")
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert process.returncode == 130, err
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["kind"] == "search"
+    assert result["interrupted"]
+    assert b"interrupted" in out
+
+
+async def test_a_sweep_ended_while_a_worker_starts_keeps_its_points_and_leaves_no_worker(
+    loadgen, redis_client, tmp_path
+):
+    process = await loadgen.start(
+        "sweep", "--mix", "fast=1", "--concurrency", "1,2", "--out", "s.json"
+    )
+    assert process.stderr is not None
+    async for line in process.stderr:
+        if line.startswith(b"2 slots"):
+            break
+    process.send_signal(signal.SIGTERM)
+    _, err = await process.communicate()
+    assert process.returncode == 130, err
+    sweep = json.loads((tmp_path / "s.json").read_text())
+    assert [point["concurrency"] for point in sweep["points"]] == [1]
+    assert redis_client.keys("*:sweep:*") == []

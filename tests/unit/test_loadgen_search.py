@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
 from loadgen.bracket import Bracket, grew, why_not
+from loadgen.cli import main, search
 from loadgen.figures import due_and_started, flat_out_per_s
 from loadgen.ledger import Ledger
+from tests.unit.test_loadgen_reports import a_result
 
 FLAT_OUT = 47.4
 
@@ -134,3 +137,18 @@ def test_the_flat_out_rate_leaves_out_the_first_task_of_each_slot():
 
 def test_tasks_due_and_started_are_counted_between_the_same_two_moments():
     assert due_and_started(started_at([0.5, 2.5, 4.0, 4.5]), 1.0, 4.0) == (3, 1)
+
+
+def test_a_search_that_finds_no_rate_leaves_its_last_trial_and_is_99(monkeypatch, tmp_path):
+    async def nothing_holds(one, *_):
+        one.probing.latest = {**a_result(rate=100), "run_id": "last"}
+
+    monkeypatch.setattr(search, "_search", nothing_holds)
+    out, xml = tmp_path / "r.json", tmp_path / "j.xml"
+    flags = ["--out", str(out), "--junit", str(xml)]
+    assert main(["search", "--mix", "a=1", "--slo", "wait.p50<1ms", *flags]) == 99
+    saved = json.loads(out.read_text())
+    assert saved["run_id"] == "last"
+    assert [(one["text"], one["ok"]) for one in saved["expectations"]] == [("wait.p50<1ms", False)]
+    assert "<failure" in xml.read_text()
+    assert main(["search", "--mix", "a=1", "--slo", "wait.p50<1h", *flags]) == 99
