@@ -97,6 +97,14 @@ async def scrape(urls: Sequence[str]) -> Totals:
     return read_totals([await asyncio.to_thread(_fetch, url) for url in urls])
 
 
+async def types_since(urls: Sequence[str], before: Totals) -> dict[str, Any]:
+    """`types`: what happened since `before`. Nothing, and a `note`, where a worker is gone."""
+    try:
+        return {"types": (await scrape(urls)).since(before)}
+    except NotScraped as error:
+        return {"types": {}, "note": str(error)}
+
+
 def _fetch(url: str) -> str:
     try:
         with urllib.request.urlopen(url, timeout=SCRAPE_TIMEOUT_S) as page:

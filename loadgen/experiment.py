@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loadgen.barrier import sleep_until, wait_at
-from loadgen.blackbox import CANNOT, OutsideObserver, outside_figures, scrape
+from loadgen.blackbox import CANNOT, OutsideObserver, outside_figures, scrape, types_since
 from loadgen.clock import Offset, drift_s, measure_offset
 from loadgen.connection import REDIS_ERRORS, RedisOutOfReach, clear_errors, connected, describe
 from loadgen.cutting import Cutter
@@ -184,7 +184,7 @@ class Experiment:
                 "mode": self._observe_by,
                 "cannot": CANNOT[self._observe_by],
                 **outside_figures(observer.views, ledger.sent_count, first),
-                "types": (await scrape(self._scrape_urls)).since(before),
+                **await types_since(self._scrape_urls, before),
             }
         return result
 

@@ -295,6 +295,8 @@ def _outside(result: Result) -> list[str]:
     for kind, figures in seen["types"].items():
         told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         pairs.append((kind, told))
+    if "note" in seen:
+        pairs.append(("nothing per type", seen["note"]))
     note = f"Cannot be known {seen['cannot']}."
     return [section("Watched from outside", definitions(pairs), note=note)]
 

@@ -131,6 +131,8 @@ def _outside(seen: dict[str, Any] | None) -> Iterator[RenderableType]:
             for name, value in figures.items()
         ]  # fmt: skip
         yield Text(f"  {kind}: {', '.join(parts)}")
+    if "note" in seen:
+        yield Text(f"nothing per type: {seen['note']}", style="yellow")
     yield Text(f"cannot be known {seen['cannot']}", style="dim")
 
 
