@@ -59,6 +59,8 @@ def merge(results: Sequence[Result]) -> Result:
         "send_errors": _added([r["send_errors"] for r in results]),
         "expectations": [],
     }
+    if all("outside" in r for r in results):
+        whole["outside"] = _outside(results, started)
     whole["verdict"] = verdict(whole)
     return whole
 
@@ -143,19 +145,60 @@ def _series(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {**figures, "hdr": histogram.encode().decode()}
 
 
+Rows = list[dict[str, Any]]
+
 _ADDED = ("offered", "sent", "done", "busy_slots")
+_DEPTHS = ("waiting", "in_flight", "concurrency")  # of the queue, whoever looks at it
 
 
-def _timeline(results: Sequence[Result], started: float) -> list[dict[str, Any]]:
-    rows: dict[int, dict[str, Any]] = {}
+def _timeline(results: Sequence[Result], started: float) -> Rows:
+    by_queue: dict[str, list[Rows]] = {}
     for result in results:
         shift = round(result["started"] - started)
-        for row in result["timeline"]:
-            second = row["second"] + shift
-            into = rows.setdefault(second, {**row, "second": second, **dict.fromkeys(_ADDED, 0)})
-            for name, value in row.items():
-                if name in _ADDED:
-                    into[name] = round(into[name] + value, 3)
-                elif name != "second" and value is not None:
-                    into[name] = value if into[name] is None else max(into[name], value)
+        rows = [{**row, "second": row["second"] + shift} for row in result["timeline"]]
+        by_queue.setdefault(result["queue"], []).append(rows)
+    queues = [_together(parts, _ADDED) for parts in by_queue.values()]
+    return _together(queues, (*_ADDED, *_DEPTHS))
+
+
+def _together(timelines: Sequence[Rows], added: Sequence[str]) -> Rows:
+    """One row for each second, in which `added` are sums and all else is the largest."""
+    rows: dict[int, dict[str, Any]] = {}
+    for row in (row for timeline in timelines for row in timeline):
+        into = rows.setdefault(row["second"], {**row, **dict.fromkeys(added, 0)})
+        for name, value in row.items():
+            if name in added:
+                into[name] = round(into[name] + (value or 0), 3)
+            elif value is not None:
+                into[name] = value if into[name] is None else max(into[name], value)
     return [rows[second] for second in sorted(rows)]
+
+
+def _outside(results: Sequence[Result], started: float) -> dict[str, Any]:
+    """What was seen from outside, of all queues.
+
+    Whoever read the workers' metrics read those of all tasks: of several such sums the largest.
+    """
+    seen = [r["outside"] for r in results]
+    most: dict[str, Any] = max(seen, key=_counted)
+    known = all(one["emptied_s"] is not None for one in seen)
+    areas: dict[str, float] = {}  # mean wait times tasks, by queue
+    for result in results:
+        area = (result["outside"]["mean_wait_s"] or 0.0) * result["accounting"]["sent"]
+        areas[result["queue"]] = max(areas.get(result["queue"], 0.0), area)
+    sent = sum(r["accounting"]["sent"] for r in results)
+    return {
+        **most,
+        "emptied_s": max(r["started"] - started + r["outside"]["emptied_s"] for r in results)
+        if known else None,
+        "mean_wait_s": math.fsum(areas.values()) / sent if known and sent else None,
+    }  # fmt: skip
+
+
+def _counted(seen: dict[str, Any]) -> float:
+    return math.fsum(
+        value
+        for figures in seen["types"].values()
+        for name, value in figures.items()
+        if not name.endswith("_s")
+    )

@@ -61,6 +61,36 @@ def test_the_workers_of_one_queue_are_counted_once_and_those_of_two_are_added():
     assert whole["queue"].endswith(", other")
 
 
+def test_depths_of_one_queue_are_seen_by_all_and_those_of_two_are_added():
+    pair = two()
+    for result in pair:
+        for row in result["timeline"]:
+            row.update(waiting=100 * row["second"], in_flight=4, concurrency=4, busy_slots=4.0)
+    shared = merge(pair)["timeline"][2]
+    assert [shared[n] for n in ("waiting", "in_flight", "concurrency")] == [200, 4, 4]
+    pair[1]["queue"] = "other"
+    row = merge(pair)["timeline"][2]
+    assert [row[n] for n in ("waiting", "in_flight", "concurrency")] == [400, 8, 8]
+    assert row["busy_slots"] == row["concurrency"]
+
+
+def test_what_was_seen_from_outside_is_told_of_all_queues():
+    pair = two()
+    for result, emptied_s in zip(pair, (2.0, 3.0), strict=True):
+        types = {"a": {"succeeded": 100 * emptied_s, "mean_service_s": 0.1}}
+        result["outside"] = {
+            "mode": "queue", "cannot": "x", "emptied_s": emptied_s, "mean_wait_s": emptied_s,
+            "types": types,
+        }  # fmt: skip
+    pair[1]["queue"] = "other"
+    seen = merge(pair)["outside"]
+    assert seen["emptied_s"] == 3.0
+    assert seen["mean_wait_s"] == pytest.approx((400 * 2 + 800 * 3) / 1200)
+    assert seen["types"]["a"]["succeeded"] == 300  # each has read the same workers
+    pair[0]["outside"]["emptied_s"] = None
+    assert merge(pair)["outside"]["emptied_s"] is None
+
+
 @pytest.mark.parametrize("text", ["", "x", "x:", "x:0", ":2", "a b:2", "x:-1"])
 def test_a_bad_barrier_is_refused(text):
     with pytest.raises(UsageError, match="--barrier"):
