@@ -48,17 +48,17 @@ def file_name(text: str) -> Path:
 
 
 def check_targets(args: argparse.Namespace) -> None:
-    """Raises UsageError for a file or folder of the flags that cannot be written."""
+    """Before a run: raises UsageError for a file or folder of the flags that cannot be written."""
     for name in ("out", *_FILES):
         path: Path | None = getattr(args, name, None)
         if path is not None:
             check_target(path)
-    if args.csv is not None and args.csv.is_dir():
-        check_target(args.csv / "series.csv")
-    elif args.csv is not None:
-        if args.csv.exists():
-            raise UsageError(f"cannot make the folder {args.csv}: there is a file of that name")
-        check_target(args.csv)
+    folder: Path | None = getattr(args, "csv", None)
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"cannot make the folder {folder}: there is a file of that name")
+    check_target(folder / "series.csv" if folder.is_dir() else folder)
 
 
 def read_expectations(args: argparse.Namespace) -> list[Expectation]:

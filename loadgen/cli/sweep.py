@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from pathlib import Path
 
-from loadgen.cli import options
+from loadgen.cli import options, output
 from loadgen.cli.console import remark, report_console
 from loadgen.cli.live import conduct, on_interrupt, run_loop
 from loadgen.connection import RedisOutOfReach
@@ -34,14 +33,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--repeat", default="1", metavar="N", help="runs at each; the median counts (default 1)"
     )
     options.add_follow(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the sweep as JSON")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
+    parser.add_argument("--out", type=output.file_name, metavar="FILE", help="the sweep as JSON")
+    parser.add_argument(
+        "--html", type=output.file_name, metavar="FILE", help="one self-contained page"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
 
 def run(args: argparse.Namespace) -> int:
     """`loadgen sweep`: needs Redis and no worker; uses a queue of its own."""
     config = options.read_config(args)
+    output.check_targets(args)
     mix = options.read_mix(args, config)
     slots = read_slots(args.concurrency)
     repeat = options.whole(args.repeat, "--repeat")

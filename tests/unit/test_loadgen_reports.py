@@ -198,8 +198,11 @@ def test_a_file_that_cannot_be_written_is_refused_before(flag, name, why, tmp_pa
         name, why = "file", "there is a file of that name"
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
-    assert main(["report", "nowhere.json", flag, f"{tmp_path}/{name}" if name else ""]) == 2
-    assert why in capsys.readouterr().err
+    flags = [flag, f"{tmp_path}/{name}" if name else ""]
+    commands = [["report", "nowhere.json"], *([["sweep"]] if flag == "--html" else [])]
+    for command in commands:
+        assert main([*command, *flags]) == 2
+        assert why in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
