@@ -208,7 +208,7 @@ class Experiment:
             await self._watch(observer, sender)
         await sending
         if self._when_sent is not None and not self._give_up.is_set():
-            with contextlib.suppress(RedisOutOfReach):
+            with contextlib.suppress(TaskrigError):  # what was sent is accounted for all the same
                 await self._when_sent()
         observer.last_progress = time.perf_counter()
         if follow:

@@ -9,13 +9,13 @@ from typing import Any
 from loadgen.cli import options, output
 from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
-from loadgen.connection import RedisOutOfReach, clear_errors, connected
+from loadgen.connection import clear_errors, connected
 from loadgen.expectations import check_types
 from loadgen.experiment import Experiment
 from loadgen.result import Result
 from loadgen.workload import Workload
 from worker.config import Config
-from worker.errors import UsageError
+from worker.errors import TaskrigError, UsageError
 from worker.keys import Keys
 
 EXAMPLE = "loadgen drain --backlog 5000"
@@ -78,7 +78,7 @@ async def _drain(
             if pause:
                 try:
                     await let_go()
-                except RedisOutOfReach as error:  # must not cost the report
+                except TaskrigError as error:  # must not cost the report
                     remark(f"the queue stays paused, for up to {PAUSE_S // 60} min: {error}")
 
 

@@ -9,7 +9,6 @@ import json
 from loadgen.cli import options, output
 from loadgen.cli.console import remark, report_console
 from loadgen.cli.live import conduct, on_interrupt, run_loop
-from loadgen.connection import RedisOutOfReach
 from loadgen.experiment import Experiment
 from loadgen.mix import EXAMPLE as CARD
 from loadgen.own_workers import forget_queue, own_queue, own_worker
@@ -17,7 +16,7 @@ from loadgen.report import sweep as report
 from loadgen.result import Result, exit_code, unknown_of, write_file
 from loadgen.workload import Workload
 from worker.config import Config
-from worker.errors import UsageError
+from worker.errors import TaskrigError, UsageError
 
 EXAMPLE = "loadgen sweep --mix fast=4 --concurrency 1,2 --html sweep.html"
 
@@ -113,5 +112,5 @@ async def _one(own: Config, workload: Workload, args: argparse.Namespace) -> Res
 async def _forget(own: Config, results: list[Result]) -> None:
     try:
         await forget_queue(own, (result["run_id"] for result in results))
-    except RedisOutOfReach as error:  # must not cost the report
+    except TaskrigError as error:  # must not cost the report
         remark(f"the keys of {own.queue.key!r} stay: {error}")
