@@ -43,7 +43,9 @@ def up(settings: Settings, state: State, say: Callable[[str], None]) -> None:
         NoImages: no registry and no image here.
         CannotStart: Redis's port is taken, or a container does not become healthy.
     """
-    env = _environment(settings)
+    # It never shrinks while they run: another range of ports would start every worker anew.
+    last_port = max(state.last_port, settings.port + settings.workers - 1)
+    env = _environment(settings, last_port)
     if not _containers():
         ports.require_free(settings.redis_port, purpose="Redis", variable="REDIS_PORT")
         for port in range(settings.port, settings.port + settings.workers):
@@ -54,6 +56,7 @@ def up(settings: Settings, state: State, say: Callable[[str], None]) -> None:
     if done.returncode != 0:
         raise NoImages(_last_line(done))
     state.how, state.redis_port, state.server = "compose", settings.redis_port, "Compose"
+    state.last_port = last_port
     state.save()
     scale = ["--scale", f"worker={settings.workers}"]
     waiting = ["up", "--detach", "--wait", "--wait-timeout", str(UP_WAIT_S), *scale]
@@ -154,13 +157,13 @@ def _command(profiles: tuple[str, ...]) -> list[str]:
     return ["docker", "compose", *(f"--file={path}" for path in files), *chosen]
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def _environment(settings: Settings, last_port: int) -> dict[str, str]:
     return {
         **os.environ,
         **settings.worker_settings(),
         "REDIS_PORT": str(settings.redis_port),
         "PORT": str(settings.port),
-        "LAST_PORT": str(settings.port + settings.workers - 1),
+        "LAST_PORT": str(last_port),
         "CA_BUNDLE": ca_bundle(),
     }
 

@@ -40,10 +40,14 @@ class Settings:
 
 @dataclass(slots=True, kw_only=True)
 class State:
-    """What runs: `how` is compose, native or empty (nothing was started)."""
+    """What runs: `how` is compose, native or empty (nothing was started).
+
+    `last_port`: the last of the workers' ports in Compose; see `compose.up`.
+    """
 
     how: str = ""
     redis_port: int = 6379
+    last_port: int = 0
     server: str = ""
     processes: list[Process] = field(default_factory=list)
 
