@@ -209,7 +209,7 @@ def test_a_file_that_cannot_be_written_is_refused_before(flag, name, why, tmp_pa
     ("text", "why"),
     [("", "not JSON"), ("[]", "no result"), ("{}", "no result"),
      ('{"format":"taskrig-loadgen-result","version":2}', "version 2"),
-     ('{"format":"taskrig-loadgen-result","version":1}', "result.kind is missing")],
+     ('{"format":"taskrig-loadgen-result","version":1}', "result must contain .*kind")],
 )  # fmt: skip
 def test_another_file_is_refused_by_name(text, why, tmp_path):
     (tmp_path / "x.json").write_text(text)
@@ -221,7 +221,7 @@ def test_another_file_is_refused_by_name(text, why, tmp_path):
     ("place", "value", "why"),
     [
         (("totals", "workers"), "many", "result.totals.workers must be integer"),
-        (("timeline", 0, "sent"), -1, r"result.timeline\[0\].sent must be at least 0"),
+        (("timeline", 0, "sent"), -1, r"result.timeline\[0\].sent must be bigger than"),
         (("series", "all", "wait", "count"), None, "result.series.all.wait.count must be"),
         (("interrupted",), 0, "result.interrupted must be boolean"),
     ],
