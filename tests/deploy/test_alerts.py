@@ -88,3 +88,8 @@ def test_rules_only_ask_for_metrics_that_the_worker_exports() -> None:
     page, _ = Metrics(["email"], concurrency=1, version="1", config="0").expose("")
     exported = set(re.findall(r"^(worker_\w+)", page.decode(), re.MULTILINE))
     assert asked - exported == set()
+
+
+def test_no_rule_knows_one_queues_job_by_name() -> None:
+    rules = [*_rules("recording.yaml"), *_rules("alerts.yaml")]
+    assert [rule["expr"] for rule in rules if re.search(r'\bjob="', rule["expr"])] == []
