@@ -32,10 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def up(options: argparse.Namespace) -> int:
     """Start Redis and the workers, by Compose where an engine answers, else natively."""
-    if options.profiles is None:
-        options.profiles = ("monitoring",)
     with alone():
-        _start(_settings(options), State.load())
+        state = State.load()
+        settings = _settings(options, state)
+        if settings.profiles is None:
+            settings = replace(settings, profiles=("monitoring",))
+        _start(settings, state)
     print("next: make load, make ps, make logs, make down")
     return 0
 
@@ -88,7 +90,8 @@ def load(options: argparse.Namespace) -> int:
 def demo(options: argparse.Namespace) -> int:
     """Everything at once: start, push the card's mix, report, say where the metrics are."""
     with alone():
-        settings, state = _settings(options), State.load()
+        state = State.load()
+        settings = _settings(options, state)
         if not state.how:
             settings = _with_free_ports(settings, options)
         _start(settings, state)
@@ -156,19 +159,15 @@ def _loadgen(state: State, mix: str) -> int:
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
-def _settings(options: argparse.Namespace) -> Settings:
-    """The flags over what runs already over the defaults."""
-    state = State.load()
+def _settings(options: argparse.Namespace, state: State) -> Settings:
+    """The flags over what was asked for when it was started over the defaults."""
     given = {
         name: value
         for name in ("how", "redis_port", "port", "workers", "max_concurrent", "profiles")
         if (value := getattr(options, name)) is not None
     }
-    if state.how:
-        given.setdefault("redis_port", state.redis_port)
-    if running := state.find("worker-1"):
-        given.setdefault("port", running.port)
-    return Settings(**given)
+    asked = state.asked if state.how and state.asked else Settings()
+    return replace(asked, **{"how": "auto", **given})
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -51,12 +51,12 @@ def up(settings: Settings, state: State, say: Callable[[str], None]) -> None:
         for port in range(settings.port, settings.port + settings.workers):
             ports.require_free(port, purpose="a worker's metrics", variable="PORT")
     say("Docker engine: building the worker's image (the first time takes a minute)")
-    profiles = _with_images(settings.profiles, env, say)
+    profiles = _with_images(settings.profiles or (), env, say)
     done = _compose((), "build", env=env, timeout_s=BUILD_S)
     if done.returncode != 0:
         raise NoImages(_last_line(done))
     state.how, state.redis_port, state.server = "compose", settings.redis_port, "Compose"
-    state.last_port = last_port
+    state.last_port, state.asked = last_port, settings
     state.save()
     scale = ["--scale", f"worker={settings.workers}"]
     waiting = ["up", "--detach", "--wait", "--wait-timeout", str(UP_WAIT_S), *scale]

@@ -25,13 +25,16 @@ def up(settings: Settings, state: State, say: Callable[[str], None]) -> None:
     Raises:
         CannotStart: no server, a taken port, or a program that ended at once.
     """
+    wanted = {f"worker-{n + 1}": settings.port + n for n in range(settings.workers)}
+    _require_ports(wanted, state)
     _server(settings, state, say)
-    names = [f"worker-{n}" for n in range(1, settings.workers + 1)]
-    for process in list(state.processes):
-        if process.name.startswith("worker-") and process.name not in names:
+    state.asked = settings
+    state.save()
+    for process in _workers(state):
+        if wanted.get(process.name) != process.port:
             _stop(process, state, say)
-    for offset, name in enumerate(names):
-        _worker(name, settings.port + offset, settings, state, say)
+    for name, port in wanted.items():
+        _worker(name, port, settings, state, say)
 
 
 def down(state: State, say: Callable[[str], None]) -> None:
@@ -60,6 +63,18 @@ def ps(state: State) -> list[str]:
 def logs(state: State) -> list[Path]:
     """The log files of what was started."""
     return [path for p in state.processes if (path := _log(p.name)).exists()]
+
+
+def _workers(state: State) -> list[Process]:
+    return [process for process in state.processes if process.name.startswith("worker-")]
+
+
+def _require_ports(wanted: dict[str, int], state: State) -> None:
+    """Before anything is stopped for its sake: no port may be another program's."""
+    ours = {process.port for process in _workers(state) if process.alive()}
+    for name, port in wanted.items():
+        if port not in ours:
+            ports.require_free(port, purpose=f"the metrics of {name}", variable="PORT")
 
 
 def _server(settings: Settings, state: State, say: Callable[[str], None]) -> None:
@@ -99,7 +114,6 @@ def _worker(
     if running:
         say(f"{name}: its settings differ, it starts again")
         _stop(running, state, say)
-    ports.require_free(port, purpose=f"the metrics of {name}", variable="PORT")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     process = processes.start(name, command, port=port, log=_log(name), env=env)
     state.keep(process)

@@ -22,6 +22,7 @@ class Settings:
 
     `port` is the first worker's HTTP port (natively the others count up from it).
     `max_concurrent` None leaves it to config.yaml. `how` is auto, compose or native.
+    `profiles` None: nothing was said of them.
     """
 
     how: str = "auto"
@@ -29,7 +30,7 @@ class Settings:
     port: int = 9464
     workers: int = 1
     max_concurrent: int | None = None
-    profiles: tuple[str, ...] = ()
+    profiles: tuple[str, ...] | None = None
 
     def worker_settings(self) -> dict[str, str]:
         """Environment of the worker for what differs from config.yaml."""
@@ -43,11 +44,13 @@ class State:
     """What runs: `how` is compose, native or empty (nothing was started).
 
     `last_port`: the last of the workers' ports in Compose; see `compose.up`.
+    `asked`: with what it was started; it holds until `make down`.
     """
 
     how: str = ""
     redis_port: int = 6379
     last_port: int = 0
+    asked: Settings | None = None
     server: str = ""
     processes: list[Process] = field(default_factory=list)
 
@@ -82,6 +85,10 @@ class State:
         try:
             kept = json.loads(path.read_text())
             kept["processes"] = [Process(**process) for process in kept["processes"]]
+            if asked := kept.get("asked"):
+                chosen = asked["profiles"]
+                asked["profiles"] = None if chosen is None else tuple(chosen)
+                kept["asked"] = Settings(**asked)
             state = cls(**kept)
         except FileNotFoundError:
             return cls()

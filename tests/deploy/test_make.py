@@ -36,8 +36,10 @@ def http_port() -> int:
 def local(tmp_path: Path, redis_port: int, http_port: int) -> Iterator[Run]:
     """Run a command of deploy.local with a state folder and ports of this test's own."""
 
-    def run(command: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    def run(command: str, *flags: str, plain: bool = False) -> subprocess.CompletedProcess[str]:
         asked = ["--how", "native", "--redis-port", str(redis_port), "--port", str(http_port)]
+        if plain:
+            asked = []
         return subprocess.run(
             [sys.executable, "-m", "deploy.local", command, *asked, *flags],
             cwd=ROOT,
@@ -97,6 +99,43 @@ def test_up_with_more_workers_and_then_fewer_leaves_exactly_as_many(
     assert local("up", "--workers", "1").returncode == 0
 
     assert set(_pids(tmp_path)) == {"redis", "worker-1"}
+
+
+def test_plain_up_keeps_what_was_asked_for_until_down(local: Run, tmp_path: Path) -> None:
+    assert local("up", "--workers", "2", "--max-concurrent", "3").returncode == 0
+    first = _pids(tmp_path)
+    again = local("up", plain=True)
+
+    assert again.returncode == 0, again.stderr
+    assert _pids(tmp_path) == first
+    assert len(first) == 3
+    assert local("down").returncode == 0
+    assert local("up").returncode == 0
+    assert set(_pids(tmp_path)) == {"redis", "worker-1"}
+
+
+def test_a_taken_port_stops_no_worker_that_runs(local: Run, tmp_path: Path) -> None:
+    assert local("up").returncode == 0
+    first = _pids(tmp_path)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        refused = local("up", "--port", str(other.getsockname()[1]))
+
+    assert refused.returncode == 2
+    assert "PORT=" in refused.stderr
+    assert _pids(tmp_path) == first
+    assert all(process.alive() for process in _kept(tmp_path))
+
+
+def test_workers_move_to_ports_that_are_each_others(
+    local: Run, tmp_path: Path, http_port: int
+) -> None:
+    assert local("up", "--workers", "2").returncode == 0
+    moved = local("up", "--workers", "2", "--port", str(http_port + 1))
+
+    assert moved.returncode == 0, moved.stderr
+    assert _status(http_port + 1) == _status(http_port + 2) == 200
 
 
 def test_down_stops_what_was_started_and_keeps_the_waiting_tasks(
