@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _agreed(key: str, waiting: int) -> bool:
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(f"{waiting:,} tasks wait on {key!r}: no terminal to ask; add --yes")
     try:
         answer = input(f"drop {waiting:,} waiting tasks from {key!r}? [y/N] ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -64,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `loadgen` with these arguments (sys.argv by default); returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know fewer characters than types
+        sys.stdout.reconfigure(errors="backslashreplace")
     if arguments[:1] == ["compare"]:  # argparse would drop the -- between the two sides
         arguments = ["--new" if text == "--" else text for text in arguments]
     try:

@@ -173,6 +173,8 @@ def test_a_site_that_points_its_name_here_is_not_answered(site, name, known):
     [
         ("dead/drop", b"{", 400), ("dead/drop", b"[]", 400), ("dead/drop", b"{}", 400),
         ("dead/drop", b'{"where":{"x":"y"}}', 400), ("dead/drop", b'{"where":{"type":1}}', 400),
+        ("cancel", b'{"tag":"x\\ud800:1"}', 400), ("drain", b'{"worker":"\\ud800"}', 400),
+        ("dead/drop", b'{"ids":["99999999999999999999-0"]}', 400),
         ("dead/drop", b'{"ids":["x"]}', 400), ("dead/drop", b'{"ids":[1]}', 400),
         ("dead/drop", b'{"where":{},"next":"x"}', 400),
         ("dead/drop", b'{"ids":[],"where":{}}', 400),

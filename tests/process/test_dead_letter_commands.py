@@ -101,6 +101,7 @@ def test_a_drop_of_many_without_yes_drops_nothing(world, type_in):
         (["requeue"], "give ids"),
         (["requeue", "--all", "1-1"], "one kind"),
         (["requeue", "yesterday"], "no id"),
+        (["show", "99999999999999999999-0"], "no id"),
         (["list", "-n", "0"], "-n"),
         (["lst"], "invalid choice"),
     ],

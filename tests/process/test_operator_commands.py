@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
 
+from tests.support.processes import environment
 from tests.support.servers import free_port
 from tests.support.typed import typed
 from tests.support.waiting import until
@@ -253,3 +256,22 @@ def test_reclaim_takes_nothing_from_the_living(world, type_in):
     world.open_gate()
     world.all_settled()
     assert set(world.runs().values()) == {1}
+
+
+@pytest.mark.parametrize("words", [["status"], ["queue", "count"], ["dead", "list"]])
+def test_a_key_of_a_wrong_type_is_named_with_what_to_do(world, type_in, words):
+    world.redis.set("async_tasks", "text")
+    said = type_in(*words, code=2)
+    assert "the queue's key, 'async_tasks', holds a string and must be a list: delete" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_terminal_that_knows_fewer_characters_shows_all_the_same(world):
+    world.enqueue("长", 2)
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", "queue", "peek", "--redis-url", world.url],
+        env={**environment(), "PYTHONIOENCODING": "latin-1"},
+        cwd=world.folder, capture_output=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\u957f" in done.stdout

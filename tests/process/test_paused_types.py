@@ -119,6 +119,7 @@ def test_a_hint_can_be_pasted_into_a_shell(world, type_in, type, shown):
 
 def test_a_type_that_no_worker_has_a_handler_for_is_paused_with_a_warning(world, type_in):
     worker = world.start_worker()
+    until(lambda: world.redis.hlen(world.keys.about), what="the worker has described itself")
     said = type_in("pause", "--type", "slepe")
     assert "slepe paused\n" in said
     assert "no live worker has a handler for slepe (did you mean sleep?)" in said

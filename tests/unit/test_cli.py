@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import http.server
+import io
 import json
 import logging
 import os
@@ -15,6 +17,8 @@ import threading
 import pytest
 
 from worker import cli
+from worker.cli.desk import confirmed
+from worker.cli.status import _picture
 from worker.config.http_address import http_address
 
 
@@ -367,3 +371,34 @@ def test_healthcheck_asks_this_machine_where_the_worker_listens_everywhere(
     file = settings.write(f"http: {{host: {listens_on}, port: 9465}}")
 
     assert http_address(file, {}, []) == (asked, 9465)
+
+
+@pytest.mark.parametrize(("typed", "yes"), [("y\n", True), ("no\n", False), ("", False)])
+def test_a_question_is_asked_on_standard_error_and_ctrl_d_means_no(monkeypatch, capsys, typed, yes):
+    terminal = io.StringIO(typed)
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert confirmed(argparse.Namespace(yes=False), "delete?") is yes
+    assert capsys.readouterr() == ("", "delete? [y/N] ")
+
+
+def test_a_closed_standard_input_means_no(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert not confirmed(argparse.Namespace(yes=False), "delete?")
+
+
+@pytest.mark.parametrize(
+    "words", [["pause", "--why", "a\udcffb"], ["dead", "list", "--type", "\udcff"]]
+)
+def test_arguments_that_are_not_utf_8_are_one_line_and_exit_2(capsys, words):
+    assert cli.main(words) == 2
+    _, err = capsys.readouterr()
+    assert "must be UTF-8" in err and len(err.splitlines()) == 1
+
+
+def test_a_live_picture_fits_the_terminal_and_says_how_much_it_leaves_out():
+    picture = _picture([f"line {n} {'x' * 100}" for n in range(30)], os.terminal_size((40, 10)))
+    lines = re.sub(r"\x1b\[[HKJ]", "", picture).splitlines()
+    assert len(lines) == 9 and max(map(len, lines)) == 40
+    assert lines[-1] == "  ... 22 lines more"
+    assert "lines more" not in _picture(["one", "two"], os.terminal_size((40, 10)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,15 @@ from worker.broker.scripts import DEAD_MOVE, DEAD_PAGE
 
 SLICE_ITEMS = 300  # about 2 ms of Redis
 FIELDS = ("outcome", "type", "reason", "worker")  # what a filter may ask for
+
+
+_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})", re.ASCII)
+
+
+def is_id(text: str) -> bool:
+    """Whether it can be the id of a dead letter: Redis's stream ids have two parts of 64 bits."""
+    found = _ID.fullmatch(text)
+    return found is not None and all(int(part) < 2**64 for part in found.groups())
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Every call may be repeated: what is done already is left as it is.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import secrets
 import time
@@ -29,6 +30,7 @@ from worker.broker.scripts import (
     RENEW,
     SURVEY,
 )
+from worker.broker.start import refuse_wrong_key
 from worker.broker.survey import Survey, survey_of
 from worker.broker.wire import ThreadWire
 from worker.config import Config
@@ -60,6 +62,14 @@ class Operator:
     def close(self) -> None:
         """Close the connection; never raises."""
         self.wire.close()
+
+    def refuse_wrong_key(self) -> None:
+        """Raises UsageError when a key of the queue has a wrong type, BrokerUnavailable."""
+
+        async def call(*command: Any) -> Any:
+            return self.wire.call(*command)
+
+        asyncio.run(refuse_wrong_key(call, self.keys, self.config.queue.sources))
 
     def survey(self) -> Survey:
         """How things stand now; raises BrokerUnavailable."""

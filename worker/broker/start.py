@@ -56,14 +56,19 @@ async def check_start(
 
 async def _check(config: Config, wire: Wire, say: Callable[[str], None]) -> None:
     keys = Keys.of(config.queue.key)
-    wrong = await find_wrong_key(wire.call, keys, config.queue.sources)
+    await refuse_wrong_key(wire.call, keys, config.queue.sources)
+    await _check_version(wire, keys)
+    await register_lists(wire.call, keys, config.queue.lists and config.queue.sources)
+    await _check_server(wire, say)
+
+
+async def refuse_wrong_key(call: Call, keys: Keys, lists: Sequence[str]) -> None:
+    """Raises UsageError when one of our keys holds another type than it must."""
+    wrong = await find_wrong_key(call, keys, lists)
     if wrong:
         raise UsageError(
             f"{wrong}: delete or rename it, or choose another queue with queue.key (--redis-key)"
         )
-    await _check_version(wire, keys)
-    await register_lists(wire.call, keys, config.queue.lists and config.queue.sources)
-    await _check_server(wire, say)
 
 
 async def find_wrong_key(call: Call, keys: Keys, lists: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know fewer characters than types
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args = parse(build_parser(), arguments, default="run")
         code: int = args.execute(args)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -55,7 +54,6 @@ examples:
   worker dead drop --outcome invalid --dry-run
   worker dead drop --all --yes            for good, without asking"""
 
-_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 FILTERS = {
     "type": "only this task type",
     "reason": "only this reason, such as error, timeout, rejected, poison, cancelled, not_json",
@@ -163,7 +161,9 @@ def execute_show(args: argparse.Namespace) -> int:
 
 
 def _checked_id(text: str) -> str:
-    if not _ID.fullmatch(text):
+    from worker.broker.dead_letters import is_id
+
+    if not is_id(text):
         raise UsageError(f"{text!r} is no id of a dead letter; `worker dead list` shows them")
     return text
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.cli.parser import Parser
 from worker.cli.settings import load_settings
+from worker.errors import BrokerBroken
 
 if TYPE_CHECKING:
     from worker.broker import Operator
@@ -29,7 +30,7 @@ def operator_of(args: argparse.Namespace) -> Iterator[Operator]:
     """An operator at the queue that the configuration names.
 
     Raises:
-        UsageError: the configuration is wrong.
+        UsageError: the configuration is wrong, or a key of the queue has a wrong type.
         BrokerUnavailable: by whatever it is asked, when Redis is out of reach.
     """
     config = load_settings(args)
@@ -37,7 +38,12 @@ def operator_of(args: argparse.Namespace) -> Iterator[Operator]:
 
     address = Address(config.redis, config.queue.key, "taskrig-operator")
     with contextlib.closing(Operator(config, address)) as operator:
-        yield operator
+        try:
+            yield operator
+        except BrokerBroken as error:
+            if error.kind == "wrong_type":
+                operator.refuse_wrong_key()
+            raise
 
 
 def print_json(value: Any) -> None:
@@ -84,9 +90,10 @@ def confirmed(args: argparse.Namespace, question: str) -> bool:
     """Whether --yes was given, or the person at the terminal says so."""
     if args.yes:
         return True
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         return False
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # stdout may be a file
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def plain(text: str, most: int = 200) -> str:

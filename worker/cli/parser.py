@@ -43,6 +43,9 @@ def parse(parser: Parser, arguments: Sequence[str], *, default: str) -> argparse
     Raises:
         UsageError: a command, a flag or its value is wrong.
     """
+    for one in arguments:
+        if any("\ud800" <= char <= "\udfff" for char in one):  # how Python keeps stray bytes
+            parser.error(f"{one!a} must be UTF-8")
     names = _names(parser)
     first = arguments[0] if arguments else ""
     if first == "--version":

@@ -108,11 +108,7 @@ def _type(args: argparse.Namespace) -> str | None:
     type: str | None = args.type
     if type is None:
         return None
-    try:
-        size = len(type.encode())
-    except UnicodeEncodeError:
-        raise UsageError("--type: must be UTF-8") from None
-    if not 0 < size <= MAX_TYPE_BYTES:
+    if not 0 < len(type.encode()) <= MAX_TYPE_BYTES:
         raise UsageError(f"--type: must be 1 to {MAX_TYPE_BYTES} bytes")
     return type
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -93,11 +95,20 @@ def _one_look(operator: Operator, before: Survey, as_json: bool, live: bool) -> 
             lines = [json.dumps({"redis": operator.where, **survey.as_dict(rates)})]
         else:
             lines = lines_of(operator.where, survey, rates)
-    # From the corner, line by line, each cleared to its end: no flicker.
-    head, end, tail = ("\x1b[H", "\x1b[K\n", "\x1b[J") if live else ("", "\n", "")
-    sys.stdout.write(head + "".join(line + end for line in lines) + tail)
+    if live:
+        sys.stdout.write(_picture(lines, shutil.get_terminal_size()))
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
     return survey
+
+
+def _picture(lines: list[str], size: os.terminal_size) -> str:
+    """From the corner, each line cleared to its end: no flicker. Cut, so that nothing scrolls."""
+    shown = [line[: size.columns] for line in lines[: size.lines - 1]]
+    if len(shown) < len(lines):
+        shown[-1] = f"  ... {len(lines) - len(shown) + 1} lines more"[: size.columns]
+    return "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in shown) + "\x1b[J"
 
 
 def _seconds(value: float, flag: str, *, least: float) -> float:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import re
 import time
 from http import HTTPStatus
 from typing import Any
 
 from worker.broker import DeadLetter, DeadLetters, Operator
+from worker.broker.dead_letters import is_id
 from worker.page.guard import Refused
 from worker.task import MAX_TYPE_BYTES
 
@@ -17,7 +16,6 @@ MOST_IDS = 500
 BUDGET_S = 2.0  # a long walk is done in parts: the page asks again with what it was told
 WHY = "from the status page"
 FILTERS = ("type", "reason", "outcome")
-_ID = re.compile(r"[0-9]{1,20}-[0-9]{1,20}", re.ASCII)
 
 
 class Orders:
@@ -27,14 +25,9 @@ class Orders:
         self._operator = operator
         self._letters = letters
 
-    @staticmethod
-    def is_id(text: str) -> bool:
-        """Whether it can be the id of a dead letter."""
-        return _ID.fullmatch(text) is not None
-
     def letter(self, text: str, most: int) -> DeadLetter | None:
         """One dead letter with up to `most` bytes of its item."""
-        return self._letters.get(text, most) if self.is_id(text) else None
+        return self._letters.get(text, most) if is_id(text) else None
 
     def carry_out(self, order: str, body: bytes) -> dict[str, Any]:
         """Do it, and say what became of it.
@@ -77,19 +70,22 @@ class Orders:
     def _move(self, act: str, said: dict[str, Any]) -> dict[str, Any]:
         ids, where = said.get("ids"), said.get("where")
         if isinstance(ids, list) and where is None:
-            if len(ids) > MOST_IDS or not all(isinstance(i, str) and self.is_id(i) for i in ids):
+            if len(ids) > MOST_IDS or not all(isinstance(i, str) and is_id(i) for i in ids):
                 raise _senseless(f"ids is a list of at most {MOST_IDS} ids")
             return {"moved": sum(self._letters.move_one(act, one) for one in ids), "next": ""}
         if (
             ids is not None
             or not isinstance(where, dict)
-            or not all(name in FILTERS and isinstance(value, str) for name, value in where.items())
+            or not all(
+                name in FILTERS and isinstance(value, str) and _is_unicode(value)
+                for name, value in where.items()
+            )
         ):
             raise _senseless("give ids, or where with type, reason, outcome")
         at, end = said.get("next") or "-", said.get("end") or ""
         if not isinstance(at, str) or not isinstance(end, str):
             raise _senseless("next and end are what the last answer told")
-        if (at != "-" and not self.is_id(at.removeprefix("("))) or (end and not self.is_id(end)):
+        if (at != "-" and not is_id(at.removeprefix("("))) or (end and not is_id(end)):
             raise _senseless("next and end are what the last answer told")
         return self._walk(act, where, at, end)
 
@@ -104,7 +100,7 @@ class Orders:
 
 def _text(said: dict[str, Any], name: str, default: str = "") -> str:
     value = said.get(name) or default
-    if not isinstance(value, str) or not 0 < len(value) <= 200:
+    if not isinstance(value, str) or not 0 < len(value) <= 200 or not _is_unicode(value):
         raise _senseless(f"{name} is missing, or is no text of at most 200 characters")
     return value
 
@@ -112,10 +108,13 @@ def _text(said: dict[str, Any], name: str, default: str = "") -> str:
 def _type(said: dict[str, Any]) -> str:
     """The task type that an order names: text that a task can have as its type."""
     type = said.get("type")
-    with contextlib.suppress(UnicodeEncodeError):
-        if isinstance(type, str) and 0 < len(type.encode()) <= MAX_TYPE_BYTES:
-            return type
+    if isinstance(type, str) and _is_unicode(type) and 0 < len(type.encode()) <= MAX_TYPE_BYTES:
+        return type
     raise _senseless(f"type is text of 1 to {MAX_TYPE_BYTES} bytes")
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _senseless(text: str) -> Refused:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from worker.broker import Address, DeadLetters, Operator
+from worker.broker.dead_letters import is_id
 from worker.config import Config
 from worker.errors import BrokerUnavailable
 from worker.http import Answer, Request
@@ -141,7 +142,7 @@ class StatusPage:
         asked = {name: values[-1] for name, values in parse_qs(query).items()}
         where = {name: asked[name] for name in FILTERS if asked.get(name)}
         after = asked.get("after", "")
-        if after and not self._orders.is_id(after.removeprefix("(")):
+        if after and not is_id(after.removeprefix("(")):
             raise Refused(HTTPStatus.BAD_REQUEST, "after is no id")
         page = self._letters.page(
             where, PAGE_ITEMS, after=after, shown=SHOWN_BYTES, budget_items=LOOKED_AT
