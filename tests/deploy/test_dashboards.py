@@ -136,6 +136,21 @@ def test_rates_follow_the_scrape_interval_and_every_expression_parses(
         promql_parser.parse(expr.replace("$__rate_interval", "1m"))
 
 
+def test_what_a_whole_queue_says_is_taken_once_for_each_queue() -> None:
+    """By a plain max, with all jobs chosen, the largest queue would stand for all of them."""
+    whole = r"\b(?:worker_queue_depth|worker_queue_held|worker_tasks_held|worker_paused)\b"
+    once = r"max by \(job(?:, \w+)?\) \(" + whole
+    asked = [expr for expr in expressions() if re.search(whole, expr)]
+    assert asked
+    assert [e for e in asked if len(re.findall(whole, e)) != len(re.findall(once, e))] == []
+
+
+def test_no_panel_shows_one_queue_of_several_chosen() -> None:
+    """Only an age is the largest of all: the oldest task is the oldest of any queue."""
+    largest = [e for e in expressions() if re.match(r"max ?(by \((?!run|quantile|job)|\()", e)]
+    assert {re.sub(r"\{.*?\}", "", e) for e in largest} == {"max(worker_queue_oldest_age_seconds)"}
+
+
 def test_panels_only_ask_for_what_the_worker_exports_or_a_rule_records() -> None:
     metrics = Metrics(["email"], concurrency=1, version="1", config="0")
     metrics.held_by_type = {"email": 0}  # as where the type has limits

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from boards.queries import DEPTHS, JOB, WAIT, Board, Panel, depth, quantile, rate
+from boards.queries import (
+    DEPTHS,
+    ENDED,
+    JOB,
+    WAIT,
+    Board,
+    Panel,
+    depth,
+    quantile,
+    queue_wide,
+    rate,
+)
 
 OVERVIEW = Board(
     uid="taskrig-overview",
@@ -45,7 +56,10 @@ OVERVIEW = Board(
             "Slots in use",
             "Share of all workers' slots that run a task.",
             "percentunit",
-            {"used": f"max(job:worker_slots_used:ratio{{{JOB}}})"},
+            {
+                "used": f"sum(worker_tasks_in_flight{{{JOB}}}) / "
+                f"sum(worker_concurrency_limit{{{JOB}}})"
+            },
             stat=True,
         ),
         Panel(
@@ -68,12 +82,12 @@ OVERVIEW = Board(
         ),
         Panel(
             "Queue",
-            "Tasks of the whole queue by state (paused: set aside, of paused types), and those of "
+            "Tasks of the chosen queues by state (paused: set aside, of paused types), and those of "
             "the waiting ones that a limit of their type keeps back (held).",
             "short",
             {
                 **{state: depth(state) for state in DEPTHS},
-                "held": f"max(worker_queue_held{{{JOB}}})",
+                "held": queue_wide("worker_queue_held", JOB),
             },
         ),
         Panel(
@@ -108,7 +122,10 @@ OVERVIEW = Board(
             "Share that does not succeed",
             "Failed and dead among all tasks that ended, over five minutes.",
             "percentunit",
-            {"bad": f"max(job:worker_tasks_bad:ratio_rate5m{{{JOB}}})"},
+            {
+                "bad": f'sum(job_type_outcome:worker_tasks:rate5m{{{JOB}, outcome=~"failed|dead"}})'
+                f" / (sum(job_type_outcome:worker_tasks:rate5m{{{JOB}, {ENDED}}}) > 0)"
+            },
         ),
         Panel(
             "Items that are no tasks",

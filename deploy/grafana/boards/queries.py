@@ -52,8 +52,13 @@ def rate(metric: str, where: str, by: str) -> str:
 
 
 def depth(state: str) -> str:
-    # The same on every worker: taken once.
-    return f'max(worker_queue_depth{{{JOB}, state="{state}"}})'
+    return queue_wide("worker_queue_depth", f'{JOB}, state="{state}"')
+
+
+def queue_wide(metric: str, where: str, by: str = "") -> str:
+    """What all workers of a queue say alike: once for each queue, then the sum of the queues."""
+    outer, inner = (f" by ({by})", f"job, {by}") if by else ("", "job")
+    return f"sum{outer} (max by ({inner}) ({metric}{{{where}}}))"
 
 
 WAIT = "worker_task_wait_seconds"

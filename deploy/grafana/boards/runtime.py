@@ -83,12 +83,12 @@ RUNTIME = Board(
         ),
         Panel(
             "Draining, paused, overdue threads",
-            "1 while a worker drains or the queue is paused; plain-function handlers that outlived "
+            "1 while a worker drains or a queue is paused; plain-function handlers that outlived "
             "their timeout.",
             "short",
             {
                 "draining {{instance}}": f"worker_draining{{{HERE}}}",
-                "paused": f"max(worker_paused{{{HERE}}})",
+                "paused {{job}}": f"max by (job) (worker_paused{{{HERE}}})",
                 "threads {{instance}}": f"worker_threads_overdue{{{HERE}}}",
             },
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boards.queries import DURATION, ENDED, TYPE, WAIT, Board, Panel, quantile, rate
+from boards.queries import DURATION, ENDED, TYPE, WAIT, Board, Panel, quantile, queue_wide, rate
 
 TASK_TYPE = Board(
     uid="taskrig-task-type",
@@ -67,7 +67,7 @@ TASK_TYPE = Board(
             "Held back",
             "Waiting tasks that the limits of their type hold back; types with limits only.",
             "short",
-            {"{{type}}": f"max by (type) (worker_tasks_held{{{TYPE}}})"},
+            {"{{type}}": queue_wide("worker_tasks_held", TYPE, "type")},
         ),
         Panel(
             "Slots taken",
