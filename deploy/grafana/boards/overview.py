@@ -82,8 +82,8 @@ OVERVIEW = Board(
         ),
         Panel(
             "Queue",
-            "Tasks of the chosen queues by state (paused: set aside, of paused types), and those of "
-            "the waiting ones that a limit of their type keeps back (held).",
+            "Tasks of the chosen queues by state (paused: set aside, of paused types), and those "
+            "of the waiting ones that a limit of their type keeps back (held).",
             "short",
             {
                 **{state: depth(state) for state in DEPTHS},
