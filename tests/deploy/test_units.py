@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,18 +133,45 @@ def test_the_unit_starts_the_worker_with_readiness_and_a_watchdog() -> None:
 # ---- supervisor --------------------------------------------------------------------------------
 
 
+Supervised = Callable[..., Callable[..., str]]
+
+
 @pytest.fixture
-def supervisor(tmp_path: Path, redis_url: str) -> Iterator[list[str]]:
-    """A real supervisord with our program file, its paths and port made this test's own."""
+def supervised(tmp_path: Path, redis_url: str) -> Iterator[Supervised]:
+    """Start a real supervisord with our program file; gives its supervisorctl."""
+    daemons = []
+
+    def start(command: str = f"{sys.executable} -m worker") -> Callable[..., str]:
+        conf = _supervisor_conf(tmp_path, command)
+        folder = Path(sys.executable).parent
+        env = {**os.environ, "TASKRIG_REDIS__URL": redis_url}
+        words = [str(folder / "supervisord"), "-c", str(conf)]
+        daemons.append(subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL))
+
+        def control(*words: str) -> str:
+            return subprocess.run(
+                [str(folder / "supervisorctl"), "-c", str(conf), *words],
+                capture_output=True, text=True, timeout=60, check=False,
+            ).stdout  # fmt: skip
+
+        return control
+
+    yield start
+    for daemon in daemons:
+        daemon.terminate()
+        daemon.wait(60)
+
+
+def _supervisor_conf(tmp_path: Path, command: str) -> Path:
+    """Our program file with its command, paths and port made this test's own."""
     text = (DEPLOY / "supervisor" / "taskrig.conf").read_text()
     for theirs, ours in {
-        "/opt/taskrig/bin/worker": f"{sys.executable} -m worker",
+        "/opt/taskrig/bin/worker": command,
         "/etc/taskrig/config.yaml": str(ROOT / "config.yaml"),
         "directory=/etc/taskrig": f"directory={ROOT}",
         "user=taskrig\n": "",
         "http.port=946%(process_num)d": "http.port=0",
         "/var/log/supervisor": str(tmp_path),
-        "startsecs=6": "startsecs=1",
     }.items():
         assert theirs in text
         text = text.replace(theirs, ours)
@@ -156,24 +183,49 @@ def supervisor(tmp_path: Path, redis_url: str) -> Iterator[list[str]]:
         f"[supervisorctl]\nserverurl=unix://{tmp_path}/s\n[rpcinterface:supervisor]\n"
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n" + text
     )
-    env = {**os.environ, "TASKRIG_REDIS__URL": redis_url}
-    folder = Path(sys.executable).parent
-    daemon = subprocess.Popen(
-        [str(folder / "supervisord"), "-c", str(conf)], env=env, stdout=subprocess.DEVNULL
-    )
-    yield [str(folder / "supervisorctl"), "-c", str(conf)]
-    daemon.terminate()
-    daemon.wait(60)
+    return conf
+
+
+def _that_ends_with(code: str, folder: Path) -> str:
+    """A program that writes a line to `starts` each time it is started, and ends so."""
+    program = folder / "program"
+    program.write_text(f"#!/bin/sh\necho started >> {folder}/starts\n{code}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def _starts(folder: Path) -> int:
+    path = folder / "starts"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_supervisor_does_not_start_again_what_ended_as_wished_or_is_configured_wrong(
+    supervised: Supervised, tmp_path: Path, code: int
+) -> None:
+    control = supervised(_that_ends_with(f"exit {code}", tmp_path))
+    until(lambda: re.search("EXITED|BACKOFF", control("status")), 20, "it to have ended")
+
+    assert "; expected" in (tmp_path / "supervisord.log").read_text()
+    assert _starts(tmp_path) == 1
+
+
+@pytest.mark.parametrize("ending", ["exit 3", "exit 1", "kill -9 $$"])
+def test_supervisor_starts_again_what_fails_and_never_gives_up(
+    supervised: Supervised, tmp_path: Path, ending: str
+) -> None:
+    control = supervised(_that_ends_with(ending, tmp_path))
+    seen = ""
+    while _starts(tmp_path) < 4:
+        seen += control("status")
+
+    assert "BACKOFF" not in seen  # there the retries are counted, and at startretries it is FATAL
 
 
 def test_supervisor_starts_the_worker_and_stops_it_cleanly(
-    supervisor: list[str], tmp_path: Path
+    supervised: Supervised, tmp_path: Path
 ) -> None:
-    def control(*words: str) -> str:
-        return subprocess.run(
-            [*supervisor, *words], capture_output=True, text=True, timeout=60, check=False
-        ).stdout
-
+    control = supervised()
     until(lambda: "RUNNING" in control("status"), 20, lambda: control("status"))
     path = tmp_path / "taskrig-worker-4.log"
     until(lambda: "started:" in path.read_text(), 20, "it has begun to work")
