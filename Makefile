@@ -14,6 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 flag = $(if $($(2)),--$(1) '$($(2))')
 LOCAL = $(PY) -m deploy.local
 WHERE = $(call flag,how,HOW) $(call flag,redis-port,REDIS_PORT) $(call flag,port,PORT) \
+  $(call flag,prometheus-port,PROMETHEUS_PORT) $(call flag,grafana-port,GRAFANA_PORT) \
   $(call flag,workers,WORKERS) $(call flag,max-concurrent,MAX_CONCURRENT) $(call flag,profiles,PROFILES)
 
 .PHONY: help

@@ -163,7 +163,7 @@ def _settings(options: argparse.Namespace, state: State) -> Settings:
     """The flags over what was asked for when it was started over the defaults."""
     given = {
         name: value
-        for name in ("how", "redis_port", "port", "workers", "max_concurrent", "profiles")
+        for name in Settings.__dataclass_fields__
         if (value := getattr(options, name)) is not None
     }
     asked = state.asked if state.how and state.asked else Settings()
@@ -178,6 +178,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--how", choices=("auto", "compose", "native"), help="default: auto")
     parser.add_argument("--redis-port", type=_port, help="default: 6379")
     parser.add_argument("--port", type=_port, help="of the first worker's metrics; default: 9464")
+    parser.add_argument("--prometheus-port", type=_port, help="with Compose; default: 9090")
+    parser.add_argument("--grafana-port", type=_port, help="with Compose; default: 3000")
     parser.add_argument("--workers", type=_count_up_to(100), help="default: 1")
     parser.add_argument(
         "--max-concurrent", type=_count_up_to(100_000), help="default: as in config.yaml"

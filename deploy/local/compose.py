@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from deploy.local import ports
@@ -41,20 +42,18 @@ def up(settings: Settings, state: State, say: Callable[[str], None]) -> None:
 
     Raises:
         NoImages: no registry and no image here.
-        CannotStart: Redis's port is taken, or a container does not become healthy.
+        CannotStart: a port is taken, or a container does not become healthy.
     """
     # It never shrinks while they run: another range of ports would start every worker anew.
     last_port = max(state.last_port, settings.port + settings.workers - 1)
     env = _environment(settings, last_port)
-    if not _containers():
-        ports.require_free(settings.redis_port, purpose="Redis", variable="REDIS_PORT")
-        for port in range(settings.port, settings.port + settings.workers):
-            ports.require_free(port, purpose="a worker's metrics", variable="PORT")
     say("Docker engine: building the worker's image (the first time takes a minute)")
     profiles = _with_images(settings.profiles or (), env, say)
+    _require_ports(settings, profiles)
     done = _compose((), "build", env=env, timeout_s=BUILD_S)
     if done.returncode != 0:
         raise NoImages(_last_line(done))
+    before = replace(state)
     state.how, state.redis_port, state.server = "compose", settings.redis_port, "Compose"
     state.last_port, state.asked = last_port, settings
     state.save()
@@ -62,13 +61,44 @@ def up(settings: Settings, state: State, say: Callable[[str], None]) -> None:
     waiting = ["up", "--detach", "--wait", "--wait-timeout", str(UP_WAIT_S), *scale]
     done = _compose(profiles, *waiting, env=env, timeout_s=UP_WAIT_S + 60.0)
     if done.returncode != 0:
-        raise CannotStart(
-            f"Compose could not start everything: {_last_line(done)} "
-            f"(make ps and make logs show more; all of it is in .run/compose.log)"
-        )
+        raise _not_started(_last_line(done), before)
     say(f"started with Compose: Redis on 127.0.0.1:{settings.redis_port}")
     for line in addresses():
         say(line)
+
+
+def _not_started(why: str, before: State) -> CannotStart:
+    """What to say; where nothing runs, no container and no state is left behind."""
+    if before.how or _containers():
+        return CannotStart(
+            f"Compose could not start everything: {why} "
+            f"(make ps and make logs show more; all of it is in .run/compose.log)"
+        )
+    down()
+    before.save()
+    return CannotStart(
+        f"Compose could not start anything: {why} "
+        f"(all of it is in .run/compose.log; HOW=native does without Docker)"
+    )
+
+
+def _require_ports(settings: Settings, profiles: tuple[str, ...]) -> None:
+    """No port that is wanted may be another program's."""
+    wanted = [("REDIS_PORT", "Redis", settings.redis_port)]
+    for n in range(settings.workers):
+        wanted.append(("PORT", "a worker's metrics", settings.port + n))
+    if profiles:
+        wanted.append(("PROMETHEUS_PORT", "Prometheus", settings.prometheus_port))
+    if "monitoring" in profiles:
+        wanted.append(("GRAFANA_PORT", "Grafana", settings.grafana_port))
+    ours = {
+        published.get("PublishedPort")
+        for container in _containers()
+        for published in container.get("Publishers") or []
+    }
+    for variable, purpose, port in wanted:
+        if port not in ours:
+            ports.require_free(port, purpose=purpose, variable=variable)
 
 
 def addresses() -> list[str]:
@@ -164,6 +194,8 @@ def _environment(settings: Settings, last_port: int) -> dict[str, str]:
         "REDIS_PORT": str(settings.redis_port),
         "PORT": str(settings.port),
         "LAST_PORT": str(last_port),
+        "PROMETHEUS_PORT": str(settings.prometheus_port),
+        "GRAFANA_PORT": str(settings.grafana_port),
         "CA_BUNDLE": ca_bundle(),
     }
 

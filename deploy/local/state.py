@@ -28,6 +28,8 @@ class Settings:
     how: str = "auto"
     redis_port: int = 6379
     port: int = 9464
+    prometheus_port: int = 9090
+    grafana_port: int = 3000
     workers: int = 1
     max_concurrent: int | None = None
     profiles: tuple[str, ...] | None = None

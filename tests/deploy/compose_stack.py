@@ -18,8 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HANDLERS = Path(__file__).parent / "container_handlers.py"
 
 # What the tests change: a short lease, so that a killed replica's tasks are soon back; handlers
-# from a file beside config.yaml, as a user adds them; a look at the health each second (an old
-# engine knows no start_interval).
+# from a file beside config.yaml, as a user adds them; a look at the health each second.
 OVERRIDE = f"""
 services:
   worker:

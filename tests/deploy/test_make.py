@@ -174,6 +174,48 @@ def test_a_taken_port_is_named_with_how_to_choose_another_and_nothing_is_left_be
     assert len(refused.stderr.splitlines()) == 1
 
 
+def _docker(folder: Path, monkeypatch: pytest.MonkeyPatch, up: str) -> None:
+    """A docker command that says yes to everything, and to `compose up` what `up` says."""
+    command = folder / "docker"
+    command.write_text(f'#!/bin/sh\ncase "$*" in *" up "*) {up} ;; esac\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_where_an_engine_starts_nothing_that_is_said_and_native_is_not_refused(
+    local: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redis_port: int, http_port: int
+) -> None:
+    _docker(tmp_path, monkeypatch, "echo 'the feature requires a newer engine'; exit 1")
+    asked = ["--redis-port", str(redis_port), "--port", str(http_port), "--profiles", "plain"]
+    refused = local("up", *asked, plain=True)
+
+    assert refused.returncode == 2
+    assert "the feature requires a newer engine" in refused.stderr
+    assert "HOW=native" in refused.stderr
+    assert local("up").returncode == 0
+
+
+@pytest.mark.parametrize("variable", ["PROMETHEUS_PORT", "GRAFANA_PORT"])
+def test_a_taken_port_of_the_monitoring_is_named_with_its_variable(
+    local: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, http_port: int, variable: str
+) -> None:
+    _docker(tmp_path, monkeypatch, "exit 1")
+    monitoring = {
+        "PROMETHEUS_PORT": ports.next_free(http_port + 100),
+        "GRAFANA_PORT": ports.next_free(http_port + 200),
+    }
+    asked = ["--redis-port", str(ports.next_free(27379)), "--port", str(http_port)]
+    for name, port in monitoring.items():
+        asked += [f"--{name.lower().replace('_', '-')}", str(port)]
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", monitoring[variable]))
+        other.listen()
+        refused = local("up", *asked, plain=True)
+
+    assert refused.returncode == 2
+    assert f"{variable}=" in refused.stderr
+
+
 def test_load_without_anything_running_says_what_to_do(local: Run) -> None:
     refused = local("load")
 

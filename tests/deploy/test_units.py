@@ -96,6 +96,11 @@ def test_every_file_says_the_same_drain_timeout_and_the_same_grace() -> None:
     assert len(set(graces().values())) == 1, graces()
 
 
+def test_the_compose_file_asks_for_nothing_that_engines_before_25_refuse() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    assert not [name for name in services if "start_interval" in services[name]["healthcheck"]]
+
+
 # ---- systemd -----------------------------------------------------------------------------------
 
 
