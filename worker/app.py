@@ -360,7 +360,7 @@ class App:
         return True, "ok"
 
     def ready(self) -> tuple[bool, str]:
-        """Whether this worker takes tasks: Redis is there and it does not drain."""
+        """Whether this worker takes tasks: Redis is there, the queue was looked at, no drain."""
         consumer = self.consumer
         if self.metrics.draining:
             return False, "draining"
@@ -368,6 +368,8 @@ class App:
             return False, "starting"
         if consumer.outage.since is not None or not self.metrics.redis_up:
             return False, "Redis is away"
+        if not self.metrics.looked:
+            return False, "has not looked at the queue yet"
         return True, "ok"
 
     def status(self) -> dict[str, Any]:
@@ -376,7 +378,7 @@ class App:
         seen = self.upkeep.depths if self.upkeep is not None else None
         return described | {
             "queue": self.config.queue.key,
-            "depth": dict(self.metrics.depth),
+            "depth": dict(self.metrics.depth) if self.metrics.looked else {},  # {}: not known yet
             "draining": bool(self.metrics.draining),
             "paused": bool(self.metrics.paused),
             "paused_types": sorted(seen.paused_types) if seen is not None else [],

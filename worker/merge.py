@@ -18,6 +18,7 @@ ADDED = {
     *("worker_concurrency_limit", "worker_tasks_in_flight", "worker_threads_overdue"),
     *("process_virtual_memory_bytes", "process_resident_memory_bytes", "process_open_fds"),
 }
+SAME = {"worker_dead_letters_trimmed"}  # a counter of the whole queue: each process tells it all
 LEAST = {"worker_redis_up", "worker_draining", "process_start_time_seconds"}
 DONE = ("succeeded", "failed", "dead")
 Key = tuple[str, tuple[tuple[str, str], ...]]
@@ -44,7 +45,7 @@ class Merged(Collector):
         """
         done = 0
         for family in self._now.pop(slot, ()):
-            if family.type in ("counter", "histogram"):
+            if _adds_up(family):
                 for sample in family.samples:
                     key = (sample.name, tuple(sorted(sample.labels.items())))
                     self._ended[key] = self._ended.get(key, 0.0) + sample.value
@@ -72,14 +73,14 @@ class Merged(Collector):
         for name, family in families.items():
             merged = Metric(name, family.documentation, family.type)
             for (sample, labels), value in values[name].items():
-                if family.type in ("counter", "histogram"):
+                if _adds_up(family):
                     value += self._ended.get((sample, labels), 0.0)
                 merged.add_sample(sample, dict(labels), value)
             yield merged
 
     @staticmethod
     def _add(family: Metric, values: dict[Key, float]) -> None:
-        added = family.type in ("counter", "histogram") or family.name in ADDED
+        added = _adds_up(family) or family.name in ADDED
         for sample in family.samples:
             key = (sample.name, tuple(sorted(sample.labels.items())))
             if key not in values:
@@ -90,3 +91,7 @@ class Merged(Collector):
                 values[key] = min(values[key], sample.value)
             else:
                 values[key] = max(values[key], sample.value)
+
+
+def _adds_up(family: Metric) -> bool:
+    return family.type in ("counter", "histogram") and family.name not in SAME

@@ -81,6 +81,9 @@ class Metrics(Collector):
         self.roundtrip = Buckets(ROUNDTRIP_BUCKETS)
         self.concurrency = concurrency
         self.claims_lost = self.settles_unconfirmed = self.reclaimed = self.trimmed = 0
+        # What the queue holds is not known before the first look at it, and a zero in its place
+        # would read as a jump by the whole backlog then: until that look these have no series.
+        self.looked = False
         self.depth = {"waiting": 0, "in_flight": 0, "delayed": 0, "dead": 0, "paused": 0}
         self.held_by_type: dict[str, int] = {}  # of types with limits: what they hold back
         self.lists: dict[str, int] = {}  # waiting in each, where the queue has several
@@ -186,7 +189,7 @@ class Metrics(Collector):
             "every worker: take max, never sum.",
             labels=["state"],
         )
-        for state, count in self.depth.items():
+        for state, count in self.depth.items() if self.looked else ():
             depth.add_metric([state], count)
         yield depth
         held = GaugeMetricFamily(
@@ -195,7 +198,7 @@ class Metrics(Collector):
             "waiting; types with limits only. The same on every worker: take max, never sum.",
             labels=["type"],
         )
-        for name, count in self.held_by_type.items():
+        for name, count in self.held_by_type.items() if self.looked else ():
             held.add_metric([name], count)
         yield held
         if self.lists:
@@ -208,19 +211,22 @@ class Metrics(Collector):
                 lists.add_metric([name], count)
             yield lists
         yield _gauge("queue_held", "Of the waiting tasks, those that a limit of their type keeps "
-                     "back. Take max, never sum.", self.held)  # fmt: skip
+                     "back. Take max, never sum.", self._seen(self.held))  # fmt: skip
         yield _gauge("queue_oldest_age_seconds", "Age of the next task by its enqueued_at, else "
                      "the time since the queue last moved: a lower bound. Take max, never sum.",
-                     self.oldest_age_s)  # fmt: skip
-        yield _counter("dead_letters_trimmed", "Dead letters dropped by this worker's bounds.",
-                       self.trimmed)  # fmt: skip
+                     self._seen(self.oldest_age_s))  # fmt: skip
+        yield _counter("dead_letters_trimmed", "Dead letters of the whole queue dropped by its "
+                       "bounds. Take max, never sum.", self._seen(self.trimmed))  # fmt: skip
+
+    def _seen(self, value: float) -> float | None:
+        return value if self.looked else None
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
+def _gauge(name: str, text: str, value: float | None) -> Metric:
     return GaugeMetricFamily(f"worker_{name}", text, value=value)
 
 
-def _counter(name: str, text: str, value: float) -> Metric:
+def _counter(name: str, text: str, value: float | None) -> Metric:
     return CounterMetricFamily(f"worker_{name}", text, value=value)
 
 

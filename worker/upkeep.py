@@ -128,6 +128,7 @@ class Upkeep:
         if seen.claimed != self._claimed or seen.waiting == 0:
             self._moved_at, self._claimed = now, seen.claimed
         self._metrics.oldest_age_s = self._age(seen, now - self._moved_at)
+        self._metrics.looked = True
 
     @staticmethod
     def _age(seen: Depths, still_s: float) -> float:

@@ -138,8 +138,8 @@ def test_rates_follow_the_scrape_interval_and_every_expression_parses(
 
 def test_what_a_whole_queue_says_is_taken_once_for_each_queue() -> None:
     """By a plain max, with all jobs chosen, the largest queue would stand for all of them."""
-    whole = r"\b(?:worker_queue_depth|worker_queue_held|worker_tasks_held|worker_paused)\b"
-    once = r"max by \(job(?:, \w+)?\) \(" + whole
+    whole = r"\bworker_(?:queue_depth|queue_held|tasks_held|paused|dead_letters_trimmed_total)\b"
+    once = r"max by \(job(?:, \w+)?\) \((?:rate\()?" + whole
     asked = [expr for expr in expressions() if re.search(whole, expr)]
     assert asked
     assert [e for e in asked if len(re.findall(whole, e)) != len(re.findall(once, e))] == []
@@ -153,6 +153,7 @@ def test_no_panel_shows_one_queue_of_several_chosen() -> None:
 
 def test_panels_only_ask_for_what_the_worker_exports_or_a_rule_records() -> None:
     metrics = Metrics(["email"], concurrency=1, version="1", config="0")
+    metrics.looked = True  # as a worker that has reached Redis
     metrics.held_by_type = {"email": 0}  # as where the type has limits
     page, _ = metrics.expose("")
     exported = set(re.findall(r"^(worker_\w+|process_\w+)", page.decode(), re.MULTILINE))

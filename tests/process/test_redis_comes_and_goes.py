@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from loadgen.wire import Wire
@@ -30,6 +32,31 @@ def test_a_worker_started_before_redis_waits_for_it(tmp_path, world_on):
         until(worker.ready, 20, "the worker is ready")
         world.enqueue("note", 3)
         world.all_settled()
+    finally:
+        worker.close()
+        late.close()
+
+
+def test_a_worker_that_never_reached_redis_claims_nothing_of_what_the_queue_holds(
+    tmp_path, world_on
+):
+    """Zeros would read as a jump of dead letters and of the backlog at the first look."""
+    late = RedisServer(tmp_path / "late")
+    world = world_on(late.url)
+    worker = world.start_worker(wait=False, redis={"connect_timeout": 30})
+    worker.logged("redis", 20)
+    told = ("depth{", "held ", "oldest_age_seconds ")
+    try:
+        page = worker.get("/metrics")[1]
+        assert "worker_tasks_total{" in page
+        assert [one for one in told if f"\nworker_queue_{one}" in page] == []
+        assert "\nworker_dead_letters_trimmed_total " not in page
+        assert json.loads(worker.get("/status")[1])["depth"] == {}
+        late.start()
+        until(worker.ready, 20, "the worker is ready")
+        page = worker.get("/metrics")[1]
+        assert [one for one in told if f"\nworker_queue_{one}" not in page] == []
+        assert json.loads(worker.get("/status")[1])["depth"]["dead"] == 0
     finally:
         worker.close()
         late.close()

@@ -71,8 +71,8 @@ RUNTIME = Board(
                 "claims lost": f"sum(rate(worker_claims_lost_total{{{HERE}}}[$__rate_interval]))",
                 "unconfirmed": "sum(rate(worker_settles_unconfirmed_total"
                 f"{{{HERE}}}[$__rate_interval]))",
-                "dead letters dropped": "sum(rate(worker_dead_letters_trimmed_total"
-                f"{{{HERE}}}[$__rate_interval]))",
+                "dead letters dropped": "sum(max by (job) (rate(worker_dead_letters_trimmed_total"
+                f"{{{HERE}}}[$__rate_interval])))",
             },
         ),
         Panel(
