@@ -19,6 +19,7 @@ import yaml
 
 from tests.deploy.npm_check import NpmCheck
 from tests.support.waiting import until
+from worker.config.load import load_config
 from worker.config.sections import WorkerConfig
 from worker.keys import Keys
 
@@ -27,6 +28,8 @@ DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "systemd" / "taskrig-worker.service"
 KEYS = Keys.of("async_tasks")
 OVERLAYS = ("small", "production")
+BASE = DEPLOY / "kubernetes" / "base"
+PASSWORD_FILE = "TASKRIG_REDIS__PASSWORD_FILE"
 
 
 def seconds(text: str) -> float:
@@ -343,6 +346,37 @@ def test_the_pod_is_restricted_and_its_probes_ask_different_questions() -> None:
         k: container[f"{k}Probe"]["httpGet"]["path"] for k in ("startup", "liveness", "readiness")
     }
     assert probes == {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"}
+
+
+def test_the_secrets_password_reaches_the_worker_whether_a_newline_ends_it_or_not(
+    tmp_path: Path,
+) -> None:
+    made = {m["kind"]: m for m in rendered("production")}
+    pod = made["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    file = Path({e["name"]: e.get("value") for e in container["env"]}[PASSWORD_FILE])
+    (mount,) = (m for m in container["volumeMounts"] if m["mountPath"] == str(file.parent))
+    (volume,) = (v for v in pod["volumes"] if v["name"] == mount["name"])
+    (ours,) = volume["secret"]["items"]
+    (kedas,) = made["TriggerAuthentication"]["spec"]["secretTargetRef"]
+    assert (volume["secret"]["secretName"], ours["key"]) == (kedas["name"], kedas["key"])
+    assert ours["path"] == file.name
+
+    (tmp_path / file.name).write_text("s3cret\n")
+    env = {"REDIS_URL": "rediss://redis:6379/0", PASSWORD_FILE: str(tmp_path / file.name)}
+    config = load_config(DEPLOY / "kubernetes" / "base" / "config.yaml", env=env)
+    assert config.redis.password is not None
+    assert config.redis.password.get_secret_value() == "s3cret"
+
+
+def test_the_network_policy_lets_out_to_redis_with_tls_and_to_sentinels() -> None:
+    (policy,) = (m for m in manifests(BASE) if m["kind"] == "NetworkPolicy")
+    assert {p["port"] for rule in policy["spec"]["egress"] for p in rule["ports"]} == {
+        53,
+        6379,
+        6380,
+        26379,
+    }
 
 
 def test_the_autoscaler_counts_what_waits_and_what_runs() -> None:
