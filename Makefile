@@ -54,7 +54,7 @@ test-all: ## Run the unit tests on each Python 3.11, 3.12, 3.13 there is (ARGS=t
 	@deploy/checks/each-python $(or $(ARGS),tests/unit)
 
 .PHONY: truth
-truth: $(READY) ## Test in full whether loadgen's figures can be believed (some 30 minutes; wants a quiet machine)
+truth: $(READY) ## Test in full whether loadgen's figures can be believed (some 35 minutes; wants a quiet machine)
 	TRUTH=full $(PY) -m pytest tests/truth/*.py -s --timeout 900 $(ARGS)
 
 .PHONY: truth-plan
