@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,7 @@ from worker.broker.scripts import (
 )
 from worker.broker.shares import Shares
 from worker.broker.start import find_wrong_key, register_lists
-from worker.broker.survey import oldest_of
+from worker.broker.survey import about_of, oldest_of
 from worker.broker.wire import Wire
 from worker.config import Config
 from worker.keys import Keys, type_of
@@ -119,15 +118,6 @@ def bring_back_call(
     """The keys and arguments of bring_back.lua for one slice of a held list."""
     where = (keys.held_of(name), keys.held, keys.paused_types, keys.redeliver)
     return where, (name, max_deliveries, CLAIM_ITEMS, CLAIM_BYTES)
-
-
-def limited_in(about: bytes) -> list[str]:
-    """What a worker that describes itself so has limits for."""
-    try:
-        names = json.loads(about)["limited"]
-        return [name for name in names if isinstance(name, str)]
-    except (ValueError, TypeError, KeyError):
-        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,8 +321,10 @@ class Broker:
         cursor: bytes = b"0"
         while True:
             cursor, found = await self._side_call("HSCAN", self.keys.about, cursor, "COUNT", 100)
-            for about in found[1::2]:
-                names.update(limited_in(about))
+            for about in map(about_of, found[1::2]):
+                limited = about.get("limited")
+                if isinstance(limited, list):
+                    names.update(name for name in limited if isinstance(name, str))
             if int(cursor) == 0:
                 return names
 

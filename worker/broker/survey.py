@@ -131,7 +131,7 @@ def survey_of(queue: str, reply: list[Any]) -> Survey:
     waiting, in_flight, delayed, dead, seconds, micros, paused, front, silent, alive, *rest = reply
     flat, rows, types, lists = rest
     at = seconds + micros / 1e6
-    abouts = [(row, _about(row[2])) for row in rows]
+    abouts = [(row, about_of(row[2])) for row in rows]
     since, why = _since_and_why(paused)
     paused_types = [_paused_type(*row) for row in types]
     return Survey(
@@ -169,7 +169,7 @@ def _paused_type(name: bytes, text: bytes, aside: int) -> PausedType:
     return PausedType(type_of(name.decode(errors="replace")), bool(text), since, why, aside)
 
 
-def _about(raw: bytes) -> dict[str, Any]:
+def about_of(raw: bytes) -> dict[str, Any]:
     """A worker's description; anybody may have written it, so nothing in it is relied on."""
     with contextlib.suppress(ValueError):
         about = json.loads(raw)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from worker.config.flags import add_config_flags
+from worker.config.raw import is_unicode
 from worker.errors import UsageError
 
 Commands = Any  # argparse's own type for it is private
@@ -44,7 +45,7 @@ def parse(parser: Parser, arguments: Sequence[str], *, default: str) -> argparse
         UsageError: a command, a flag or its value is wrong.
     """
     for one in arguments:
-        if any("\ud800" <= char <= "\udfff" for char in one):  # how Python keeps stray bytes
+        if not is_unicode(one):
             parser.error(f"{one!a} must be UTF-8")
     names = _names(parser)
     first = arguments[0] if arguments else ""

@@ -16,6 +16,7 @@ Path = tuple[str | int, ...]
 _PLAIN_KEY = re.compile(r"[\w.-]{1,64}")
 _USERINFO = re.compile(r"(://)[^/\s]*@")
 _QUERY_PASSWORD = re.compile(r"(?i)(passw(?:or)?d=)[^&\s]*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Text(str):
@@ -127,6 +128,12 @@ def shown(text: str, *, limit: int = 60) -> str:
     text = without_password(text)
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: limit + 1])
     return text if len(text) <= limit else text[:limit] + "..."
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it. Python keeps stray bytes of arguments, and JSON's halves of
+    characters, as lone surrogates."""
+    return _SURROGATE.search(text) is None
 
 
 def without_password(text: str) -> str:

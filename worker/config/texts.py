@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,11 +9,10 @@ from typing import Any, ClassVar
 from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, core_schema
 
-from worker.config.raw import Odd, Text
+from worker.config.raw import Odd, Text, is_unicode
 from worker.config.readings import REFERENCE, Reading, wrong
 
 MASK = "********"  # what stands for a secret in a printed configuration
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +122,7 @@ class Several(Reading):
 def as_text(raw: Any) -> str:
     """`raw` where text is expected; raises `wrong` for what YAML 1.1 takes for something else."""
     if isinstance(raw, str):
-        if _SURROGATE.search(raw):
+        if not is_unicode(raw):
             raise wrong("must be text that UTF-8 can hold")
         return raw
     if isinstance(raw, Odd):

@@ -9,6 +9,7 @@ from typing import Any
 
 from worker.broker import DeadLetter, DeadLetters, Operator
 from worker.broker.dead_letters import is_id
+from worker.config.raw import is_unicode
 from worker.page.guard import Refused
 from worker.task import MAX_TYPE_BYTES
 
@@ -77,7 +78,7 @@ class Orders:
             ids is not None
             or not isinstance(where, dict)
             or not all(
-                name in FILTERS and isinstance(value, str) and _is_unicode(value)
+                name in FILTERS and isinstance(value, str) and is_unicode(value)
                 for name, value in where.items()
             )
         ):
@@ -100,7 +101,7 @@ class Orders:
 
 def _text(said: dict[str, Any], name: str, default: str = "") -> str:
     value = said.get(name) or default
-    if not isinstance(value, str) or not 0 < len(value) <= 200 or not _is_unicode(value):
+    if not isinstance(value, str) or not 0 < len(value) <= 200 or not is_unicode(value):
         raise _senseless(f"{name} is missing, or is no text of at most 200 characters")
     return value
 
@@ -108,13 +109,9 @@ def _text(said: dict[str, Any], name: str, default: str = "") -> str:
 def _type(said: dict[str, Any]) -> str:
     """The task type that an order names: text that a task can have as its type."""
     type = said.get("type")
-    if isinstance(type, str) and _is_unicode(type) and 0 < len(type.encode()) <= MAX_TYPE_BYTES:
+    if isinstance(type, str) and is_unicode(type) and 0 < len(type.encode()) <= MAX_TYPE_BYTES:
         return type
     raise _senseless(f"type is text of 1 to {MAX_TYPE_BYTES} bytes")
-
-
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _senseless(text: str) -> Refused:
