@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 QUEUE = "bench"
 PUSH_AT_ONCE = 1000  # items in one LPUSH
 GIVE_UP_S = 120.0
+# A proxy that the environment names does not lead to this machine.
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Bench:
@@ -187,7 +189,7 @@ class Bench:
                 where = json.loads(listed[0])["http"] if listed else ""
                 url = f"http://{where}{path}" if where else ""
                 continue
-            with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as reply:
+            with contextlib.suppress(OSError), DIRECTLY.open(url, timeout=5) as reply:
                 answers += bool(reply.read())
         return answers
 

@@ -8,6 +8,7 @@ A worker's /metrics add how many ended how, and the mean service time per type.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import math
 import time
 import urllib.request
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -107,13 +109,29 @@ async def types_since(urls: Sequence[str], before: Totals) -> dict[str, Any]:
 
 def _fetch(url: str) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=SCRAPE_TIMEOUT_S) as page:
+        proxies: dict[str, str] | None = (
+            {} if _is_here(url) else None
+        )  # None: those of the environment
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
+        with opener.open(url, timeout=SCRAPE_TIMEOUT_S) as page:
             text: str = page.read().decode()
         list(text_string_to_metric_families(text))
     except (OSError, ValueError, HTTPException) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise NotScraped(f"cannot read the metrics of a worker at {url}: {said}") from None
     return text
+
+
+def _is_here(url: str) -> bool:
+    """Whether it names this machine itself, which no proxy of the environment leads to."""
+    name = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    return address.is_loopback or address.is_unspecified
 
 
 class OutsideObserver(Observer):
