@@ -7,7 +7,6 @@ long and holds each type exactly as often as its weight says.
 
 from __future__ import annotations
 
-import difflib
 import random
 import re
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import gcd
 
+from loadgen import meant
 from worker.errors import UsageError
 
 # The short names of the three demo types, and how long one of each takes.
@@ -110,7 +110,7 @@ def parse_mix(text: str) -> Mix:
     for position, part in enumerate(text.split(","), start=1):
         name, count = _entry(text, position, part.strip())
         if name in counts:
-            raise _bad(text, f"{name} is given twice; add the counts up")
+            raise _bad(text, _twice(name))
         counts[name] = count
     if len(counts) > MAX_TYPES:
         raise _bad(text[:40] + "...", f"{len(counts)} types; at most {MAX_TYPES}")
@@ -130,7 +130,7 @@ def mix_of(counts: dict[str, int], where: str) -> Mix:
         _check(where, name, count)
         kind = ALIASES.get(name, name)
         if kind in full:
-            raise UsageError(f"{where}: {kind} is given twice; add the counts up")
+            raise UsageError(f"{where}: {_twice(kind)}; add the counts up")
         full[kind] = count
     return _made(where, full)
 
@@ -148,7 +148,11 @@ def _entry(text: str, position: int, part: str) -> tuple[str, int]:
     name, equals, count = part.rpartition("=")
     if not equals:
         raise _bad(text, f"entry {position}, {_short(part)!r}, has no count")
+    if len(meant.pairs(part)) > 1:
+        raise _bad(text, f"entry {position} holds several types; separate them with commas")
     name, count = name.strip(), count.strip()
+    if name.endswith("="):
+        raise _bad(text, f"entry {position} has two equals signs before its count")
     if not re.fullmatch(r"[+-]?[0-9]{1,20}", count):
         raise _bad(text, f"the count of {_short(name)!r} must be a whole number, got {count!r}")
     _check(f"--mix {_short(text)!r}", name, int(count))
@@ -181,8 +185,15 @@ def check_type(where: str, name: str) -> None:
         raise UsageError(f"{where}: the type {_short(name)!r} is {size} bytes, at most 256")
 
 
+def _twice(name: str) -> str:
+    short = next((alias for alias, full in ALIASES.items() if full == name), "")
+    return f"{name} is given twice" + (f" ({short} is short for it)" if short else "")
+
+
 def _bad(text: str, why: str) -> UsageError:
-    return UsageError(f"--mix {_short(text)!r}: {why}; write it like {EXAMPLE}")
+    right = meant.meant_mix(text, ALIASES, MAX_COUNT)
+    advice = f"did you mean {right}?" if right else f"write it like {EXAMPLE}"
+    return UsageError(f"--mix {_short(text)!r}: {why}; {advice}")
 
 
 def _short(text: str) -> str:
@@ -190,7 +201,5 @@ def _short(text: str) -> str:
 
 
 def near_miss(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` was probably meant to be, if any (`fsat` for `fast`)."""
-    names = [*ALIASES, *NOMINAL_SERVICE_S, *known]
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
-    return close[0] if close else None
+    """The known type that `name` was probably meant to be, if any (`fsat` for `fast`)."""
+    return meant.near_miss(name, [*known, *NOMINAL_SERVICE_S, *ALIASES])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 BACKOFF_S = 1.0  # upper bound of the first wait before a task is tried again
 BACKOFF_MAX_S = 300.0  # upper bound of any such wait
 _RATE = re.compile(r"([0-9]{1,7})/([0-9]{1,7})?([smhd])")
+_SEVERAL = re.compile(r"=\s*[0-9]+[;|&\s]")  # in a list's name: what stands between lists elsewhere
 _PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -75,6 +76,8 @@ def weighted(text: str) -> tuple[str, int]:
         name = weight
     if not name:
         raise ValueError('must be a list, such as "urgent", or with its weight "urgent=6"')
+    if _SEVERAL.search(name):
+        raise ValueError("holds several lists; separate them with commas: [urgent=6, bulk=1]")
     if not equals:
         return name, 0
     if not (weight.isascii() and weight.isdigit() and 1 <= int(weight[:9]) <= 1000):

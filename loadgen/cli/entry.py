@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -99,6 +100,8 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line and point to the help."""
 
     def error(self, message: str) -> None:  # type: ignore[override]
+        if re.fullmatch(r"unrecognized arguments:(?: ,?\S+=[0-9]+,?)+", message):
+            message += "; write the mix without spaces, like --mix fast=3,slow=2"
         complain(f"{message} (see {self.prog} --help)")
         raise SystemExit(2)
 

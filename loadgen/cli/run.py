@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from loadgen import meant
 from loadgen.barrier import parse_barrier
 from loadgen.cli import options, output
 from loadgen.cli.calibrating import Probing
@@ -139,7 +140,8 @@ def parse_queues(text: str) -> dict[str, float]:
     weights: dict[str, int] = {}
     for part in text.split(","):
         key, equals, weight = part.strip().rpartition("=")
-        if not equals or not key or not weight.isascii() or not weight.isdigit():
+        several = len(meant.pairs(part)) > 1
+        if several or not equals or not key or not weight.isascii() or not weight.isdigit():
             raise UsageError(f"--queues {text!r}: write it like async_tasks=3,other_tasks=1")
         if key in weights or not int(weight):
             raise UsageError(f"--queues {text!r}: {key!r} is given twice, or its share is 0")
@@ -150,6 +152,8 @@ def parse_queues(text: str) -> dict[str, float]:
 
 def make_workload(args: argparse.Namespace, config: Config) -> tuple[Workload, list[Expectation]]:
     """The workload of the file, if any, with the flags over it; raises UsageError."""
+    if args.mix and meant.pairs(str(args.workload or "")):
+        raise UsageError("write the mix without spaces, like --mix fast=3,slow=2")
     if args.workload:
         workload, expectations = read_workload(args.workload)
         if args.mix:

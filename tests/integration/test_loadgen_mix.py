@@ -307,6 +307,11 @@ def test_ctrl_d_at_the_question_of_clear_is_a_no(monkeypatch):
         ["--mix", ""],
         ["--mix", "fast=0"],
         ["--mix", "fsat=1"],
+        ["--mix", "FAST=3"],
+        ["--mix", "fast=3;slow=2"],
+        ["--mix", "fast=3,", "slow=2"],
+        ["run", "--mix", "fast=3", "slow=2", "--rate", "1", "--duration", "1s"],
+        ["run", "--mix", "fast=1", "--rate", "1", "--duration", "1s", "--queues", "a=3;b=1"],
         ["--mix"],
         ["--mix", "fast=1", "--seed", "x"],
         ["--mix", "fast=1", "--drain-timeout", "soon"],
@@ -321,6 +326,14 @@ def test_bad_arguments_are_one_line_and_2(arguments, capsys):
     err = capsys.readouterr().err
     assert err.startswith("loadgen: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [[], ["run"]])
+def test_a_mix_with_spaces_is_said_to_need_none(command, capsys):
+    rate = ["--rate", "1", "--duration", "1s"] if command else []
+    for words in (["fast=3,", "slow=2"], ["fast=3", "slow=2"]):
+        assert main([*command, "--mix", *words, *rate]) == 2
+        assert "write the mix without spaces, like --mix fast=3,slow=2" in capsys.readouterr().err
 
 
 async def test_a_type_that_looks_misspelt_is_sent_only_when_asked(loadgen, redis_client):

@@ -25,6 +25,8 @@ def test_lists_with_weights_part_the_claims(settings):
     [
         ("[urgent, bulk]", "must name the queue's key, async_tasks, at its place"),
         ("[urgent=6, async_tasks]", "gives some of them a weight"),
+        ("['urgent=6;async_tasks=1']", "holds several lists; separate them with commas"),
+        ("['urgent=6 async_tasks=1']", "holds several lists; separate them with commas"),
         ("[urgent=0, async_tasks=1]", "gives urgent no weight from 1 to 1000"),
         ("[urgent=1001, async_tasks=1]", "gives urgent no weight from 1 to 1000"),
         ("[urgent=high, async_tasks=1]", "gives urgent no weight from 1 to 1000"),

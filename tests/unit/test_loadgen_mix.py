@@ -113,6 +113,66 @@ def test_a_bad_mix_is_one_line_that_says_what_is_wrong(text, why):
     assert len(str(raised.value)) < 250
 
 
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("fast=3;slow=2", "fast=3,slow=2"),
+        ("fast=3 slow=2", "fast=3,slow=2"),
+        ("fast=3\nslow=2", "fast=3,slow=2"),
+        ("fast=3|slow=2", "fast=3,slow=2"),
+        ("fast=3&slow=2", "fast=3,slow=2"),
+        ("fast=3/slow=2", "fast=3,slow=2"),
+        ("fast:3;slow=2", "fast=3,slow=2"),
+        ("FAST=3;Slow_Task=2", "fast=3,slow_task=2"),
+        ("a=1,b=2;c=3", "a=1,b=2,c=3"),
+        ("fast=3,,slow=2", "fast=3,slow=2"),
+        ("fast=3,", "fast=3"),
+        ("fast:3", "fast=3"),
+        ("fast 3", "fast=3"),
+        ("fast*3", "fast=3"),
+        ("fast==3", "fast=3"),
+        ("fast=>3", "fast=3"),
+        ('{"fast": 3, "slow": 2}', "fast=3,slow=2"),
+        ("fast=1e3", "fast=1000"),
+        ("fast=3.0", "fast=3"),
+        ("fast=2k", "fast=2000"),
+        ("fast=1_000", "fast=1000"),
+        ("fast=1,000", "fast=1000"),
+        ("fast=\uff13", "fast=3"),  # a full-width digit, equals sign, comma: typed in Chinese
+        ("fast\uff1d3", "fast=3"),
+        ("fast=3\uff0cslow=2", "fast=3,slow=2"),
+        ("fast=3\u3001slow=2", "fast=3,slow=2"),
+        ("fast=3\uff1bslow=2", "fast=3,slow=2"),
+        ("fast=3,fast_task=2", "fast=5"),
+        ("fast_task=3,slow=1,fast=2", "fast_task=5,slow=1"),
+    ],
+    ids=ascii,
+)
+def test_a_mix_in_another_form_is_refused_and_the_right_form_is_shown(text, right):
+    with pytest.raises(UsageError, match=f"did you mean {right}\\?") as raised:
+        parse_mix(text)
+    assert "\n" not in str(raised.value)
+    parse_mix(right)
+
+
+@pytest.mark.parametrize("text", ["fast=1.5", "fast=-1", "a=b", "fast=0;slow=0", "fast=1e99", "3"])
+def test_a_mix_that_cannot_be_guessed_is_refused_without_a_guess(text):
+    with pytest.raises(UsageError) as raised:
+        parse_mix(text)
+    assert "did you mean" not in str(raised.value)
+
+
+def test_odd_names_of_types_are_names():
+    for name in ("a=b", "job 7", "urn:1:x", "a;b", "a/b", "a\u3001b"):
+        assert parse_mix(f"{name}=3").counts == ((name, 3),)
+
+
+@pytest.mark.parametrize("text", ["a" * 10_000, "a 1 " * 5000 + "=", "a=1;" * 5000, "=" * 9999])
+def test_a_long_mix_is_refused_quickly(text):
+    with pytest.raises(UsageError):
+        parse_mix(text)
+
+
 def test_a_mapping_from_a_file_is_checked_in_the_same_way():
     assert mix_of({"fast": 2}, "load.yaml:3").counts == (("fast_task", 2),)
     for bad in ({"fast": "x"}, {"fast": -1}, {"fast": True}, {"": 1}, {"a": 0}):
@@ -123,5 +183,9 @@ def test_a_mapping_from_a_file_is_checked_in_the_same_way():
 def test_a_misspelt_type_is_recognised_and_another_name_is_not():
     assert near_miss("fsat", []) == "fast"
     assert near_miss("slow_tsk", []) == "slow_task"
+    assert near_miss("FAST", []) == "fast"
+    assert near_miss("Slow_Task", []) == "slow_task"
+    assert near_miss("\uff26\uff21\uff33\uff34", []) == "fast"  # full-width letters
+    assert near_miss("EMAIL", ["email"]) == "email"
     assert near_miss("resize", ["email", "resizes"]) == "resizes"
     assert near_miss("invoice", ["email"]) is None

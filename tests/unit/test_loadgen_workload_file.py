@@ -65,7 +65,10 @@ def test_flags_win_over_the_file(tmp_path):
         ("rate: 5\n", "load.yaml: needs a mix"),
         ("mix: fast=3\n", "load.yaml:1:1: needs a mix"),
         ("mix:\n  fast: 1\n  slow: -2\n", "load.yaml:3:3: the count of 'slow' must be 0 or more"),
-        ("mix: {fast: 3, fast_task: 2}\n", "load.yaml:1:1: fast_task is given twice; add"),
+        (
+            "mix: {fast: 3, fast_task: 2}\n",
+            "load.yaml:1:1: fast_task is given twice (fast is short for it); add",
+        ),
         (
             "mix: {fast: 1}\ndata: {fast: {}, fast_task: {}}\n",
             "load.yaml:2:18: fast_task is given twice",
