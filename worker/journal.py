@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
+from worker.config.sections import DeadLettersConfig
 from worker.executor import Execution
 from worker.metrics import Metrics
 from worker.task import Outcome
@@ -133,6 +134,32 @@ class WrongKeys:
         for one in sorted(self._told - now):
             log.warning("mended: %s", one)
         self._told = now
+
+
+class Dropped:
+    """Says that dead letters are lost by their bounds: when it begins, then every ten minutes."""
+
+    def __init__(self, bounds: DeadLettersConfig) -> None:
+        self._lines = {
+            "failed": "dropped the %d oldest dead letters, which are lost: dead_letters.max "
+            f"({bounds.max}) is reached; requeue or drop some (see worker dead list), or raise it",
+            "invalid": "dropped the %d oldest invalid items, which are lost: "
+            f"dead_letters.invalid_max ({bounds.invalid_max}) or invalid_max_bytes "
+            f"({bounds.invalid_max_bytes}) is reached; see worker dead list --outcome invalid",
+        }
+        self._limits = {kind: _Limit(burst=1, per_s=1 / 600) for kind in self._lines}
+        self._said: dict[str, int] = {}
+
+    def seen(self, trimmed: Mapping[str, int]) -> None:
+        """How many were dropped, ever, by kind."""
+        for kind, line in self._lines.items():
+            count = trimmed[kind]
+            said = self._said.setdefault(kind, count)  # what was lost before our time is not news
+            if count < said:
+                self._said[kind] = count  # Redis came back without its data
+            elif count > said and self._limits[kind].hidden() is not None:
+                log.warning(line, count - said)
+                self._said[kind] = count
 
 
 class _Limit:

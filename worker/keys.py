@@ -80,6 +80,7 @@ class Keys:
     delayed    ZSET    the same entries of retries and run_at, by due time in Unix ms
     dead       STREAM  dead letters                                                (public)
     dead_index LIST    "id bytes" of the invalid items among the dead letters
+    dead_from  STRING  id of the dead letter up to which all are invalid items
     stats      HASH    running totals                                              (public)
     paused     STRING  present = claim nothing                                     (public)
     paused_types HASH  name of a type that no worker starts -> "Unix s, why"
@@ -104,6 +105,7 @@ class Keys:
     delayed: str
     dead: str
     dead_index: str
+    dead_from: str
     stats: str
     paused: str
     paused_types: str
@@ -164,6 +166,7 @@ EXPECTED_TYPES = {
     "delayed": "zset",
     "dead": "stream",
     "dead_index": "list",
+    "dead_from": "string",
     "stats": "hash",
     "paused": "string",
     "paused_types": "hash",

@@ -80,7 +80,8 @@ class Metrics(Collector):
         self.redis_errors = dict.fromkeys(ERROR_KINDS, 0)
         self.roundtrip = Buckets(ROUNDTRIP_BUCKETS)
         self.concurrency = concurrency
-        self.claims_lost = self.settles_unconfirmed = self.reclaimed = self.trimmed = 0
+        self.claims_lost = self.settles_unconfirmed = self.reclaimed = 0
+        self.trimmed = {"failed": 0, "invalid": 0}  # as Depths has it
         # What the queue holds is not known before the first look at it, and a zero in its place
         # would read as a jump by the whole backlog then: until that look these have no series.
         self.looked = False
@@ -215,8 +216,15 @@ class Metrics(Collector):
         yield _gauge("queue_oldest_age_seconds", "Age of the next task by its enqueued_at, else "
                      "the time since the queue last moved: a lower bound. Take max, never sum.",
                      self._seen(self.oldest_age_s))  # fmt: skip
-        yield _counter("dead_letters_trimmed", "Dead letters of the whole queue dropped by its "
-                       "bounds. Take max, never sum.", self._seen(self.trimmed))  # fmt: skip
+        trimmed = CounterMetricFamily(
+            "worker_dead_letters_trimmed",
+            "Dead letters of the whole queue that their bounds dropped: tasks (failed), by "
+            "dead_letters.max, and invalid items. The same on every worker: take max, never sum.",
+            labels=["kind"],
+        )
+        for kind, count in self.trimmed.items() if self.looked else ():
+            trimmed.add_metric([kind], count)
+        yield trimmed
 
     def _seen(self, value: float) -> float | None:
         return value if self.looked else None

@@ -11,7 +11,7 @@ from typing import Protocol
 from worker.broker import SLICE_BYTES, Broker, Depths
 from worker.config import Config
 from worker.errors import BrokerUnavailable
-from worker.journal import WrongKeys, log
+from worker.journal import Dropped, WrongKeys, log
 from worker.metrics import Metrics
 from worker.plan import Plans
 
@@ -65,6 +65,7 @@ class Upkeep:
         self._ended = asyncio.Event()
         self.depths: Depths | None = None
         self._wrong = WrongKeys()
+        self._dropped = Dropped(config.dead_letters)
         self._plans = plans
         self._held_names = plans.held_names()  # label in metrics -> name in keys
         metrics.held_by_type = dict.fromkeys(self._held_names, 0)
@@ -123,6 +124,7 @@ class Upkeep:
         self._consumer.pause_types(seen.paused_types)
         self._metrics.paused = int(seen.paused)
         self._metrics.trimmed = seen.trimmed
+        self._dropped.seen(seen.trimmed)
         self._metrics.redis_up = 1
         now = time.monotonic()
         if seen.claimed != self._claimed or seen.waiting == 0:

@@ -152,6 +152,16 @@ def test_with_the_token_a_dead_letter_is_requeued_byte_for_byte_and_another_drop
     assert TOKEN not in world.workers[0].log()
 
 
+def test_what_the_bounds_dropped_is_shown_also_while_the_letters_are_locked(world, page):
+    browser = page()
+    assert browser.hidden("#dead-dropped")
+    seconds, _ = world.redis.time()
+    lost = {"dead_trimmed": 5007, "invalid_trimmed": 7, "dead_trimmed_at": seconds - 120}
+    world.redis.hset(world.keys.stats, mapping=lost)
+    browser.sees("5,000 dead letters were dropped, the last one 2 min", "#dead-dropped")
+    browser.sees("7 invalid items were dropped: dead_letters.invalid_max", "#dead-dropped")
+
+
 def test_filters_choose_and_all_that_match_are_requeued(world, page):
     browser = page()
     world.enqueue("reject", 60)

@@ -50,7 +50,7 @@ def test_a_worker_that_never_reached_redis_claims_nothing_of_what_the_queue_hold
         page = worker.get("/metrics")[1]
         assert "worker_tasks_total{" in page
         assert [one for one in told if f"\nworker_queue_{one}" in page] == []
-        assert "\nworker_dead_letters_trimmed_total " not in page
+        assert "\nworker_dead_letters_trimmed_total{" not in page
         assert json.loads(worker.get("/status")[1])["depth"] == {}
         late.start()
         until(worker.ready, 20, "the worker is ready")
@@ -244,7 +244,7 @@ def test_a_password_changed_under_way_is_recovered_from_or_ends_in_exit_3(own, w
     "key",
     [
         *("queue", "inflight", "meta", "workers", "about", "control", "arrivals", "redeliver"),
-        *("delayed", "dead", "dead_index", "stats", "paused", "alone", "reclaiming"),
+        *("delayed", "dead", "dead_index", "dead_from", "stats", "paused", "alone", "reclaiming"),
     ],
 )
 def test_a_key_set_to_a_wrong_type_under_a_live_worker_loses_nothing(own, world, key):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.broker.address import Address
-from worker.broker.queue import SLICE_BYTES, Depths, bring_back_call, depths_of
+from worker.broker.queue import SLICE_BYTES, Depths, bring_back_call, depths_of, reclaim_call
 from worker.broker.scripts import (
     ASK,
     BRING_BACK,
@@ -245,15 +245,10 @@ class _Scan:
     def slice(self, cursor: int, count: int) -> tuple[int, int, int, None]:
         """Move one slice's orphans."""
         operator, k = self._operator, self._operator.keys
-        config = operator.config
         operator.wire.run(RENEW, (k.workers, k.about), self._id, _LEASE_MS, "")
-        kept = config.dead_letters.max + config.dead_letters.invalid_max
-        keys = (
-            *(k.inflight, k.meta, k.workers, k.redeliver, k.dead, k.stats, k.reclaiming),
-            *(k.marks, k.queue, k.arrivals),
-        )
+        keys, arguments = reclaim_call(k, operator.config, self._id, cursor, count)
         state, at, moved, dead, seen, size, now_ms = operator.wire.run(
-            RECLAIM, keys, self._id, cursor, count, config.worker.max_deliveries, kept, _HOLD_MS, 0
+            RECLAIM, keys, *arguments, _HOLD_MS, 0
         )
         if state:
             self.busy = True

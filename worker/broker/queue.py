@@ -41,6 +41,7 @@ def exchange_keys(keys: Keys, config: Config) -> tuple[str, ...]:
     return (
         *(k.queue, k.inflight, k.meta, k.workers, k.control, k.arrivals, k.redeliver),
         *(k.dead, k.dead_index, k.stats, k.paused, k.alone, k.delayed, k.held, k.marks),
+        k.dead_from,
         *(key for list in lists for key in (k.arrivals_of(list), list)),
     )
 
@@ -73,7 +74,7 @@ class Depths:
     paused: bool
     scanned_by: str
     claimed: int  # ever, by all workers
-    trimmed: int  # dead letters, ever
+    trimmed: dict[str, int]  # dead letters dropped by their bounds, ever: failed, invalid
     now_s: int  # Unix seconds by the server's clock
     fronts: tuple[bytes, ...]  # the next item of each list, where it is short
     aside: int  # of paused types, set aside; not among `waiting`
@@ -99,10 +100,11 @@ def depths_of(reply: list[Any]) -> Depths:
     """The depths in a reply of look.lua."""
     waiting, in_flight, delayed, dead, expired, paused, scanned_by, *rest = reply
     claimed, trimmed, now_s, front, aside, paused_types, left_over, held, lists, *more = rest
-    held_by_type, wrong = more
+    held_by_type, wrong, invalid_trimmed = more
     return Depths(
         waiting, in_flight, delayed, dead, expired, paused == 1, scanned_by.decode(),
-        claimed, trimmed, now_s, (front, *(row[2] for row in lists)), aside,
+        claimed, {"failed": trimmed - invalid_trimmed, "invalid": invalid_trimmed},
+        now_s, (front, *(row[2] for row in lists)), aside,
         frozenset(type_of(name.decode()) for name in paused_types),
         tuple(name.decode() for name in left_over),
         held,
@@ -118,6 +120,18 @@ def bring_back_call(
     """The keys and arguments of bring_back.lua for one slice of a held list."""
     where = (keys.held_of(name), keys.held, keys.paused_types, keys.redeliver)
     return where, (name, max_deliveries, CLAIM_ITEMS, CLAIM_BYTES)
+
+
+def reclaim_call(
+    keys: Keys, config: Config, who: str, cursor: int, count: int
+) -> tuple[tuple[str, ...], tuple[str | int, ...]]:
+    """The keys and the first arguments of reclaim.lua."""
+    k, dead = keys, config.dead_letters
+    where = (
+        *(k.inflight, k.meta, k.workers, k.redeliver, k.dead, k.stats, k.reclaiming),
+        *(k.marks, k.queue, k.arrivals, k.dead_index, k.dead_from),
+    )
+    return where, (who, cursor, count, config.worker.max_deliveries, dead.max, dead.invalid_max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +177,6 @@ class Broker:
             *(k.run(""), int(positions)),
         )
         self._positions = positions
-        self._kept = dead.max + dead.invalid_max
         self._shares = Shares(config.queue.weights)
         # Short enough that a look comes every interval, and that no timeout fires first.
         hold_s = min(config.worker.interval_s, 1.0, config.worker.lease_s / 3, timeout_s / 2)
@@ -332,15 +345,8 @@ class Broker:
         self, cursor: int, count: int, hold_ms: int, below: int, known: list[str]
     ) -> Slice:
         """One slice of a scan of in flight; see reclaim.lua. Raises BrokerUnavailable."""
-        k = self.keys
-        keys = (
-            *(k.inflight, k.meta, k.workers, k.redeliver, k.dead, k.stats, k.reclaiming),
-            *(k.marks, k.queue, k.arrivals),
-        )
-        r = await self._side(
-            RECLAIM, keys, self._id, cursor, count,
-            self._config.worker.max_deliveries, self._kept, hold_ms, below, *known,
-        )  # fmt: skip
+        keys, arguments = reclaim_call(self.keys, self._config, self._id, cursor, count)
+        r = await self._side(RECLAIM, keys, *arguments, hold_ms, below, *known)
         state, at, moved, dead, seen, size, now_ms = r
         return Slice(state.decode(), int(at), moved, dead, seen, size, now_ms.decode())
 

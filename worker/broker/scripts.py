@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from importlib.resources import files
+
+_FOLDER = files("worker").joinpath("lua")
+_INCLUDE = re.compile(rb"^-- include (\w+\.lua)$", re.MULTILINE)
 
 
 class Script:
-    """One file of worker/lua: its text and the SHA-1 by which the server knows it."""
+    """One file of worker/lua, with what it includes, and the SHA-1 by which the server knows it."""
 
     __slots__ = ("name", "sha", "text")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.text = files("worker").joinpath("lua", f"{name}.lua").read_bytes()
+        text = _FOLDER.joinpath(f"{name}.lua").read_bytes()
+        self.text = _INCLUDE.sub(lambda at: _FOLDER.joinpath(at[1].decode()).read_bytes(), text)
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
 
 

@@ -52,6 +52,16 @@ class PausedType:
 
 
 @dataclass(frozen=True, slots=True)
+class Trimmed:
+    """Dead letters that their bounds have dropped, ever, and when the latest; Unix seconds."""
+
+    failed: int  # tasks: failed or dead
+    failed_at: float | None
+    invalid: int  # invalid items
+    invalid_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Rates:
     """What two looks at the queue tell, `over_s` seconds apart; tasks a second."""
 
@@ -78,6 +88,7 @@ class Survey:
     paused_types: tuple[PausedType, ...]
     oldest_waiting_s: float | None  # None: nothing waits, or the next task carries no time
     lists: dict[str, int]  # waiting in each list, where the queue has several
+    trimmed: Trimmed
     totals: dict[str, int]
     types: tuple[str, ...] | None  # that live workers have handlers for; None: not all told theirs
     workers: tuple[WorkerSeen, ...]
@@ -134,6 +145,7 @@ def survey_of(queue: str, reply: list[Any]) -> Survey:
     abouts = [(row, about_of(row[2])) for row in rows]
     since, why = _since_and_why(paused)
     paused_types = [_paused_type(*row) for row in types]
+    totals = {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
     return Survey(
         queue=queue,
         at=at,
@@ -148,7 +160,8 @@ def survey_of(queue: str, reply: list[Any]) -> Survey:
         paused_types=tuple(sorted(paused_types, key=lambda one: one.type)),
         oldest_waiting_s=oldest_of([front, *(row[2] for row in lists)], at),
         lists={name.decode(errors="replace"): count for name, count, _ in lists},
-        totals={flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)},
+        trimmed=_trimmed(totals),
+        totals=totals,
         types=_types([about for _, about in abouts], alive),
         workers=tuple(_worker(row, about, at) for row, about in abouts),
         workers_alive=alive,
@@ -157,6 +170,15 @@ def survey_of(queue: str, reply: list[Any]) -> Survey:
             task for row, about in abouts for task in _running(row[0].decode(), about, at)
         ),
     )
+
+
+def _trimmed(totals: dict[str, int]) -> Trimmed:
+    """What the totals say of it; the two times among them are taken out."""
+    failed_at, invalid_at = (
+        totals.pop(name, None) for name in ("dead_trimmed_at", "invalid_trimmed_at")
+    )
+    invalid = totals.get("invalid_trimmed", 0)
+    return Trimmed(totals.get("dead_trimmed", 0) - invalid, failed_at, invalid, invalid_at)
 
 
 def _since_and_why(text: bytes) -> tuple[float | None, str]:

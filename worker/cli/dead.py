@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from worker.cli.desk import (
@@ -12,6 +13,7 @@ from worker.cli.desk import (
     add_json_flag,
     answer,
     confirmed,
+    dropped_lines,
     operator_of,
     plain,
     print_json,
@@ -111,14 +113,17 @@ def execute_list(args: argparse.Namespace) -> int:
     with operator_of(args) as operator:
         letters = _dead_letters(operator)
         page = letters.page(_where(args), args.number, oldest_first=args.oldest)
-        total = operator.survey().dead
+        survey = operator.survey()
+    total = survey.dead
     if args.json:
-        print_json({"total": total, "letters": [letter.as_dict() for letter in page.letters]})
+        letters_as = [letter.as_dict() for letter in page.letters]
+        print_json({"total": total, "trimmed": asdict(survey.trimmed), "letters": letters_as})
         return 0
     for letter in page.letters:
         print(_line(letter))
     more = ", more match" if page.next and page.letters else ""
     print(f"{len(page.letters):,} shown of {total:,} dead letters{more}")
+    print("".join(f"{line}\n" for line in dropped_lines(survey)), end="")
     return 0
 
 

@@ -15,7 +15,7 @@ from worker.cli.settings import load_settings
 from worker.errors import BrokerBroken
 
 if TYPE_CHECKING:
-    from worker.broker import Operator
+    from worker.broker import Operator, Survey
 
 PROGRESS_EVERY_S = 1.0
 
@@ -107,6 +107,21 @@ def shown_bytes(raw: bytes, size: int, most: int = 100) -> str:
     """The start of an item on one line."""
     text = plain(raw[: most * 2].decode("utf-8", "backslashreplace"), most)
     return text if size <= len(raw) or text.endswith("...") else text + "..."
+
+
+def dropped_lines(survey: Survey) -> list[str]:
+    """What their bounds have dropped of the dead letters; nothing where they dropped none."""
+    trimmed = survey.trimmed
+    lines = []
+    for count, at, what, bound in (
+        (trimmed.failed, trimmed.failed_at, "dead letters", "dead_letters.max"),
+        (trimmed.invalid, trimmed.invalid_at, "invalid items",
+         "dead_letters.invalid_max or invalid_max_bytes"),
+    ):  # fmt: skip
+        if count:
+            last = f", the last one {age(max(0.0, survey.at - at))} ago" if at is not None else ""
+            lines.append(f"{count:,} {what} were dropped{last}: {bound} was reached")
+    return lines
 
 
 def age(seconds: float | None) -> str:

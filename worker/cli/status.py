@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from worker.cli.desk import add_json_flag, age, operator_of, plain, print_json
+from worker.cli.desk import add_json_flag, age, dropped_lines, operator_of, plain, print_json
 from worker.cli.parser import Commands, command
 from worker.errors import BrokerUnavailable, UsageError
 
@@ -133,6 +133,7 @@ def lines_of(where: str, survey: Survey, rates: Rates | None) -> list[str]:
         f"in flight  {survey.in_flight:,} of {survey.slots:,} slots",
         f"delayed    {survey.delayed:,}",
         f"dead       {survey.dead:,} dead letters",
+        *(f"DROPPED    {line}" for line in dropped_lines(survey)),
         f"totals     {_totals(survey)}",
     ]
     if rates is not None:

@@ -204,9 +204,9 @@ class DeadLettersConfig(Section):
     """How much is kept of what will not run again."""
 
     max: Annotated[int, Whole(0, 1_000_000_000)] = 10_000
-    """How many failed tasks are kept; the oldest go first."""
+    """How many failed and dead tasks are kept; beyond it the oldest are dropped, with a warning."""
     invalid_max: Annotated[int, Whole(0, 1_000_000_000)] = 1_000
-    """How many invalid items are kept."""
+    """How many invalid items are kept; beyond it the oldest are dropped, with a warning."""
     invalid_max_bytes: Annotated[int, Size(least=0, most=2**40)] = 128 * 2**20
     """How many bytes of invalid items are kept."""
 

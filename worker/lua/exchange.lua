@@ -6,13 +6,14 @@
 --       9 dead_index LIST 10 stats HASH     11 paused STRING   12 alone STRING
 --      13 delayed ZSET   14 held SET, and LIST <held>:<name> for a held type
 --      15 marks HASH, and for unique types HASH <prefix>unique:<name>, ZSET <prefix>barriers:<name>
+--      16 dead_from STRING (see trim.lua)
 --      and, where the queue has several lists, for each in order: its arrivals LIST, the LIST
 --      and, for tasks with a run id, LIST <run prefix><run> (same slot)
 -- ARGV  1 worker id         2 lease, ms          3 want: most tasks to claim
 --       4 number of the first new tag            5 tasks that stay in the worker's hands
 --       6 side to pop: right|left                7 most bytes of an item
 --       8 most bytes to claim                    9 max deliveries
---      10 dead letters kept  11 invalid items kept  12 bytes of invalid items kept
+--      10 dead letters kept, without invalid items   11 invalid items kept   12 bytes of those
 --      13 run key prefix     14 "1": tell the position
 --      15 "1": settle one by one, to know which were missing
 --      16 of a claim of `want`, the shares of the lists, parted by spaces ("": strict order)
@@ -40,12 +41,14 @@ local first, hands = tonumber(ARGV[4]), tonumber(ARGV[5])
 local from_right = ARGV[6] == 'right'
 local max_item, max_bytes, max_deliveries = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local one_by_one = ARGV[15] == '1'
-local several = #KEYS > 15
+local FIXED = 16  -- keys that every queue has; those of several lists come after them
+local several = #KEYS > FIXED
 local call = redis.call
 
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local stamp = string.format('%s.%06d', time[1], tonumber(time[2]))
+-- include trim.lua
 
 -- Renew first: claiming without a live lease is impossible.
 local had = call('ZSCORE', workers, id)
@@ -55,7 +58,7 @@ call('ZADD', workers, string.format('%.0f', now + lease), id)
 -- Settle ---------------------------------------------------------------------------------------
 local has_meta = call('EXISTS', meta) == 1
 local has_marks = call('EXISTS', marks) == 1
-local missing, totals, buried, buried_invalid = {}, {}, false, false
+local missing, totals, buried, buried_invalid = {}, {}, 0, 0
 local function count(name, n) totals[name] = (totals[name] or 0) + n end
 
 -- How many have left the queue: what was claimed again, put back, or counted twice is discounted.
@@ -125,9 +128,10 @@ local function bury(raw, outcome, type, reason, error, deliveries, attempts)
   if outcome == 'invalid' then
     call('RPUSH', index, entry .. ' ' .. #raw)
     call('HINCRBY', stats, 'invalid_kept_bytes', #raw)
-    buried_invalid = true
+    buried_invalid = buried_invalid + 1
+  else
+    buried = buried + 1
   end
-  buried = true
 end
 
 local function settle()
@@ -353,7 +357,7 @@ end
 -- Every list gets its share; what others leave goes to them in order. Where there are shares, a
 -- list begins as often as its share says: large items may use up the bytes of a claim.
 local function take_by_lists()
-  local shares, n, start = {}, (#KEYS - 15) / 2, 0
+  local shares, n, start = {}, (#KEYS - FIXED) / 2, 0
   for share in string.gmatch(ARGV[16], '%d+') do shares[#shares + 1] = tonumber(share) end
   if #shares > 0 then
     local pick = tonumber(time[2]) % tonumber(ARGV[3]) - shares[1]
@@ -365,7 +369,7 @@ local function take_by_lists()
   local function each(amount)
     for i = 0, n - 1 do
       local list = (start + i) % n
-      local at = 16 + 2 * list
+      local at = FIXED + 1 + 2 * list
       take_fresh(KEYS[at], KEYS[at + 1], math.min(amount(list + 1), want - #items))
     end
   end
@@ -379,7 +383,7 @@ local function claim()
     promote()
     local returned = call('LLEN', redeliver)
     if returned > 0 then
-      local fresh = call('EXISTS', queue, KEYS[6], unpack(KEYS, 16)) > 0
+      local fresh = call('EXISTS', queue, KEYS[6], unpack(KEYS, FIXED + 1)) > 0
       take_redelivered(fresh and math.ceil(want / 2) or want)
     end
     local again = #items
@@ -391,20 +395,32 @@ local function claim()
 end
 
 -- Totals and bounds ----------------------------------------------------------------------------
-local function bound()
-  if buried_invalid then
-    local kept, size = call('LLEN', index), tonumber(call('HGET', stats, 'invalid_kept_bytes'))
-    while kept > 1 and (kept > tonumber(ARGV[11]) or size > tonumber(ARGV[12])) do
-      local entry, length = string.match(call('LINDEX', index, 0), '^(%S+) (%d+)$')
-      count('dead_trimmed', call('XDEL', dead, entry))
-      call('LPOP', index)
-      call('HINCRBY', stats, 'invalid_kept_bytes', -length)
-      kept, size = kept - 1, size - tonumber(length)
+-- Of the invalid items the oldest go first. One that is larger than all of them may be is kept
+-- until the next one comes.
+local function bound_invalid()
+  local dropped, left = 0, buried_invalid + 1000
+  local kept, size = call('LLEN', index), tonumber(call('HGET', stats, 'invalid_kept_bytes'))
+  while left > 0 and (kept > tonumber(ARGV[11]) or kept > 1 and size > tonumber(ARGV[12])) do
+    local entry, length = string.match(call('LINDEX', index, 0), '^(%d+%-%d+) (%d+)$')
+    if entry then
+      dropped = dropped + call('XDEL', dead, entry)
+      size = call('HINCRBY', stats, 'invalid_kept_bytes', -length)
     end
+    call('LPOP', index)
+    kept, left = kept - 1, left - 1
   end
-  if buried then
-    count('dead_trimmed', call('XTRIM', dead, 'MAXLEN', ARGV[10] + ARGV[11]))
+  count('invalid_trimmed', dropped)
+  if dropped > 0 then call('HSET', stats, 'invalid_trimmed_at', time[1]) end
+  return dropped
+end
+
+local function bound()
+  local invalid, dropped = buried_invalid > 0 and bound_invalid() or 0, 0
+  if buried > 0 then
+    dropped = trim_dead(dead, index, stats, KEYS[16], tonumber(ARGV[10]), tonumber(ARGV[11]), buried)
   end
+  if dropped > 0 then call('HSET', stats, 'dead_trimmed_at', time[1]) end
+  count('dead_trimmed', invalid + dropped)
 end
 
 -- Whatever fails on the way (a key of a wrong type), what was removed is counted. That asks for

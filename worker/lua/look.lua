@@ -13,7 +13,8 @@
 --           those of the waiting ones that a limit keeps back,
 --           { name of a list, waiting there, its front item }..., where there are several,
 --           { name of a type that limits hold back, how many }...,
---           { key that is no list and should be one, what it is }... }
+--           { key that is no list and should be one, what it is }...,
+--           of the dead letters trimmed, those that were invalid items }
 -- Cost  O(log workers + held types + paused types + lists) and the sizes of the front items.
 local call = redis.call
 local time = call('TIME')
@@ -58,4 +59,5 @@ return {
   tonumber(call('HGET', KEYS[7], 'claimed') or 0),
   tonumber(call('HGET', KEYS[7], 'dead_trimmed') or 0), tonumber(time[1]),
   front_of(KEYS[1]), aside, paused_types, left_over, held, lists, held_back, wrong,
+  tonumber(call('HGET', KEYS[7], 'invalid_trimmed') or 0),
 }

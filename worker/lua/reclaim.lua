@@ -5,12 +5,12 @@
 -- KEYS  1 inflight HASH    2 meta HASH   3 workers ZSET   4 redeliver LIST
 --       5 dead STREAM      6 stats HASH  7 reclaiming STRING
 --       8 marks HASH, and for unique types HASH <prefix>unique:<name>, ZSET <prefix>barriers:<name>
---       9 queue LIST      10 arrivals LIST
+--       9 queue LIST      10 arrivals LIST   11 dead_index LIST   12 dead_from STRING (see trim.lua)
 -- ARGV  1 worker id        2 cursor      3 count for HSCAN
---       4 max deliveries   5 dead letters kept (with invalid ones)
---       6 ms for which this scanner keeps the others out; 0: look at own tags only, take no lock
---       7 number below which the caller knows all its tags
---       8.. tags that the caller does know
+--       4 max deliveries   5 dead letters kept, without invalid items   6 invalid items kept
+--       7 ms for which this scanner keeps the others out; 0: look at own tags only, take no lock
+--       8 number below which the caller knows all its tags
+--       9.. tags that the caller does know
 -- Returns { state, cursor, moved, dead, seen, bytes, now }
 --   state: "" | busy (another scans) | refused (the caller's own lease is not live)
 -- Cost  O(count + bytes of the slice); the caller sizes the slices.
@@ -18,11 +18,12 @@
 -- Each slice reads TIME and the leases itself, so a worker that came back keeps its tasks.
 -- An orphan is copied before it is removed.
 
-local id, own_only = ARGV[1], ARGV[6] == '0'
+local id, own_only = ARGV[1], ARGV[7] == '0'
 local call = redis.call
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local stamp = string.format('%s.%06d', time[1], tonumber(time[2]))
+-- include trim.lua
 
 local function lives(worker)
   local deadline = call('ZSCORE', KEYS[3], worker)
@@ -33,12 +34,12 @@ if not lives(id) then return { 'refused', '0', 0, 0, 0, 0, string.format('%.0f',
 if not own_only then
   local owner = call('GET', KEYS[7])
   if owner and owner ~= id then return { 'busy', '0', 0, 0, 0, 0, string.format('%.0f', now) } end
-  call('SET', KEYS[7], id, 'PX', ARGV[6])
+  call('SET', KEYS[7], id, 'PX', ARGV[7])
 end
 
 local known = {}
-for i = 8, #ARGV do known[ARGV[i]] = true end
-local below = tonumber(ARGV[7])
+for i = 9, #ARGV do known[ARGV[i]] = true end
+local below = tonumber(ARGV[8])
 local alive = { [id] = true }
 
 local slice = call('HSCAN', KEYS[1], ARGV[2], 'COUNT', ARGV[3])
@@ -103,7 +104,10 @@ for _, orphan in ipairs(orphans) do
 end
 if moved > 0 then call('HINCRBY', KEYS[6], 'reclaimed', moved) end
 if buried > 0 then
-  local trimmed = call('XTRIM', KEYS[5], 'MAXLEN', ARGV[5])
-  if trimmed > 0 then call('HINCRBY', KEYS[6], 'dead_trimmed', trimmed) end
+  local trimmed = trim_dead(KEYS[5], KEYS[11], KEYS[6], KEYS[12], tonumber(ARGV[5]), tonumber(ARGV[6]), buried)
+  if trimmed > 0 then
+    call('HINCRBY', KEYS[6], 'dead_trimmed', trimmed)
+    call('HSET', KEYS[6], 'dead_trimmed_at', time[1])
+  end
 end
 return { '', slice[1], moved, buried, #found / 2, bytes, string.format('%.0f', now) }

@@ -1,5 +1,5 @@
 // The dead letters: a list with filters, each with its bytes; requeue and drop.
-import { byId, element, keyed, number, readable } from "./view.js";
+import { age, byId, element, keyed, number, readable } from "./view.js";
 
 export class DeadLetters {
   constructor(desk) {
@@ -24,6 +24,7 @@ export class DeadLetters {
   // With every status: load anew when something died and nobody is in the middle of something.
   show(status) {
     byId("dead-count").textContent = `(${number(status.depth.dead)})`;
+    this.showDropped(status);
     const locked = status.actions && !this.desk.unlocked();
     byId("dead-locked").hidden = !locked;
     byId("filters").hidden = locked;
@@ -35,6 +36,17 @@ export class DeadLetters {
       this.known = now;
       this.load();
     }
+  }
+
+  // What their bounds have dropped is lost: to be seen by everybody, also while the list is locked.
+  showDropped(status) {
+    const { failed, failed_at, invalid, invalid_at } = status.trimmed;
+    const ago = (at) => (at === null ? "" : `, the last one ${age(Math.max(0, status.at - at))} ago`);
+    const lines = [];
+    if (failed) lines.push(`${number(failed)} dead letters were dropped${ago(failed_at)}: dead_letters.max was reached.`);
+    if (invalid) lines.push(`${number(invalid)} invalid items were dropped${ago(invalid_at)}: dead_letters.invalid_max or invalid_max_bytes was reached.`);
+    byId("dead-dropped").hidden = lines.length === 0;
+    byId("dead-dropped").textContent = lines.join(" ");
   }
 
   async load(after = "") {
