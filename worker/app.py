@@ -21,6 +21,7 @@ from typing import Any
 from worker import __version__
 from worker.broker import Address, Broker, LeaseWire, check_start
 from worker.config import Config
+from worker.config.http_address import host_and_port
 from worker.consumer import Consumer
 from worker.context import Process, process
 from worker.errors import BrokerUnavailable, TaskrigError
@@ -186,7 +187,7 @@ class App:
             "started: queue %s at %s, looks again every %g s, at most %d at once, worker %s%s",
             config.queue.told, self.address.where, config.worker.interval_s,
             config.worker.max_concurrent, self.id,
-            f", metrics on {config.http.host}:{self.http.port}" if self.http else "",
+            f", metrics on {self._http_address()}" if self.http else "",
         )  # fmt: skip
         self._systemd.ready()
         self._systemd.feed_from_loop(self.live)
@@ -323,6 +324,10 @@ class App:
         oldest_s = self.metrics.oldest_age_s
         return Sample(seen.waiting, seen.in_flight, seen.dead, seen.claimed, oldest_s)
 
+    def _http_address(self) -> str:
+        """Where the HTTP port is, "" where there is none."""
+        return host_and_port(self.config.http.host, self.http.port) if self.http else ""
+
     def _answer_parent(self) -> None:
         """Tell the supervisor our port, and drain when it dies."""
         if not self._pipes:
@@ -402,7 +407,7 @@ class App:
                 "started": round(self.started_at, 3),
                 "concurrency": self.config.worker.max_concurrent,
                 "version": __version__,
-                "http": f"{self.config.http.host}:{self.http.port}" if self.http else "",
+                "http": self._http_address(),
                 "types": self._types,
                 "limited": self._limited,
                 "running": [

@@ -22,6 +22,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from worker.config.http_address import host_and_port
 from worker.errors import UsageError
 
 log = logging.getLogger("worker.http")
@@ -342,5 +343,4 @@ def _cannot_listen(host: str, port: int, error: Exception) -> str:
         why, mend = "not an address of this machine", "set http.host, for example 127.0.0.1"
     else:
         why = str(error)
-    shown = f"[{host}]" if ":" in host else host
-    return f"http: cannot listen on {shown}:{port}: {why}; {mend}"
+    return f"http: cannot listen on {host_and_port(host, port)}: {why}; {mend}"

@@ -22,6 +22,7 @@ from typing import Any
 from worker.app import CHILD_ENV
 from worker.broker import Address
 from worker.config import Config
+from worker.config.http_address import host_and_port
 from worker.http import HttpServer
 from worker.merge import Merged
 from worker.page import StatusPage
@@ -202,7 +203,7 @@ class Supervisor:
             page=page,
         )  # fmt: skip
         server.start()
-        log.info("metrics of all processes on %s:%d", http.host, server.port)
+        log.info("metrics of all processes on %s", host_and_port(http.host, server.port))
         return server
 
     def _tell_manager(self) -> None:

@@ -34,6 +34,7 @@ from loadgen.cli import (
 )
 from loadgen.cli.console import complain
 from worker.errors import TaskrigError
+from worker.standard_files import fill_standard_files
 
 COMMANDS: dict[str, ModuleType] = {
     "run": run,
@@ -66,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `loadgen` with these arguments (sys.argv by default); returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    fill_standard_files()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know fewer characters than types
         sys.stdout.reconfigure(errors="backslashreplace")
     if arguments[:1] == ["compare"]:  # argparse would drop the -- between the two sides

@@ -43,8 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "or 3.12 from the PATH, else this one)",
     )  # fmt: skip
     parser.add_argument(
-        "--cache", type=Path, metavar="FOLDER", help=f"of the environments ({cache_folder()})"
-    )
+        "--cache", type=Path, metavar="FOLDER",
+        help="of the environments (default: taskrig/peers in XDG_CACHE_HOME, else in ~/.cache)",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, metavar="FILE", default=Path("results/peers.json"),
         help="where the result goes as JSON (default: %(default)s)",
@@ -61,8 +62,11 @@ def run(args: argparse.Namespace) -> int:
     environments = Environments(args.cache or cache_folder(), args.python or newest_python())
     if environments.version < (3, 11):
         raise UsageError(f"--python {args.python}: not a Python 3.11 or newer")
-    if args.out.parent.is_dir():  # else it is made
-        check_target(args.out)
+    try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {args.out.parent}: {error.strerror}") from None
+    check_target(args.out)
     started = time.time()
     with own_server() as url, open_field(url, environments) as field:
         result = compare(field, names, scenarios, args.rounds, remark)
@@ -72,7 +76,6 @@ def run(args: argparse.Namespace) -> int:
             "environment": asyncio.run(_environment(url))
             | {"python": "CPython " + ".".join(map(str, environments.version))},
         }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     write_file(args.out, json.dumps(result, indent=1) + "\n")
     console = report_console()
     for part in render(result):

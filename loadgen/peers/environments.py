@@ -12,15 +12,24 @@ from pathlib import Path
 from loadgen.peers.bullmq import SCRIPT
 from loadgen.peers.peer import Peer
 from loadgen.peers.rounds import MeasureFailed
+from worker.errors import UsageError
 
 INSTALL_S = 600
 HERE = Path(__file__).parent
 
 
 def cache_folder() -> Path:
-    """Where the environments are kept between runs."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "taskrig" / "peers"
+    """Where the environments are kept between runs.
+
+    Raises:
+        UsageError: this user has no home folder.
+    """
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        base = Path(named) if os.path.isabs(named) else Path.home() / ".cache"
+    except RuntimeError:  # HOME is not set, and the user id has no name
+        raise UsageError("there is no home folder for the environments; give --cache") from None
+    return base / "taskrig" / "peers"
 
 
 def newest_python() -> str:
@@ -72,7 +81,11 @@ class Environments:
         wanted = json.dumps(peer.packages)
         if not stamp.exists() or stamp.read_text() != wanted:
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            try:
+                folder.mkdir(parents=True)
+            except OSError as error:
+                text = f"cannot make {folder}: {error.strerror}; give --cache"
+                raise MeasureFailed(text) from None
             for command in self._steps(folder, peer):
                 _run(command, folder)
             stamp.write_text(wanted)

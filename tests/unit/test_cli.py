@@ -363,8 +363,9 @@ def test_healthcheck_imports_neither_pydantic_nor_redis(tmp_path):
 
 @pytest.mark.parametrize(
     ("listens_on", "asked"),
-    [("0.0.0.0", "127.0.0.1"), ("'::'", "::1"), ("10.0.0.7", "10.0.0.7"), ("null", "127.0.0.1")],
-)
+    [("0.0.0.0", "127.0.0.1"), ("'::'", "::1"), ("10.0.0.7", "10.0.0.7"), ("null", "127.0.0.1"),
+     ("'[::]'", "::1"), ("'[fe80::7]'", "fe80::7")],
+)  # fmt: skip
 def test_healthcheck_asks_this_machine_where_the_worker_listens_everywhere(
     settings, listens_on, asked
 ):

@@ -94,6 +94,38 @@ def test_a_wrong_set_is_named(settings, item, line):
     assert line in found
 
 
+@pytest.mark.parametrize("address", ["::", "::1", "[::]", "[::1]", "[2001:db8::7]", "fe80::1%eth0"])
+def test_an_ipv6_address_needs_no_quotes_in_a_set(settings, address):
+    bare = address.strip("[]")
+    assert settings.load(sets=[f"http.host={address}"]).http.host == bare
+    assert settings.load(env={"TASKRIG_HTTP__HOST": address}).http.host == bare
+    assert settings.load(sets=[f"http.names={address}"]).http.names == (bare,)
+    assert settings.load(sets=[f"email.host={address}", "email.sender=a@b.c"]).email.host == bare
+
+
+def test_an_ipv6_sentinel_needs_no_quotes_in_a_set(settings):
+    sets = ["redis.sentinels=[::1]:26379", "redis.sentinel_master=m"]
+    assert settings.load(sets=sets).redis.sentinels == ("[::1]:26379",)
+
+
+@pytest.mark.parametrize("password", ["abc:", "a: b", "::", "a:b"])
+def test_a_colon_in_the_text_of_a_set_is_text(settings, password):
+    redis = settings.load(sets=[f"redis.password={password}"]).redis
+    assert redis.password.get_secret_value() == password
+
+
+def test_a_section_may_still_be_set_as_yaml(settings):
+    sets = ["worker=lease: 30s", "tasks.mail=retries: 2", "tasks.fax={retries: 3}"]
+    config = settings.load(sets=sets)
+    assert config.worker.lease_s == 30
+    assert (config.tasks["mail"].retries, config.tasks["fax"].retries) == (2, 3)
+
+
+@pytest.mark.parametrize("host", ["[::1]:9464", "localhost:9464", "[::1", "http://::1"])
+def test_what_is_no_host_is_refused_in_one_line(settings, host):
+    assert "--set http.host: " in settings.problem(sets=[f"http.host={host}"])
+
+
 @pytest.mark.parametrize(
     ("name", "line"),
     [

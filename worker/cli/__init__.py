@@ -23,6 +23,7 @@ from worker.cli import (
 )
 from worker.cli.parser import Parser, parse
 from worker.errors import TaskrigError
+from worker.standard_files import fill_standard_files
 
 COMMANDS = (run, status, pause, steer, dead, queue, web, check, config, healthcheck, version)
 
@@ -47,13 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    fill_standard_files()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know fewer characters than types
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args = parse(build_parser(), arguments, default="run")
         code: int = args.execute(args)
-        if sys.stdout is not None:  # None when it was closed before the start
-            sys.stdout.flush()
+        sys.stdout.flush()
         return code
     except SystemExit as end:  # --help and --version
         return end.code if isinstance(end.code, int) else 0

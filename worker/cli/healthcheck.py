@@ -14,7 +14,7 @@ import time
 
 from worker.cli.parser import Commands, command
 from worker.config.flags import config_file
-from worker.config.http_address import http_address
+from worker.config.http_address import host_and_port, http_address
 from worker.errors import UsageError
 
 EXAMPLES = """\
@@ -53,7 +53,8 @@ def execute(args: argparse.Namespace) -> int:
         return 1
     except (OSError, ValueError) as error:  # ValueError: a host name that cannot be
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        print(f"worker: no answer from {host}:{port}{path}: {reason}", file=sys.stderr)
+        where = host_and_port(host, port)
+        print(f"worker: no answer from {where}{path}: {reason}", file=sys.stderr)
         return 1
     print(f"{path} {status}: {body}" if body else f"{path} {status}")
     return 0 if status == 200 else 1
@@ -63,8 +64,8 @@ def _get(host: str, port: int, path: str, timeout_s: float) -> tuple[int, str]:
     """The status and the first line of the body; raises OSError when none comes in time."""
     deadline = time.monotonic() + timeout_s
     with socket.create_connection((host, port), timeout=timeout_s) as connection:
-        name = f"[{host}]" if ":" in host else host
-        request = f"GET {path} HTTP/1.0\r\nHost: {name}:{port}\r\nConnection: close\r\n\r\n"
+        name = host_and_port(host, port)
+        request = f"GET {path} HTTP/1.0\r\nHost: {name}\r\nConnection: close\r\n\r\n"
         connection.sendall(request.encode("ascii", "replace"))
         answer = b""
         while len(answer) < 65536:

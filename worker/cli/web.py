@@ -41,6 +41,7 @@ def execute(args: argparse.Namespace) -> int:
     if not 0 <= args.port <= 65535:
         raise UsageError("--port: must be 0 to 65535")
     from worker.broker import Address
+    from worker.config.http_address import host_and_port
     from worker.http import HttpServer
     from worker.page import StatusPage
 
@@ -58,8 +59,7 @@ def execute(args: argparse.Namespace) -> int:
             signal.signal(number, lambda *_: ended.set())
         server.start()
         page.start()
-        host = config.http.host
-        print(f"status page on http://{f'[{host}]' if ':' in host else host}:{server.port}/",
+        print(f"status page on http://{host_and_port(config.http.host, server.port)}/",
               flush=True)  # fmt: skip
         while not ended.wait(3600):
             pass

@@ -27,9 +27,9 @@ def host(text: str) -> str:
     """A host name or an address to listen on, without port."""
     if any(c.isspace() or not c.isprintable() for c in text) or "/" in text:
         raise wrong("must be a host name or an address, such as 127.0.0.1")
-    if text.count(":") == 1:
+    if text.count(":") == 1 or "]:" in text:
         raise wrong("must be a host without port; the port is http.port")
-    return text
+    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
 
 
 def host_port(text: str) -> str:

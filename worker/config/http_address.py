@@ -14,6 +14,11 @@ DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9464
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}
 
 
+def host_and_port(host: str, port: int) -> str:
+    """Both as they stand in a URL: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def http_address(
     path: FilePath | None, env: Mapping[str, str], sets: Sequence[str]
 ) -> tuple[str, int]:
@@ -38,9 +43,9 @@ def http_address(
     layer = merged(merged(layer, env_layer(env)), upper)
     if str(value_at(layer.values, ("http", "enabled"))).strip().lower() in ("false", "no", "off"):
         raise UsageError("http.enabled is false: there is nothing to ask")
-    host = value_at(layer.values, ("http", "host")) or DEFAULT_HOST
+    host = str(value_at(layer.values, ("http", "host")) or DEFAULT_HOST).strip("[]")
     port = value_at(layer.values, ("http", "port"))
-    return _ANYWHERE.get(str(host), str(host)), _port(DEFAULT_PORT if port is None else port)
+    return _ANYWHERE.get(host, host), _port(DEFAULT_PORT if port is None else port)
 
 
 def _port(written: object) -> int:

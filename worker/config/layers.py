@@ -22,6 +22,8 @@ FLAGS = {
     "log.format": "--log-format",
 }
 
+# What YAML would take for a list: it is an IPv6 address, as in a URL.
+_IN_BRACKETS = re.compile(r"\[[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%\w+)?\](:[0-9]+)?")
 _SETTING = re.compile(r"[A-Za-z_]\w*(\..+)?", re.DOTALL)
 
 
@@ -107,9 +109,14 @@ def _one_set(path: Path, text: str) -> tuple[Layer, list[Problem]]:
         return Place(flag, f"flag {flag}", written, path)
 
     reader = Reader(place_of, None)
-    node = reader.compose(text)
+    plain = _IN_BRACKETS.fullmatch(text.strip()) is not None
+    node = None if plain else reader.compose(text)
     if reader.problems:
         return Layer(), reader.problems
+    if plain or (node is not None and _is_text(node, path)):
+        layer = Layer()
+        layer.put(path, Text(text.strip()), place_of(1, 1, path, text.strip()))
+        return layer, []
     written = text.strip() if node is None or isinstance(node.value, str) else None
     layer = Layer()
     layer.put(path, None, place_of(1, 1, path, written))
@@ -117,3 +124,9 @@ def _one_set(path: Path, text: str) -> tuple[Layer, list[Problem]]:
         layer.put(path, reader.value(node, path), layer.places[path])
         layer.places |= reader.layer.places
     return layer, reader.problems
+
+
+def _is_text(node: Any, path: Path) -> bool:
+    """Whether YAML takes it for keys and values, though its setting has no keys (`::`, `a: b`)."""
+    has_keys = len(path) == 1 or (path[0] == "tasks" and len(path) == 2)
+    return node.id == "mapping" and not node.flow_style and not has_keys
