@@ -158,7 +158,7 @@ class Executor:
         assert plan is not None and task is not None
         handler = plan.handler
         running.set(execution)
-        arguments = (task.type, task.data) if handler.takes_type else (task.data,)
+        arguments = (task.data,) if handler.takes_data else handler.arguments(task)
         try:
             if self._middleware:
                 await self._through(execution, handler, arguments)

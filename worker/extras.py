@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
 from worker.context import Context
+from worker.declared import declare, declared_in
 from worker.errors import TaskrigError
 
 T = TypeVar("T")
@@ -55,7 +58,9 @@ def resource(function: Callable[[], AsyncIterator[T]]) -> Resource[T]:
     It is opened before the first task is claimed, in the order of declaration, and closed in the
     reverse order after the last one has been settled. An error at opening ends the worker.
     """
-    return Resource(function)
+    made = Resource(function)
+    declare(made, sys._getframe(1))
+    return made
 
 
 @asynccontextmanager
@@ -105,12 +110,30 @@ def middleware(function: M) -> M:
     The first one declared is the outermost.
     """
     setattr(function, _MARK, True)
+    declare(function, sys._getframe(1))
     return function
 
 
 def is_middleware(value: object) -> bool:
     """Whether @middleware was said of it, or of its class."""
     return callable(value) and not isinstance(value, type) and mark_of(value, _MARK) is True
+
+
+def extras_of(module: ModuleType) -> Iterator[Any]:
+    """The resources and middleware of a module, in their order; some may come twice.
+
+    Those that were declared in it, whatever their names are, and those that it imports by name.
+    """
+    own = list(filter(_is_extra, declared_in(module)))
+    for value in filter(_is_extra, list(vars(module).values())):
+        while any(value is one for one in own):
+            yield own.pop(0)
+        yield value
+    yield from own
+
+
+def _is_extra(value: object) -> bool:
+    return issubclass(type(value), Resource) or is_middleware(value)
 
 
 def mark_of(value: object, name: str) -> Any:

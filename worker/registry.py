@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from worker import calling
+from worker.declared import all_declared, declare, declared_in, place_of
 from worker.errors import UsageError
-from worker.extras import Middleware, Resource, is_middleware, mark_of
+from worker.extras import Middleware, Resource, extras_of, mark_of
 from worker.options import Options
 
+if TYPE_CHECKING:
+    from worker.task import Task
+
 DEFAULT = "*"  # the type of the handler for types that no other handler takes
+MOST_FAULTS = 20  # said at once
 UNKNOWN = "unknown"  # what such types are called in metrics: never text from a payload
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,41 +30,51 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Handler:
     """One handler: the function, its type, and how it is run.
 
-    `takes_type` is true for default handlers with two parameters: (type, data).
+    `takes` says what the function is called with: `calling.DATA`, `TASK` or `TYPE_AND_DATA`.
+    `place` is the file and line that declare it. `dry_run` says why its tasks have no effect, in
+    words; "" for the usual handler, which does something.
     """
 
-    __slots__ = ("function", "is_sync", "label", "module", "options", "takes_type", "type")
+    __slots__ = (
+        *("dry_run", "function", "is_sync", "label", "module", "name", "options", "place"),
+        *("takes", "takes_data", "type"),
+    )
 
-    def __init__(self, type: str, function: Callable[..., Any], options: Options) -> None:
+    def __init__(
+        self, type: str, function: Callable[..., Any], options: Options, place: str = "?"
+    ) -> None:
         self.type = type
         self.function = function
         self.options = options
-        self.module = f"{function.__module__}.{getattr(function, '__qualname__', '?')}"
-        self.is_sync = not _is_async(function)
+        self.place = place
+        self.module, self.name = calling.names_of(function)
+        self.is_sync = not calling.is_async(function)
         self.label = UNKNOWN if type == DEFAULT else type
-        self.takes_type = type == DEFAULT and _parameters(function) == 2
+        self.takes = calling.takes_of(function, every_type=type == DEFAULT)
+        self.takes_data = self.takes == calling.DATA
+        self.dry_run = ""
 
+    def arguments(self, task: Task) -> tuple[Any, ...]:
+        """What its function is called with."""
+        if self.takes_data:
+            return (task.data,)
+        return (task.fields,) if self.takes == calling.TASK else (task.type, task.data)
 
-def _is_async(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - an instance with async __call__
-    )
+    def standing(self) -> Handler:
+        """The same with the function that is called: a decorator above @handler counts."""
+        function = calling.what_stands_for(self.function)
+        return Handler(self.type, function, self.options, self.place)
 
-
-def _yields(function: Callable[..., Any]) -> bool:
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-
-
-def _parameters(function: Callable[..., Any]) -> int:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return 1
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.kind in positional and p.default is inspect.Parameter.empty for p in parameters)
+    def fault(self) -> str | None:
+        """Why its function cannot be called, in one line; None when it can."""
+        why = calling.fault_of(self.function, self.takes)
+        place = calling.place_of(self.function) or self.place
+        types = "every type" if self.type == DEFAULT else repr(self.type)
+        return why and f"{place}: {self.name}, the handler of {types}, {why}"
 
 
 _MARK = "__taskrig_handlers__"
+_unmarked: list[Handler] = []  # of what takes no mark
 
 
 def handler(
@@ -89,8 +107,9 @@ def handler(
 
     `tasks.<type>` in config.yaml goes before each of them.
 
-    The function takes the task's `data` (any JSON value). A coroutine function runs in the event
-    loop, a plain function in a thread. What it returns is ignored; what it raises fails the task.
+    The function takes the task's `data` (any JSON value); that of `"*"` takes the whole task as a
+    dict or, with two parameters, type and data. A coroutine function runs in the event loop, a
+    plain function in a thread. What it returns is ignored; what it raises fails the task.
 
     Raises:
         ValueError: the type or an option cannot be.
@@ -103,20 +122,29 @@ def handler(
         rate_limit=rate_limit, unique=unique,
     )  # fmt: skip
 
-    def declare(function: F) -> F:
-        if _yields(function):
+    def decorate(function: F) -> F:
+        if calling.yields(function):
             raise ValueError(f"the handler of {type!r} must not yield: none of it would run")
-        marks = getattr(function, _MARK, ())
-        setattr(function, _MARK, (*marks, Handler(type, function, options)))
+        frame = sys._getframe(1)
+        entry = Handler(type, function, options, place_of(frame))
+        declare(entry, frame)
+        try:
+            setattr(function, _MARK, (*_marks(function), entry))
+        except (AttributeError, TypeError):  # a bound method, for one
+            _unmarked.append(entry)
         return function
 
-    return declare
+    return decorate
 
 
 def handlers_of(function: Callable[..., Any]) -> tuple[Handler, ...]:
-    """What @handler said of a function; empty when it is none."""
-    found: tuple[Handler, ...] = getattr(function, _MARK, ())
-    return found
+    """What @handler said of a function; empty when it was not decorated."""
+    return _marks(function) or tuple(one for one in _unmarked if one.function == function)
+
+
+def _marks(value: Any) -> tuple[Handler, ...]:
+    marks = mark_of(value, _MARK)
+    return marks if type(marks) is tuple else ()
 
 
 class Registry:
@@ -127,14 +155,19 @@ class Registry:
         self._default: Handler | None = None
         self.resources: list[Resource[Any]] = []
         self.middleware: list[Middleware] = []
+        # Declared in modules that are imported, but that the config does not name.
+        self.not_served: dict[str, Handler] = {}
 
     def add(self, entry: Handler) -> None:
-        """Add a handler; raises UsageError when another one has its type."""
+        """Add a handler; raises UsageError when it cannot be called, or another has its type."""
+        fault = entry.fault()
+        if fault is not None:
+            raise UsageError(f"handlers: {fault}")
         other = self._by_type.get(entry.type)
-        if other is not None and other.function is not entry.function:
+        if other is not None:
             raise UsageError(
-                f"two handlers for type {entry.type!r}: {other.module} and {entry.module}; "
-                "rename one of them"
+                f"handlers: two for type {entry.type!r}: {other.name} ({other.place}) and "
+                f"{entry.name} ({entry.place}); rename or remove one of them"
             )
         self._by_type[entry.type] = entry
         if entry.type == DEFAULT:
@@ -148,95 +181,143 @@ class Registry:
         """All handlers, by type."""
         return sorted(self._by_type.values(), key=lambda entry: entry.type)
 
+    def dry_runs(self) -> list[Handler]:
+        """Those whose tasks have no effect, by type."""
+        return [entry for entry in self.entries() if entry.dry_run]
+
+    def hint(self, type: str) -> str:
+        """What may help whoever wonders why a type has no handler; may be empty."""
+        entry = self.not_served.get(type)
+        if entry is not None:
+            return f"; {entry.name} ({entry.place}) does, but handlers does not name its module"
+        near = difflib.get_close_matches(type, self._by_type, 1, 0.6)
+        return f"; did you mean {near[0]}?" if near else ""
+
 
 def load_handlers(names: Sequence[str], config: object = None) -> Registry:
     """Import what the config names and collect the handlers.
 
-    A module that defines `configure(config)` is told the configuration once; it raises
-    UsageError when it cannot work with it, and touches nothing yet.
-
-    A name is a module, a package (its modules too), or `package.module:function`, which takes
-    every task. When user modules define no default handler, the built-in one stays.
+    A name is a module, a package (all modules in it too), or `package.module:function`, which takes
+    every task. A handler counts when its decorator ran in such a module, or when the module imports
+    its function by name. The demo's handler for unknown types does nothing, so it serves only where
+    all handlers are Taskrig's own.
 
     Raises:
-        UsageError: a name does not import, holds no handler, or a type is taken twice.
+        UsageError: a name does not import, holds no handler, a handler cannot be called with a
+            task, or a type is taken twice; a line for each.
     """
     registry = Registry()
-    for name in names:
-        before = len(registry.resources) + len(registry.middleware)
-        modules = _modules(name)
-        found = _function(name) if ":" in name else _declared(modules)
-        _take_extras(registry, modules)
-        if not found and before == len(registry.resources) + len(registry.middleware):
+    loaded = [(name, _modules(name)) for name in dict.fromkeys(names)]
+    found: list[Handler] = []
+    for name, modules in loaded:
+        extras = [one for module in modules for one in extras_of(module)]
+        handlers = _function(name, modules[0]) if ":" in name else _declared(modules)
+        if not handlers and not extras:
             raise UsageError(
                 f"handlers: {name!r} has no handler; decorate a function with "
                 '@handler("type") or name one as "package.module:function"'
             )
-        for entry in found:
-            registry.add(entry)
+        found.extend(handlers)
+        _take_extras(registry, extras)
+    found = list({id(entry): entry for entry in found}.values())
+    others = (entry for entry in all_declared(Handler) if entry not in found)
+    registry.not_served = {entry.type: entry for entry in others if not _is_ours(entry)}
+    _add_all(registry, found)
     if config is not None:
-        for module in dict.fromkeys(e.function.__module__ for e in registry.entries()):
-            _configure(module, config)
+        _configure(registry, config)
     return registry
 
 
-def _configure(module: str, config: object) -> None:
-    configure = getattr(sys.modules.get(module), "configure", None)
-    if not inspect.isfunction(configure) or configure.__module__ != module:
-        return
-    try:
-        configure(config)
-    except UsageError:
-        raise
-    except Exception as error:
-        raise UsageError(
-            f"handlers: {module}.configure failed: {type(error).__name__}: {error}"
-        ) from error
+def _add_all(registry: Registry, found: Sequence[Handler]) -> None:
+    faults = []
+    own = any(not _is_ours(entry) for entry in found)
+    for entry in found:
+        if own and entry.type == DEFAULT and _is_ours(entry):
+            continue
+        try:
+            registry.add(entry.standing())
+        except UsageError as fault:
+            faults.append(str(fault))
+    if faults:
+        raise UsageError("\n".join(faults[:MOST_FAULTS]))
 
 
-def _function(name: str) -> list[Handler]:
-    module_name, _, attribute = name.partition(":")
-    module = _import(module_name, name)
-    function = getattr(module, attribute, None) if attribute.isidentifier() else None
-    if not callable(function):
-        known = ", ".join(sorted(n for n, v in vars(module).items() if inspect.isfunction(v))[:8])
+def _is_ours(entry: Handler) -> bool:
+    return f"{entry.module}.".startswith("worker.handlers.")
+
+
+def _configure(registry: Registry, config: object) -> None:
+    """Tell Taskrig's own handlers the configuration.
+
+    Their module's `configure` raises UsageError when it cannot work with it, and touches nothing
+    yet. It returns why its handlers make a dry run, where they do.
+    """
+    said: dict[str, str] = {}
+    for entry in filter(_is_ours, registry.entries()):
+        configure = getattr(sys.modules[entry.module], "configure", None)
+        if configure is not None:
+            if entry.module not in said:
+                said[entry.module] = configure(config)
+            entry.dry_run = said[entry.module]
+
+
+def _function(name: str, module: ModuleType) -> list[Handler]:
+    attribute = name.partition(":")[2]
+    if not hasattr(module, attribute):
+        functions = [n for n, v in vars(module).items() if inspect.isfunction(v)]
+        known = ", ".join(sorted(functions)[:8])
         raise UsageError(
-            f"handlers: {name!r}: module {module_name!r} has no function {attribute!r}"
+            f"handlers: {name!r}: module {module.__name__!r} has no function {attribute!r}"
             + (f" (it has {known})" if known else "")
         )
-    if _yields(function):
-        raise UsageError(f"handlers: {name!r} must not yield: none of it would run")
-    return [Handler(DEFAULT, function, Options())]
+    function = getattr(module, attribute)
+    declared = handlers_of(function)
+    defaults = [entry for entry in declared if entry.type == DEFAULT]
+    if declared and not defaults:
+        raise UsageError(
+            f"handlers: {name!r} is the handler of {declared[0].type!r} "
+            f"({declared[0].place}); name its module: {module.__name__}"
+        )
+    return defaults or [Handler(DEFAULT, function, Options(), calling.place_in(module, attribute))]
 
 
-def _modules(name: str) -> list[Any]:
+def _modules(name: str) -> list[ModuleType]:
     """The module that a name of the config leads to, and those in it where it is a package."""
     if ":" in name:
         return [_import(name.partition(":")[0], name)]
-    modules = [_import(name, name)]
-    for found in pkgutil.iter_modules(getattr(modules[0], "__path__", ())):
+    module = _import(name, name)
+    if not hasattr(module, "__path__"):
+        return [module]
+    modules = [module, *_submodules(module, name)]
+    below = [m for n, m in list(sys.modules.items()) if n.startswith(f"{name}.")]
+    return list(dict.fromkeys([*modules, *(m for m in below if isinstance(m, ModuleType))]))
+
+
+def _submodules(package: ModuleType, name: str) -> Iterator[ModuleType]:
+    for found in pkgutil.iter_modules(package.__path__):
         if not found.name.startswith("_"):
-            modules.append(_import(f"{name}.{found.name}", name))
-    return modules
+            module = _import(f"{package.__name__}.{found.name}", name)
+            yield module
+            if found.ispkg:
+                yield from _submodules(module, name)
 
 
-def _take_extras(registry: Registry, modules: list[Any]) -> None:
-    for value in (value for module in modules for value in vars(module).values()):
-        if isinstance(value, Resource) and value not in registry.resources:
-            registry.resources.append(value)
-        elif is_middleware(value) and value not in registry.middleware:
+def _take_extras(registry: Registry, extras: Iterable[Any]) -> None:
+    for value in extras:
+        if isinstance(value, Resource):
+            if value not in registry.resources:
+                registry.resources.append(value)
+        elif not any(value is one for one in registry.middleware):
             registry.middleware.append(value)
 
 
-def _declared(modules: list[Any]) -> list[Handler]:
+def _declared(modules: Iterable[ModuleType]) -> list[Handler]:
     handlers: list[Handler] = []
-    seen: set[int] = set()
+    of_now = set(all_declared(Handler))  # not those that a module left behind as it was reloaded
     for module in modules:
-        for value in vars(module).values():
-            marks = mark_of(value, _MARK)
-            if isinstance(marks, tuple) and id(value) not in seen:
-                seen.add(id(value))
-                handlers.extend(marks)
+        handlers.extend(one for one in declared_in(module) if isinstance(one, Handler))
+        for value in list(vars(module).values()):  # imported by name from elsewhere
+            handlers.extend(of_now.intersection(_marks(value)))
     return handlers
 
 

@@ -70,22 +70,24 @@ REASONS = (
 class Task:
     """One decoded task: `type`, any JSON `data`, and the optional keys that we define.
 
+    `fields` is the whole object with the producer's own keys, and with `data`, {} when absent.
     `run` is (run id, index) where the producer asks for a completion record;
     `enqueued_at` and `run_at` are in Unix seconds, or None; `trace` holds `traceparent` and
     `tracestate`, or is None.
     """
 
-    __slots__ = ("data", "enqueued_at", "id", "run", "run_at", "trace", "type")
+    __slots__ = ("data", "enqueued_at", "fields", "id", "run", "run_at", "trace", "type")
 
     def __init__(self, fields: dict[str, Any]) -> None:
+        self.fields = fields
         self.type: str = fields["type"]
-        self.data: Any = fields.get("data", {})
+        self.data: Any = fields.setdefault("data", {})
         self.run: tuple[str, str] | None = None
         self.enqueued_at: float | None = None
         self.run_at: float | None = None
         self.trace: dict[str, str] | None = None
         self.id: str | None = None
-        if len(fields) > 1 + ("data" in fields):
+        if len(fields) > 2:
             self._read_options(fields)
 
     def _read_options(self, fields: dict[str, Any]) -> None:

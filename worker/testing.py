@@ -16,10 +16,11 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from worker.config import TaskConfig
 from worker.context import Process, process
+from worker.errors import UsageError
 from worker.executor import THREAD_NAME, Execution, Executor
 from worker.extras import Middleware
 from worker.plan import Plans
-from worker.registry import Registry, handlers_of
+from worker.registry import Handler, Registry, handlers_of
 from worker.task import Delivery
 
 T = TypeVar("T")
@@ -74,14 +75,17 @@ async def run_task(
         fields: more of the task: id, enqueued_at, run_at, ...
 
     Raises:
-        ValueError: `function` is no handler, or the data is no JSON.
+        ValueError: `function` is not a handler or cannot be called as one, or the data is not JSON.
     """
     registry = Registry()
     types = [entry.type for entry in handlers_of(function)]
     if not types:
         raise ValueError(f"{function!r} is no handler: decorate it with @handler")
-    for entry in handlers_of(function):
-        registry.add(entry)
+    try:
+        for entry in handlers_of(function):
+            registry.add(Handler(entry.type, function, entry.options, entry.place))
+    except UsageError as fault:
+        raise ValueError(str(fault)) from None
     name = type or types[0]
     raw = json.dumps({"type": name, "data": {} if data is None else data, **fields}).encode()
     executor = Executor(

@@ -179,7 +179,7 @@ def test_check_lists_handlers_with_module_and_timeout(settings, capsys):
 
 def test_check_shows_every_setting_of_a_type_that_is_not_the_usual_one(settings, capsys):
     settings.write(
-        "handlers: [worker.handlers, tests.support.author_handlers]\n"
+        "handlers: [tests.support.any_type, tests.support.author_handlers]\n"
         "tasks:\n"
         "  limited: {retries: 5, backoff: 2s, backoff_max: 10m, expires: 1h, concurrency: 4,\n"
         "    max_concurrent_total: 10, rate_limit: 5/10s, unique: yes}\n"
@@ -197,7 +197,7 @@ def test_check_shows_every_setting_of_a_type_that_is_not_the_usual_one(settings,
     )  # fmt: skip
     assert re.search(r"^  flaky +timeout 3s +\S+\n +retries 3, backoff 200ms$", out, re.M)
     assert re.search(r"^  says +no timeout +\S+\n  \w", out, re.M), "nothing more to say of it"
-    assert "worker.handlers.demo.unknown_type takes it with timeout 4s, rate_limit 7/m" in out
+    assert "tests.support.any_type.any_type takes it with timeout 4s, rate_limit 7/m" in out
     assert 'nightly 0 3 * * * Europe/Berlin {"type": "says"}' in out
     assert re.search(r"^    next: \d{4}-\d\d-\d\d 0[12]:00:00 UTC$", out, re.M)
 

@@ -14,8 +14,8 @@ from worker.cli.settings import load_settings
 if TYPE_CHECKING:
     from worker.config import Config
     from worker.options import Options
-    from worker.plan import Plan
-    from worker.registry import Handler
+    from worker.plan import Plan, Plans
+    from worker.registry import Handler, Registry
 
 EXAMPLES = """\
 examples:
@@ -53,14 +53,31 @@ def execute(args: argparse.Namespace) -> int:
         plan = plans.find(entry.type)
         assert plan is not None  # each handler has one
         _print_type(entry, plan.options, width)
+    if registry.find("") is None:
+        print(f"  {'any other':<{width}}  a dead letter, reason no_handler")
     _print_schedule(config)
-    types = [entry.type for entry in entries]
-    for task in config.tasks:
-        if task not in types:
-            print(f"note      tasks.{task}: no handler has this type{did_you_mean(task, types)}")
-            _print_default(plans.find(task))
+    _print_notes(config, registry, plans)
     print("good")
     return 0
+
+
+def _print_notes(config: Config, registry: Registry, plans: Plans) -> None:
+    """What may be a mistake, and stops nothing."""
+    from worker.schedule import parse_line
+
+    types = [entry.type for entry in registry.entries()]
+    for name in config.tasks:
+        if name not in types:
+            print(f"note      tasks.{name}: no handler has this type{did_you_mean(name, types)}")
+            _print_default(plans.find(name))
+    for entry in map(parse_line, config.schedule):
+        kind = str(entry.task["type"])
+        if registry.find(kind) is None:
+            print(f"note      schedule {entry.name}: no handler has the type {kind!r}"
+                  f"{registry.hint(kind)}")  # fmt: skip
+    for one in registry.not_served.values():
+        print(f"note      {one.name} ({one.place}) takes {one.type!r}, but handlers does not name "
+              "its module")  # fmt: skip
 
 
 def _print_type(entry: Handler, options: Options, width: int) -> None:
@@ -68,7 +85,9 @@ def _print_type(entry: Handler, options: Options, width: int) -> None:
 
     limit = f"timeout {duration(options.timeout_s)}" if options.timeout_s else "no timeout"
     how = ", in a thread" if entry.is_sync else ""
-    print(f"  {entry.type:<{width}}  {limit:<14}  {entry.module}{how}")
+    print(f"  {entry.type:<{width}}  {limit:<14}  {entry.name}({entry.takes}){how}")
+    if entry.dry_run:
+        print(f"  {'':<{width}}  dry run: {entry.dry_run}")
     more = _settings(options)
     if more:
         print(f"  {'':<{width}}  {', '.join(more)}")
@@ -79,7 +98,7 @@ def _print_default(plan: Plan | None) -> None:
     if plan is not None:
         more = _settings(plan.options, timeout=True)
         how = f" with {', '.join(more)}" if more else ""
-        print(f"          {plan.handler.module} takes it{how}")
+        print(f"          {plan.handler.name} takes it{how}")
 
 
 def _settings(options: Options, *, timeout: bool = False) -> list[str]:
