@@ -86,7 +86,10 @@ class App:
         types = sorted(handler.type for handler in handlers)
         self._types = types if len(types) <= TYPES_SHOWN else None
         self._limited: list[str] = []  # names in keys of the types that this worker limits
-        self.metrics = Metrics(labels, config.worker.max_concurrent, __version__, config.hash())
+        self.metrics = Metrics(
+            labels, config.worker.max_concurrent, __version__, config.hash(),
+            dry_runs=(handler.label for handler in registry.dry_runs()),
+        )  # fmt: skip
         self.metrics.longest_running_s = self._longest_running_s
         self.address = Address(config.redis, config.queue.key, f"taskrig-{self.id}")
         self.http: HttpServer | None = None
@@ -173,6 +176,7 @@ class App:
             sample=config.log.task_sample,
             failures=config.log.tasks != "none",
             redis_time=lease.redis_time,
+            hint=self.registry.hint,
         )
         executor = Executor(plans, self.registry.middleware)
         process.set(self.process)
@@ -189,6 +193,9 @@ class App:
             config.worker.max_concurrent, self.id,
             f", metrics on {self._http_address()}" if self.http else "",
         )  # fmt: skip
+        if dry := self.registry.dry_runs():
+            log.warning("dry run, so tasks of these types have no effect: %s",
+                        ", ".join(f"{one.type} ({one.dry_run})" for one in dry))  # fmt: skip
         self._systemd.ready()
         self._systemd.feed_from_loop(self.live)
         scheduler = Scheduler(
@@ -234,10 +241,11 @@ class App:
         )
 
     def _say_totals(self, code: int) -> None:
-        totals = self.metrics.totals()
+        totals, dry = self.metrics.totals(), self.metrics.dry_runs()
         log.info(
-            "stopped: %d done, %d failed, %d invalid, %d released, exit %d",
+            "stopped: %d done%s, %d failed, %d invalid, %d released, exit %d",
             totals["succeeded"],
+            f" ({dry} of them dry runs)" if dry else "",
             totals["failed"],
             sum(self.metrics.invalid.values()),
             totals["released"],

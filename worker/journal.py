@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from worker.config.sections import DeadLettersConfig
 from worker.executor import Execution
 from worker.metrics import Metrics
+from worker.once import Once
 from worker.task import Outcome
 
 log = logging.getLogger("worker")
@@ -25,13 +26,17 @@ class Journal:
         sample: float,
         failures: bool,
         redis_time: Callable[[float], float],
+        hint: Callable[[str], str] = lambda type: "",
     ) -> None:
         """`sample`: share of tasks, 0 to 1, that get lines; `failures`: failed ones always do.
-        `redis_time` turns monotonic seconds into the server's clock."""
+        `redis_time` turns monotonic seconds into the server's clock. `hint` says what may help
+        about a type without a handler."""
         self.metrics = metrics
         self._sample = sample if log.isEnabledFor(logging.INFO) else 0.0
         self._failures = failures
         self._redis_time = redis_time
+        self._hint = hint
+        self._no_handler = Once()
         self._started = 0
         self._invalid = _Limit(burst=20, per_s=1.0)
         self._outages = _Limit(burst=5, per_s=0.1)
@@ -70,7 +75,9 @@ class Journal:
                             execution.later_s, execution.delivery.attempts + 2,
                             execution.error)  # fmt: skip
         elif execution.number and outcome is Outcome.SUCCEEDED:
-            log.info("task %d done in %.3f s", execution.number, took_s)
+            plan = execution.plan
+            dry = " (a dry run)" if plan is not None and plan.handler.dry_run else ""
+            log.info("task %d done in %.3f s%s", execution.number, took_s, dry)
         elif execution.number and outcome is Outcome.RELEASED:
             log.info("task %d interrupted after %.3f s, released", execution.number, took_s)
 
@@ -95,8 +102,19 @@ class Journal:
         raw = execution.delivery.raw
         if execution.outcome is Outcome.INVALID:
             self.invalid(execution.reason, len(raw), raw[:64])
+        elif execution.reason == "no_handler":
+            self._without_handler(execution)
         elif execution.outcome in (Outcome.FAILED, Outcome.DEAD) and self._failures:
             log.warning("task failed (%s): %s", type_shown(execution), execution.error)
+
+    def _without_handler(self, execution: Execution) -> None:
+        kind = execution.task.type if execution.task is not None else ""
+        ending = self._no_handler.says(kind)
+        if ending is not None:
+            log.warning("no handler takes type %s%s: its tasks are dead letters, reason no_handler "
+                        "(%s)", type_shown(execution), self._hint(kind), ending)  # fmt: skip
+        elif self._failures:
+            log.info("task failed (%s): %s", type_shown(execution), execution.error)
 
     def claim_lost(self, execution: Execution) -> None:
         """The task was no longer this worker's when it was settled: its result is dropped."""

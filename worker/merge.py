@@ -20,7 +20,7 @@ ADDED = {
 }
 SAME = {"worker_dead_letters_trimmed"}  # a counter of the whole queue: each process tells it all
 LEAST = {"worker_redis_up", "worker_draining", "process_start_time_seconds"}
-DONE = ("succeeded", "failed", "dead")
+DONE = ("succeeded", "dry_run", "failed", "dead")
 Key = tuple[str, tuple[tuple[str, str], ...]]
 Page = list[Metric]
 

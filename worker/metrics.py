@@ -74,7 +74,16 @@ class TypeMetrics:
 class Metrics(Collector):
     """The numbers of one worker; `expose` renders them for Prometheus."""
 
-    def __init__(self, types: Iterable[str], concurrency: int, version: str, config: str) -> None:
+    def __init__(
+        self,
+        types: Iterable[str],
+        concurrency: int,
+        version: str,
+        config: str,
+        dry_runs: Iterable[str] = (),
+    ) -> None:
+        """`dry_runs`: the types whose tasks have no effect, and are not counted as succeeded."""
+        self._dry_runs = frozenset(dry_runs)
         self.types = {name: TypeMetrics() for name in sorted({*types, "unknown"})}
         self.invalid = dict.fromkeys(REASONS, 0)
         self.redis_errors = dict.fromkeys(ERROR_KINDS, 0)
@@ -107,6 +116,10 @@ class Metrics(Collector):
     def totals(self) -> dict[str, int]:
         """Deliveries of this worker by outcome, over all types."""
         return {o: sum(t.outcomes[o] for t in self.types.values()) for o in OUTCOMES}
+
+    def dry_runs(self) -> int:
+        """How many of those that succeeded had no effect."""
+        return sum(self.types[name].outcomes["succeeded"] for name in self._dry_runs)
 
     def expose(self, accept: str) -> tuple[bytes, str]:
         """The page and its content type, for the Accept header of the scrape."""
@@ -172,6 +185,9 @@ class Metrics(Collector):
         )
         for name, t in self.types.items():
             for outcome, count in t.outcomes.items():
+                if outcome == "succeeded" and name in self._dry_runs:
+                    total.add_metric([name, "dry_run"], count)
+                    count = 0
                 total.add_metric([name, outcome], count)
             duration.add_metric([name], t.duration.cumulative(), t.duration.total)
             wait.add_metric([name], t.wait.cumulative(), t.wait.total)

@@ -7,8 +7,11 @@ import logging
 from typing import Any
 
 from worker import handler
+from worker.once import Once
 
 log = logging.getLogger("worker.handlers")
+
+_said = Once()
 
 
 @handler("fast_task")
@@ -36,5 +39,9 @@ async def noop(data: Any) -> None:
 
 @handler("*")
 async def unknown_type(type: str, data: Any) -> None:
-    """Take every type that no other handler takes: say so, and be done."""
-    log.debug("no handler for type %.100r: nothing was done", type)
+    """Take every type that no other handler takes, and do nothing: only for the demo."""
+    ending = _said.says(type)
+    if ending is not None:
+        log.warning("type %.100r: nothing was done, this is the demo's handler for unknown types; "
+                    "with handlers of your own such a task is a dead letter (%s)",
+                    type, ending)  # fmt: skip

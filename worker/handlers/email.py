@@ -47,10 +47,11 @@ _ASCII_ONLY = email.policy.SMTP.clone(cte_type="7bit")  # every server takes tha
 _config: EmailConfig | None = None
 
 
-def configure(config: Config) -> None:
-    """Take the settings."""
+def configure(config: Config) -> str:
+    """Take the settings; returns why nothing is sent with them, "" when it is."""
     global _config
     _config = config.email
+    return "" if config.email.host is not None else "email.host is not set"
 
 
 @handler("email", timeout_s=30)

@@ -33,8 +33,12 @@ _config: FilesConfig | None = None
 _results: Results | None = None
 
 
-def configure(config: Config) -> None:
-    """Take the settings; raises UsageError when the root is not a folder."""
+def configure(config: Config) -> str:
+    """Take the settings; returns why no file is touched with them, "" when it is.
+
+    Raises:
+        UsageError: the root is not a folder.
+    """
     global _config, _results
     root = config.files.root
     if root is not None and not Path(root).is_dir():
@@ -44,6 +48,7 @@ def configure(config: Config) -> None:
         from worker.broker import Results
 
         _results = Results(config)
+    return "" if root is not None else "files.root is not set"
 
 
 @handler("file_process", timeout_s=300)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 JOB = 'job=~"$job"'
 HERE = 'job=~"$job", instance=~"$instance"'
 TYPE = 'job=~"$job", type=~"$type"'
-ENDED = 'outcome=~"succeeded|failed|dead"'
+ENDED = 'outcome=~"succeeded|dry_run|failed|dead"'
 DEPTHS = ("waiting", "in_flight", "delayed", "paused", "dead")  # the states of the queue's tasks
 
 
