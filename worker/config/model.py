@@ -38,7 +38,7 @@ class Config(Section):
     queue: QueueConfig = QueueConfig()
     worker: WorkerConfig = WorkerConfig()
     handlers: Annotated[tuple[str, ...], Several(checks.handler, least=1)] = ("worker.handlers",)
-    """Packages or modules with handlers, or one `package.module:function` for all tasks."""
+    """Packages or modules with handlers, or one `package.module:function`, given the whole task."""
     tasks: Annotated[
         Mapping[Annotated[str, Words(checks.task_type)], TaskConfig], BeforeValidator(_or_empty)
     ] = Field(default_factory=dict)
