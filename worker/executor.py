@@ -143,9 +143,12 @@ class Executor:
             execution.waits, execution.outcome = outcome, None
 
     def _expired(self, execution: Execution, task: Task, after_s: float) -> bool:
-        """Whether it has waited too long; a task that carries no time never has."""
+        """Whether it has waited too long; a task that carries no time never has.
+
+        One that was requeued counts from then on.
+        """
         since = max(task.enqueued_at or 0.0, task.run_at or 0.0)
-        waited_s = self.clock_ms / 1000 - since
+        waited_s = self.clock_ms / 1000 - max(since, execution.delivery.requeued_at)
         if not since or waited_s <= after_s:
             return False
         text = f"it waited {waited_s:.3f} s, longer than {after_s:g} s"

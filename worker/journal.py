@@ -50,7 +50,8 @@ class Journal:
         task = execution.task
         if task is not None and task.enqueued_at is not None:
             now = self._redis_time(execution.started) or time.time()
-            numbers.wait.observe(max(0.0, now - task.enqueued_at))
+            since = max(task.enqueued_at, execution.delivery.requeued_at)
+            numbers.wait.observe(max(0.0, now - since))
         if self._sample and (self._sample >= 1.0 or random.random() < self._sample):
             execution.number = self._started
             log.info("task %d started, handling %s (%d running)",

@@ -69,18 +69,21 @@ class Keys:
 
     queue      LIST    what producers LPUSH to                                     (public)
     inflight   HASH    tag -> the raw item as pushed; HLEN is the number in flight (public)
-    meta       HASH    tag -> "deliveries:attempts", only when not both are 0
+    meta       HASH    tag -> "deliveries:attempts", only when not both are 0, or with
+                       ":Unix ms" at which it was requeued
     marks      HASH    tag -> "name id" of a unique task, wherever it waits or runs
     workers    ZSET    worker id -> lease deadline, ms of Redis TIME
     about      HASH    worker id -> JSON description of a worker
     control    HASH    worker id -> "drain", "cancel:<n>", parted by spaces
     arrivals   LIST    where the blocking move lands; shared by all workers
     lists      SET     where the queue has several lists: their names, the queue's own among them
-    redeliver  LIST    "tag:deliveries:attempts|raw" of dead workers and what was delayed
+    redeliver  LIST    "tag:deliveries:attempts|raw" of dead workers and what was delayed;
+                       "Unix ms/tag:..." of what was requeued then
     delayed    ZSET    the same entries of retries and run_at, by due time in Unix ms
     dead       STREAM  dead letters                                                (public)
     dead_index LIST    "id bytes" of the invalid items among the dead letters
     dead_from  STRING  id of the dead letter up to which all are invalid items
+    requeued   HASH    hash of an item's bytes -> "copies requeued and not claimed yet:Unix ms"
     stats      HASH    running totals                                              (public)
     paused     STRING  present = claim nothing                                     (public)
     paused_types HASH  name of a type that no worker starts -> "Unix s, why"
@@ -106,6 +109,7 @@ class Keys:
     dead: str
     dead_index: str
     dead_from: str
+    requeued: str
     stats: str
     paused: str
     paused_types: str
@@ -167,6 +171,7 @@ EXPECTED_TYPES = {
     "dead": "stream",
     "dead_index": "list",
     "dead_from": "string",
+    "requeued": "hash",
     "stats": "hash",
     "paused": "string",
     "paused_types": "hash",

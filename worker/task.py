@@ -239,11 +239,12 @@ decode = make_decoder(msgspec.json.Decoder().decode)
 class Delivery:
     """One claim of one task, undecoded: `tag` names it, `deliveries` counts earlier claims that
     ended with their worker's death, `attempts` earlier failed runs that were to be retried.
-    `returned`: it had been claimed before, and waited elsewhere than in the queue. `position`: how
+    `returned`: it had been claimed before, and waited elsewhere than in the queue. `requeued_at`:
+    Unix seconds at which it was requeued from the dead letters, 0 where it was not. `position`: how
     many had left the queue by then, itself included, at least; it is only there where the broker
     was asked for it."""
 
-    __slots__ = ("attempts", "deliveries", "position", "raw", "returned", "tag")
+    __slots__ = (*("attempts", "deliveries", "position", "raw", "requeued_at", "returned", "tag"),)
     position: int
 
     def __init__(self, tag: str, raw: bytes, deliveries: int = 0, attempts: int = 0) -> None:
@@ -252,6 +253,7 @@ class Delivery:
         self.deliveries = deliveries
         self.attempts = attempts
         self.returned = False
+        self.requeued_at = 0.0
 
 
 class Settlement:

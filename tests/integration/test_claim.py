@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.brokers import LEASE_S
+from worker.broker import DeadLetters, Operator
 from worker.errors import BrokerUnavailable
 from worker.task import Outcome
 
@@ -108,6 +109,24 @@ async def test_tags_of_a_lost_claim_are_found_again(queue):
     await hand.claim(2)
     found = await hand.broker.find(1, 50)
     assert [(one.tag, one.raw) for one in found] == [("w1:1", b"a"), ("w1:2", b"b")]
+
+
+async def test_a_claim_tells_when_an_item_was_requeued_and_finds_it_again_with_that(queue):
+    queue.push(b"plain", b'{"enqueued_at": 1}', b'{"enqueued_at": 1}')
+    hand = queue.hand()
+    await hand.settle(Outcome.FAILED, *(await hand.claim(3)))
+    letters = DeadLetters(Operator(hand.config, hand.address))
+    assert list(letters.move("requeue", {}))[-1].matching == 3
+    seconds, _ = queue.redis.time()
+    first = await hand.claim(3)
+    assert first[0].requeued_at == 0.0  # it carries no time that could make it expire
+    assert all(abs(one.requeued_at - seconds) < 60 for one in first[1:])
+    assert not any(one.returned for one in first), "it comes from the queue like any other"
+    found = await hand.broker.find(1, 6)
+    assert [one.requeued_at for one in found] == [one.requeued_at for one in first]
+    await hand.settle(Outcome.RELEASED, *first)
+    again = {one.raw: one.requeued_at for one in await hand.claim(3)}
+    assert again == {one.raw: one.requeued_at for one in first}
 
 
 @pytest.mark.parametrize("pop", ["right", "left"])

@@ -50,3 +50,20 @@ def test_what_a_new_worker_held_when_it_died_is_taken_up_by_an_old_one(world, pr
     until(lambda: previous.reclaimed == 4, 20, "the old worker found them")
     world.all_settled(20)
     assert world.totals()["succeeded"] == 4
+
+
+def test_what_was_requeued_is_taken_over_by_an_old_worker_too(world, previous, type_in):
+    """Which does not know when that was, and nothing worse."""
+    gate = {"gate": {"expires": "5m"}}
+    doomed = world.start_worker(tasks=gate, concurrent=4)
+    world.enqueue("gate", 4, extra={"enqueued_at": world.redis.time()[0] - 3600})
+    world.all_settled()
+    world.accepted += type_in("dead", "requeue", "--all", as_json=True)["count"]
+    until(lambda: world.in_flight() == 4, what="four requeued tasks run in the new worker")
+    doomed.drain()
+    assert world.waiting() == 4
+    previous.start()
+    until(lambda: previous.ran == 4, 20, "the old worker runs them")
+    previous.drain()
+    world.all_settled()
+    assert world.totals()["succeeded"] == 4

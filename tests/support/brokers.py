@@ -23,7 +23,7 @@ class Hand:
         overrides = {"redis.url": url, "worker.lease_s": f"{LEASE_S}s", **settings}
         config = load_config(None, env={}, overrides=overrides)
         address = Address(config.redis, config.queue.key, worker_id)
-        self.id = worker_id
+        self.id, self.config, self.address = worker_id, config, address
         self.broker = Broker(config, worker_id, address, positions=True)
         self.next = 1
         self.held: list[Delivery] = []

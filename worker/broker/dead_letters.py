@@ -150,7 +150,7 @@ class DeadLetters:
 
     def _move(self, act: str, at: str, end: str, where: dict[str, str]) -> tuple[str, int, int]:
         k = self._operator.keys
-        keys = (k.queue, k.dead, k.dead_index, k.stats)
+        keys = (k.queue, k.dead, k.dead_index, k.stats, k.requeued)
         side = self._operator.config.queue.pop
         bounds = (at, end, SLICE_ITEMS, SLICE_BYTES)
         following, seen, moved = self._operator.wire.run(

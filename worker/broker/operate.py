@@ -75,7 +75,8 @@ class Operator:
         """How things stand now; raises BrokerUnavailable."""
         k = self.keys
         keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed, k.dead, k.stats)
-        more = (k.workers, k.paused, k.about, k.control, k.held, k.paused_types, k.lists)
+        more = (k.workers, k.paused, k.about, k.control, k.held, k.paused_types, k.lists,
+                k.requeued)  # fmt: skip
         reply = self.wire.run(SURVEY, keys + more, self.config.queue.pop, WORKERS_SHOWN)
         seen = survey_of(k.queue, reply)
         # Workers tell with their leases what they run: leave out what has ended since.
@@ -89,7 +90,7 @@ class Operator:
         keys = (self.keys.queue, self.keys.arrivals, self.keys.redeliver, self.keys.inflight,
                 self.keys.delayed, self.keys.dead, self.keys.stats, self.keys.workers,
                 self.keys.paused, self.keys.reclaiming, self.keys.held,
-                self.keys.paused_types, self.keys.lists)  # fmt: skip
+                self.keys.paused_types, self.keys.lists, self.keys.requeued)  # fmt: skip
         return depths_of(self.wire.run(LOOK, keys, self.config.queue.pop))
 
     def _held(self, tags: list[str]) -> list[bool]:

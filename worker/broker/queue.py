@@ -41,7 +41,7 @@ def exchange_keys(keys: Keys, config: Config) -> tuple[str, ...]:
     return (
         *(k.queue, k.inflight, k.meta, k.workers, k.control, k.arrivals, k.redeliver),
         *(k.dead, k.dead_index, k.stats, k.paused, k.alone, k.delayed, k.held, k.marks),
-        k.dead_from,
+        *(k.dead_from, k.requeued),
         *(key for list in lists for key in (k.arrivals_of(list), list)),
     )
 
@@ -232,7 +232,8 @@ class Broker:
         return self._exchange_head, want, first, hands, self._exchange_tail, 0, shares, 0
 
     def _exchanged(self, reply: list[Any], first: int) -> Exchanged:
-        why, gap, more, alone, missing, too_large, counts, items, cancel, due_ms, now_ms, n = reply
+        why, gap, more, alone, missing, too_large, counts, items, cancel, *rest = reply
+        due_ms, now_ms, n, requeues = rest
         head = f"{self._id}:"
         deliveries = [Delivery(head + str(first + i), raw) for i, raw in enumerate(items)]
         if self._positions:
@@ -243,6 +244,8 @@ class Broker:
             deliveries[index - 1].deliveries = times
             deliveries[index - 1].attempts = attempts
             deliveries[index - 1].returned = True
+        for index, requeued_ms in requeues:
+            deliveries[index - 1].requeued_at = requeued_ms / 1000
         return Exchanged(
             why.decode(), gap == 1, more == 1, alone == 1, missing,
             [(size, start) for size, start in too_large], deliveries,
@@ -298,8 +301,9 @@ class Broker:
             counts = await self._side_call("HMGET", self.keys.meta, *tags)
             for tag, raw, meta in zip(tags, raws, counts, strict=True):
                 if raw is not None:
-                    deliveries, attempts = (meta or b"0:0").split(b":")
+                    deliveries, attempts, *since = (meta or b"0:0").split(b":")
                     found.append(Delivery(tag, raw, int(deliveries), int(attempts)))
+                    found[-1].requeued_at = int(since[0]) / 1000 if since else 0.0
                     found[-1].returned = meta is not None
                     found[-1].position = UNKNOWN
         return found
@@ -312,8 +316,9 @@ class Broker:
         """How things stand; raises BrokerUnavailable."""
         k = self.keys
         keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed)
-        more = (k.dead, k.stats, k.workers, k.paused, k.reclaiming, k.held, k.paused_types, k.lists)
-        return depths_of(await self._side(LOOK, keys + more, self._config.queue.pop))
+        more = (k.dead, k.stats, k.workers, k.paused, k.reclaiming, k.held, k.paused_types)
+        rest = (k.lists, k.requeued)
+        return depths_of(await self._side(LOOK, keys + more + rest, self._config.queue.pop))
 
     async def register_lists(self) -> None:
         """Have the lists of this queue counted by whoever looks at it; raises BrokerUnavailable."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from worker.broker.address import Address
 from worker.broker.scripts import RESULT
 from worker.broker.wire import ThreadWire
 from worker.config import Config
 from worker.keys import Keys
+
+log = logging.getLogger("worker.broker")
 
 MOST_RESULTS = 10_000  # of one list; the oldest go first
 EXPIRE_S = 86_400  # after the last result
@@ -19,6 +23,7 @@ class Results:
         self._keys = Keys.of(config.queue.key)
         address = Address(config.redis, config.queue.key, "taskrig-results")
         self._wire = ThreadWire(address, config.redis.socket_timeout_s)
+        self._said = False
 
     def allows(self, key: str) -> bool:
         """Whether it is not a key of the queue's own."""
@@ -26,4 +31,10 @@ class Results:
 
     def push(self, key: str, result: bytes) -> None:
         """RPUSH to `key`; raises BrokerUnavailable, after which it may be there or not."""
-        self._wire.run(RESULT, (key,), result, MOST_RESULTS, EXPIRE_S)
+        length = self._wire.run(RESULT, (key,), result, MOST_RESULTS, EXPIRE_S)
+        if length > MOST_RESULTS and not self._said:
+            self._said = True
+            log.warning(
+                "results are lost: the list %s is full with %d, so each new one drops the oldest; "
+                "nobody seems to read it (said only once)", ascii(key[:100]), MOST_RESULTS
+            )  # fmt: skip

@@ -13,6 +13,7 @@ local call = redis.call
 local at, to, newest = ARGV[1], ARGV[2], ARGV[3] == '1'
 local left, bytes, room, shown = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local seen, matching, rows, step = 0, 0, {}, 1
+-- include type_of.lua
 
 local function read(n)
   if newest then return call('XREVRANGE', KEYS[1], at, to, 'COUNT', n) end
@@ -30,12 +31,14 @@ while left > 0 and bytes > 0 and (room == 0 or #rows < room) do
     seen, bytes, largest = seen + 1, bytes - #raw, math.max(largest, #raw)
     at = '(' .. entry[1]
     local match = true
-    for i = 8, #ARGV, 2 do match = match and (f[ARGV[i]] or '') == ARGV[i + 1] end
+    for i = 8, #ARGV, 2 do
+      match = match and (ARGV[i] == 'type' and type_of(f) or f[ARGV[i]] or '') == ARGV[i + 1]
+    end
     if match then matching = matching + 1 end
     if match and room > 0 then
       rows[#rows + 1] = {
         entry[1], #raw, shown < 0 and raw or string.sub(raw, 1, shown), f['outcome'] or '',
-        f['reason'] or '', f['error'] or '', f['type'] or '', f['deliveries'] or '',
+        f['reason'] or '', f['error'] or '', type_of(f), f['deliveries'] or '',
         f['worker'] or '', f['time'] or '',
       }
     end

@@ -6,7 +6,7 @@
 --       9 dead_index LIST 10 stats HASH     11 paused STRING   12 alone STRING
 --      13 delayed ZSET   14 held SET, and LIST <held>:<name> for a held type
 --      15 marks HASH, and for unique types HASH <prefix>unique:<name>, ZSET <prefix>barriers:<name>
---      16 dead_from STRING (see trim.lua)
+--      16 dead_from STRING (see trim.lua)   17 requeued HASH (see dead_move.lua)
 --      and, where the queue has several lists, for each in order: its arrivals LIST, the LIST
 --      and, for tasks with a run id, LIST <run prefix><run> (same slot)
 -- ARGV  1 worker id         2 lease, ms          3 want: most tasks to claim
@@ -24,7 +24,8 @@
 -- Returns { why, gap, more, alone, missing tags, too large {size, start}...,
 --           counts {index, deliveries, attempts}..., raw items..., tags to cancel..., ms until the next
 --           delayed one is due (-1: none, or nothing was to be claimed), TIME in ms,
---           position: how many had left the queue before these, at least; 0: not asked for }
+--           position: how many had left the queue before these, at least; 0: not asked for,
+--           { index, Unix ms at which it was requeued }... }
 --   why: "" | paused | drain | alone (an entry on its last delivery waits for this worker to be
 --   idle); gap: 1 when the lease had lapsed; more: 1 when the byte bound ended the claim.
 -- Cost  O(settled + claimed); bounded by want and by the bytes.
@@ -41,14 +42,13 @@ local first, hands = tonumber(ARGV[4]), tonumber(ARGV[5])
 local from_right = ARGV[6] == 'right'
 local max_item, max_bytes, max_deliveries = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local one_by_one = ARGV[15] == '1'
-local FIXED = 16  -- keys that every queue has; those of several lists come after them
+local FIXED = 17  -- keys that every queue has; those of several lists come after them
 local several = #KEYS > FIXED
 local call = redis.call
 
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local stamp = string.format('%s.%06d', time[1], tonumber(time[2]))
--- include trim.lua
 
 -- Renew first: claiming without a live lease is impossible.
 local had = call('ZSCORE', workers, id)
@@ -57,7 +57,9 @@ call('ZADD', workers, string.format('%.0f', now + lease), id)
 
 -- Settle ---------------------------------------------------------------------------------------
 local has_meta = call('EXISTS', meta) == 1
-local has_marks = call('EXISTS', marks) == 1
+local there = call('EXISTS', marks, KEYS[17])
+local has_marks = there > 0 and call('EXISTS', marks) == 1
+local has_requeued = there == 2 or there == 1 and not has_marks
 local missing, totals, buried, buried_invalid = {}, {}, 0, 0
 local function count(name, n) totals[name] = (totals[name] or 0) + n end
 
@@ -113,11 +115,18 @@ local function remove(tag)
   return call('HDEL', inflight, tag)
 end
 
+-- Deliveries, attempts, and the Unix ms of its requeue, "" where it was not requeued.
 local function counts_of(tag)
   local found = has_meta and call('HGET', meta, tag)
-  if not found then return 0, 0 end
-  local deliveries, attempts = string.match(found, '^(%d+):(%d+)$')
-  return tonumber(deliveries) or 0, tonumber(attempts) or 0
+  if not found then return 0, 0, '' end
+  local deliveries, attempts, since = string.match(found, '^(%d+):(%d+):?(%d*)$')
+  return tonumber(deliveries) or 0, tonumber(attempts) or 0, since or ''
+end
+
+-- What stands in redeliver, in delayed and in held lists.
+local function entry_of(tag, deliveries, attempts, since, raw)
+  local head = since == '' and tag or since .. '/' .. tag
+  return head .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw
 end
 
 local function bury(raw, outcome, type, reason, error, deliveries, attempts)
@@ -164,28 +173,27 @@ local function settle()
       local raw = call('HGET', inflight, tag)
       found = raw and true or false
       if raw then
-        local deliveries, attempts = counts_of(tag)
+        local deliveries, attempts, since = counts_of(tag)
         local goes_back = false
         local stays = outcome == 'retried' or outcome == 'delayed' or outcome == 'held'
         if outcome == 'released' then
           -- Which of several lists it came from is not known: then it goes before them all.
-          goes_back = deliveries == 0 and attempts == 0 and not several
+          goes_back = deliveries == 0 and attempts == 0 and since == '' and not several
           stays = not goes_back
           if goes_back then
             count('recounted', 1)
             call(from_right and 'RPUSH' or 'LPUSH', queue, raw)
           else
             local alone = deliveries > 0 and deliveries + 1 >= max_deliveries
-            call(alone and 'LPUSH' or 'RPUSH', redeliver,
-              tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
+            call(alone and 'LPUSH' or 'RPUSH', redeliver, entry_of(tag, deliveries, attempts, since, raw))
           end
         elseif outcome == 'retried' then
           call('ZADD', delayed, string.format('%.0f', now + tonumber(ARGV[i + 3])),
-            tag .. ':' .. deliveries .. ':' .. attempts + 1 .. '|' .. raw)
+            entry_of(tag, deliveries, attempts + 1, since, raw))
         elseif outcome == 'delayed' then
-          call('ZADD', delayed, ARGV[i + 3], tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
+          call('ZADD', delayed, ARGV[i + 3], entry_of(tag, deliveries, attempts, since, raw))
         elseif outcome == 'held' then
-          local entry = tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw
+          local entry = entry_of(tag, deliveries, attempts, since, raw)
           call('SADD', held, ARGV[i + 2])
           local put = redis.pcall(ARGV[i + 3] == 'front' and 'RPUSH' or 'LPUSH',
             held .. ':' .. ARGV[i + 2], entry)
@@ -223,7 +231,7 @@ end
 
 -- Claim ----------------------------------------------------------------------------------------
 local why, more, alone = '', 0, 0
-local too_large, counts, items = {}, {}, {}
+local too_large, counts, items, requeues = {}, {}, {}, {}
 local bytes = 0
 
 -- What operators ask of this worker: "drain", "cancel:<number>"... A cancel stands until its task
@@ -249,6 +257,19 @@ if want > 0 and call('EXISTS', KEYS[11]) == 1 then
   why, want = 'paused', 0
 end
 
+-- Unix ms of its requeue, where an item with these bytes was requeued and not yet claimed.
+local function claim_requeued(raw)
+  local name = string.sub(redis.sha1hex(raw), 1, 16)
+  local copies, since = string.match(call('HGET', KEYS[17], name) or '', '^(%d+):(%d+)$')
+  if not copies then return end
+  if tonumber(copies) > 1 then
+    call('HSET', KEYS[17], name, copies - 1 .. ':' .. since)
+  else
+    call('HDEL', KEYS[17], name)
+  end
+  return since
+end
+
 -- Copy up to n items of one end of a list into in flight, then remove them from the list.
 local function take(list, right, n)
   local step = 1
@@ -269,6 +290,11 @@ local function take(list, right, n)
         items[#items + 1] = raw
         book[#book + 1] = id .. ':' .. string.format('%.0f', first + #items - 1)
         book[#book + 1] = raw
+        local since = has_requeued and claim_requeued(raw)
+        if since then
+          call('HSET', meta, book[#book - 1], '0:0:' .. since)
+          requeues[#requeues + 1] = { #items, tonumber(since) }
+        end
       end
       bytes = bytes + #raw
       largest = math.max(largest, #raw)
@@ -291,6 +317,8 @@ local function take_redelivered(n)
     local old, deliveries, attempts =
       string.match(string.sub(entry, 1, bar - 1), '^(.*):(%d+):(%d+)$')
     if not deliveries then bar = 0 end  -- not ours: all of it is the item
+    local since, its_tag = string.match(old or '', '^(%d+)/(.*)$')
+    old = its_tag or old
     deliveries, attempts = tonumber(deliveries) or 0, tonumber(attempts) or 0
     local last_one = deliveries > 0 and deliveries + 1 >= max_deliveries
     if last_one then
@@ -310,7 +338,8 @@ local function take_redelivered(n)
     local raw = string.sub(entry, bar + 1)
     items[#items + 1] = raw
     local tag = id .. ':' .. string.format('%.0f', first + #items - 1)
-    call('HSET', meta, tag, deliveries .. ':' .. attempts)
+    call('HSET', meta, tag, deliveries .. ':' .. attempts .. (since and ':' .. since or ''))
+    if since then requeues[#requeues + 1] = { #items, tonumber(since) } end
     call('HSET', inflight, tag, raw)
     if has_marks and old then pass_mark(old, tag) end
     call('RPOP', redeliver)
@@ -391,6 +420,8 @@ local function claim()
     -- Several lists have no order among them: nothing counts as older than what ended.
     if ARGV[14] == '1' and #items > again then before = several and 2 ^ 53 or position() + again end
     if #items > 0 then count('claimed', #items) end
+    -- Requeued items go to this list only: of one that was removed by hand the note is left.
+    if has_requeued and call('EXISTS', queue, KEYS[6]) == 0 then call('DEL', KEYS[17]) end
   end
 end
 
@@ -415,6 +446,8 @@ local function bound_invalid()
 end
 
 local function bound()
+  if buried + buried_invalid == 0 then return end
+  -- include trim.lua
   local invalid, dropped = buried_invalid > 0 and bound_invalid() or 0, 0
   if buried > 0 then
     dropped = trim_dead(dead, index, stats, KEYS[16], tonumber(ARGV[10]), tonumber(ARGV[11]), buried)
@@ -438,4 +471,4 @@ if not ok then
   return type(fault) == 'table' and fault or redis.error_reply('ERR ' .. tostring(fault))
 end
 
-return { why, gap, more, alone, missing, too_large, counts, items, cancel, due, now, before }
+return { why, gap, more, alone, missing, too_large, counts, items, cancel, due, now, before, requeues }

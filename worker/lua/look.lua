@@ -5,10 +5,11 @@
 --       6 dead STREAM 7 stats HASH     8 workers ZSET    9 paused STRING  10 reclaiming STRING
 --      11 held SET, and LIST <held>:<name> for each name in it   12 paused types HASH
 --      13 lists SET, and for each name in it that LIST and <arrivals>:<name>
+--      14 requeued HASH (see dead_move.lua)
 -- ARGV  1 side to pop: right|left
 -- Returns { waiting (without what is set aside), in flight, delayed, dead, expired leases,
 --           paused, scan held by, claimed so far, dead letters trimmed so far, TIME in s,
---           front item or "" (only up to 4 KiB), set aside of paused types,
+--           front item or "" (only up to 4 KiB; "" if requeued), set aside of paused types,
 --           { names of paused types }, { names of types no longer paused with tasks set aside },
 --           those of the waiting ones that a limit keeps back,
 --           { name of a list, waiting there, its front item }..., where there are several,
@@ -21,7 +22,10 @@ local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local function front_of(list)
   local front = call('LINDEX', list, ARGV[1] == 'right' and -1 or 0) or ''
-  return #front <= 4096 and front or ''
+  if #front > 4096 then return '' end
+  -- What was requeued carries a time that counts no more.
+  local requeued = redis.pcall('HGET', KEYS[14], string.sub(redis.sha1hex(front), 1, 16))
+  return type(requeued) == 'string' and '' or front
 end
 local lists, others = {}, 0
 for _, name in ipairs(call('SMEMBERS', KEYS[13])) do

@@ -79,11 +79,11 @@ call('HLEN', KEYS[6])  -- totals that cannot be written show before anything is 
 local max = tonumber(ARGV[4])
 for _, orphan in ipairs(orphans) do
   local tag, raw = orphan[1], orphan[2]
-  local deliveries, attempts = 0, 0
+  local deliveries, attempts, since = 0, 0, ''
   local counts = call('HGET', KEYS[2], tag)
   if counts then
-    local d, a = string.match(counts, '^(%d+):(%d+)$')
-    deliveries, attempts = tonumber(d) or 0, tonumber(a) or 0
+    local d, a, at = string.match(counts, '^(%d+):(%d+):?(%d*)$')
+    deliveries, attempts, since = tonumber(d) or 0, tonumber(a) or 0, at or ''
   end
   deliveries = deliveries + orphan[4]
   if deliveries >= max then
@@ -95,7 +95,8 @@ for _, orphan in ipairs(orphans) do
   else
     -- On its last delivery it runs alone: such entries stand at the back (see exchange.lua).
     local alone = deliveries > 0 and deliveries + 1 >= max
-    call(alone and 'LPUSH' or 'RPUSH', KEYS[4], tag .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
+    local head = since == '' and tag or since .. '/' .. tag
+    call(alone and 'LPUSH' or 'RPUSH', KEYS[4], head .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
     moved = moved + 1
   end
   call('HDEL', KEYS[1], tag)

@@ -6,6 +6,7 @@
 --      11 control HASH  12 held SET, and LIST <held>:<name> for each name in it
 --      13 paused types HASH
 --      14 lists SET, and for each name in it that LIST and <arrivals>:<name>
+--      15 requeued HASH (see dead_move.lua)
 -- ARGV  1 side to pop: right|left   2 most workers to describe
 -- Returns { waiting (without what is set aside), in flight, delayed, dead, TIME in s, us,
 --           paused ("" when not),
@@ -20,7 +21,10 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local at = string.format('%.0f', now)
 local function front_of(list)
   local front = call('LINDEX', list, ARGV[1] == 'right' and -1 or 0) or ''
-  return #front <= 4096 and front or ''
+  if #front > 4096 then return '' end
+  -- What was requeued carries a time that counts no more.
+  local requeued = redis.pcall('HGET', KEYS[15], string.sub(redis.sha1hex(front), 1, 16))
+  return type(requeued) == 'string' and '' or front
 end
 local lists, others = {}, 0
 for _, name in ipairs(call('SMEMBERS', KEYS[14])) do
