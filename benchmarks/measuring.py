@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import asdict
+
 from benchmarks.bench import Bench
 from benchmarks.scenarios import Row
 from loadgen.connection import open_redis
@@ -89,7 +91,7 @@ async def environment(url: str) -> dict[str, Any]:
     config = load_config(None, env={}, sets=sets)
     client = open_redis(config)
     try:
-        found = await describe_environment(client, config)
+        found = asdict(await describe_environment(client, config))
     finally:
         await client.aclose()
     found.pop("redis_url", None)

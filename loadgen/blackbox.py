@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import math
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from loadgen.ledger import Ledger
 from loadgen.observer import Observer, Whereabouts
 from loadgen.queueview import QueueView
+from loadgen.result.model import Outside
 from worker.errors import TaskrigError
 from worker.keys import Keys
 
@@ -49,9 +49,9 @@ class Totals:
     service: dict[str, tuple[float, float]] = field(default_factory=dict)  # sum s, count
     wait: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def since(self, before: Totals) -> dict[str, dict[str, float | None]]:
+    def since(self, before: Totals) -> dict[str, dict[str, float]]:
         """Per type what happened since `before`: outcomes, mean service, mean wait (seconds)."""
-        found: dict[str, dict[str, float | None]] = {}
+        found: dict[str, dict[str, float]] = {}
         for (kind, outcome), value in self.ended.items():
             count = value - before.ended.get((kind, outcome), 0.0)
             if count > 0:
@@ -99,12 +99,34 @@ async def scrape(urls: Sequence[str]) -> Totals:
     return read_totals([await asyncio.to_thread(_fetch, url) for url in urls])
 
 
-async def types_since(urls: Sequence[str], before: Totals) -> dict[str, Any]:
-    """`types`: what happened since `before`. Nothing, and a `note`, where a worker is gone."""
+async def seen_outside(
+    mode: str,
+    views: Sequence[QueueView],
+    sent: int,
+    first: float,
+    urls: Sequence[str],
+    before: Totals,
+) -> Outside:
+    """What was learnt of a run without completion records.
+
+    Args:
+        mode: what was watched: queue or metrics.
+        views: looks at the queue, in order.
+        sent: tasks of this run.
+        first: server time of the first push.
+        before: the workers' sums before it.
+    """
+    emptied_s, mean_wait_s = _emptied_and_waited(views, sent, first)
+    types: dict[str, dict[str, float]] = {}
+    note = None
     try:
-        return {"types": (await scrape(urls)).since(before)}
+        types = (await scrape(urls)).since(before)
     except NotScraped as error:
-        return {"types": {}, "note": str(error)}
+        note = str(error)
+    return Outside(
+        mode=mode, cannot=CANNOT[mode], emptied_s=emptied_s, mean_wait_s=mean_wait_s,
+        types=types, note=note,
+    )  # fmt: skip
 
 
 def _fetch(url: str) -> str:
@@ -159,21 +181,14 @@ class OutsideObserver(Observer):
         return replace(where, lost=0, gone=where.lost + where.gone)
 
 
-def outside_figures(views: Sequence[QueueView], sent: int, first: float) -> dict[str, Any]:
-    """When the queue was empty, and the mean wait by Little's law; None: it never was.
-
-    Args:
-        views: looks at the queue, in order.
-        sent: tasks of this run.
-        first: server time of the first push.
-    """
+def _emptied_and_waited(
+    views: Sequence[QueueView], sent: int, first: float
+) -> tuple[float | None, float | None]:
+    """When the queue was empty, and the mean wait by Little's law; None: it never was."""
     seen = [view for view in views if view.at >= first]
     busy = [n for n, view in enumerate(seen) if view.waiting + view.in_flight + view.delayed]
     after = busy[-1] + 1 if busy else 0
-    emptied = seen[after].at - first if after < len(seen) else math.nan
+    if after >= len(seen):
+        return None, None
     area = sum((b.at - a.at) * (a.waiting + b.waiting) / 2 for a, b in pairwise(seen))
-    known = math.isfinite(emptied)
-    return {
-        "emptied_s": emptied if known else None,
-        "mean_wait_s": area / sent if known and sent else None,
-    }
+    return seen[after].at - first, area / sent if sent else None

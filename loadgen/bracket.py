@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+
+from loadgen.result.model import Judged, Result
 
 GREW_SIGMAS = 2.0  # of a Poisson count: what a queue that does not grow stays within
 STEP_UP = 1.5  # the most that one trial goes above the last that passed
@@ -70,7 +71,7 @@ class Bracket:
         return self.fails * (1 - step)
 
 
-def why_not(result: dict[str, Any], judged: dict[str, Any]) -> str:
+def why_not(result: Result, judged: Judged) -> str:
     """Why a run does not show that the SLO holds; empty when it does.
 
     A late send alone is no reason: latencies count from the intended time, so it is in them.
@@ -78,19 +79,20 @@ def why_not(result: dict[str, Any], judged: dict[str, Any]) -> str:
     Args:
         judged: the SLO's judgement of that run.
     """
-    totals = result["totals"]
-    if result["verdict"]["overloaded"] or grew(result):
+    if result.verdict.overloaded or grew(result):
         return "the queue grew through the trial"
-    unsent = result["accounting"]["unsent"]
-    if unsent or totals["achieved_per_s"] < SENT_SHARE * totals["offered_per_s"]:
+    achieved, offered = result.totals.achieved_per_s or 0.0, result.totals.offered_per_s or 0.0
+    if result.accounting.unsent or achieved < SENT_SHARE * offered:
         return "the generator is the limit here, not the workers"
-    return "" if judged["ok"] else f"not {judged['text']}"
+    return "" if judged.ok else f"not {judged.text}"
 
 
-def grew(result: dict[str, Any]) -> bool:
+def grew(result: Result) -> bool:
     """Whether more was due than was started, from the warm-up to the end of the schedule.
 
     A short trial above capacity may still keep an SLO of a second: its backlog is only young.
     """
-    due, started = result["totals"]["measured_due"], result["totals"]["measured_started"]
-    return bool(due is not None and due - started > GREW_SIGMAS * math.sqrt(due))
+    due, started = result.totals.measured_due, result.totals.measured_started
+    if due is None or started is None:
+        return False
+    return due - started > GREW_SIGMAS * math.sqrt(due)

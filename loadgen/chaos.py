@@ -22,7 +22,7 @@ from loadgen.faults import Arena, Fault, Injected
 from loadgen.fleet import Fleet, FleetPlan
 from loadgen.own_server import RedisServer
 from loadgen.queueview import further_lists
-from loadgen.result import Result, unknown_of
+from loadgen.result.model import Result
 from loadgen.wire import Wire
 from loadgen.workload import Workload
 from worker.config import Config
@@ -51,13 +51,12 @@ class ChaosReport:
     @property
     def lost(self) -> int:
         """Accepted tasks that are nowhere."""
-        return int(self.result["accounting"]["lost"])
+        return self.result.accounting.lost
 
     @property
     def left(self) -> int:
         """Accepted tasks that have not ended."""
-        rest = self.result["accounting"]
-        return int(rest["waiting"] + rest["in_flight"] + rest["delayed"]) + unknown_of(self.result)
+        return self.result.accounting.left + self.result.accounting.unknown
 
     @property
     def holds(self) -> bool:
@@ -224,4 +223,4 @@ class Chaos:
             stats, *places = await pipe.execute()
         totals = {name.decode(): int(value) for name, value in stats.items()}
         found = sum(totals.get(name, 0) for name in FINAL) + sum(places)
-        return int(result["accounting"]["sent"]), found, totals
+        return result.accounting.sent, found, totals

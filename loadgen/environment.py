@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loadgen.connection import REDIS_ERRORS
+from loadgen.result.model import Environment
 from worker.config.named_files import SECRET_FILES
 from worker.config.raw import without_password
 
@@ -46,20 +47,20 @@ def _is_secret(setting: str) -> bool:
     return held or "password" in setting or "token" in setting  # also where it is misspelt
 
 
-async def describe_environment(client: Any, config: Config) -> dict[str, Any]:
+async def describe_environment(client: Any, config: Config) -> Environment:
     """CPU, cores, Python, libraries, server, config hash and git commit; never a secret."""
-    return {
-        "cpu": _cpu(),
-        "cores": os.cpu_count() or 0,
-        "load_average": _load_average(),
-        "os": platform.platform(),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "libraries": {name: _version(name) for name in _LIBRARIES},
-        "server": await _server(client),
-        "redis_url": config.redis.masked_url(),
-        "config_hash": config.hash(),
-        "git_commit": _git_commit(),
-    }
+    return Environment(
+        cpu=_cpu(),
+        cores=os.cpu_count() or 0,
+        load_average=_load_average(),
+        os=platform.platform(),
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        libraries={name: _version(name) for name in _LIBRARIES},
+        server=await _server(client),
+        redis_url=config.redis.masked_url(),
+        config_hash=config.hash(),
+        git_commit=_git_commit(),
+    )
 
 
 async def _server(client: Any) -> dict[str, str]:

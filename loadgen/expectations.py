@@ -11,22 +11,16 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from loadgen.figures import SERIES
 from loadgen.mix import ALIASES, ALL
 from loadgen.quantity import duration_s, show_s
-from loadgen.result import Result
+from loadgen.result.model import SERIES, Accounting, Judged, Result
 from loadgen.stats import PERCENTILES
 from worker.errors import UsageError
 
 EXAMPLE = "'e2e{type=fast_task}.p99 < 50ms' or 'lost == 0'"
 STATISTICS = ("mean", "stddev", "min", "max", *PERCENTILES)
-ACCOUNTS = (
-    "sent", "succeeded", "failed", "dead", "waiting", "in_flight", "delayed", "lost", "gone",
-    "unknown", "duplicates", "lost_claims", "interrupted", "retried", "unconfirmed",
-    "never_arrived", "refused", "unsent",
-)  # fmt: skip
+ACCOUNTS = tuple(name for name in Accounting.__struct_fields__ if name != "foreign_records")
 TOTALS = ("makespan", "offered", "achieved", "throughput", "efficiency", "clock_anomalies")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
@@ -54,7 +48,7 @@ class Expectation:
         """Whether the figure is in seconds."""
         return self.name in SERIES or self.name == "makespan"
 
-    def judge(self, result: Result) -> dict[str, Any]:
+    def judge(self, result: Result) -> Judged:
         """The figure, in words too, and whether it is as expected.
 
         Raises:
@@ -64,7 +58,7 @@ class Expectation:
         known = value is not None and math.isfinite(value)
         ok = known and _COMPARE[self.op](value or 0.0, self.bound)
         shown = "too few samples to tell" if not known else self._show(value or 0.0)
-        return {"text": self.text, "value": value, "shown": shown, "ok": bool(ok)}
+        return Judged(text=self.text, value=value, shown=shown, ok=bool(ok))
 
     def _show(self, value: float) -> str:
         return show_s(value) if self.is_duration else f"{value:,.6g}"
@@ -76,27 +70,26 @@ class Expectation:
             UsageError: the run has no such type.
         """
         if self.name in SERIES:
-            check_types([self], result["series"])
-            figure = result["series"][self.type][self.name].get(self.statistic)
-            return None if figure is None else float(figure)
+            check_types([self], result.series)
+            return result.series[self.type].get(self.name).get(self.statistic)
         if self.name in ACCOUNTS:
-            books = result["accounting"]
-            if self.name == "lost" and books.get("unknown"):
+            if self.name == "lost" and result.accounting.unknown:
                 return None  # each of those may be lost
-            return float(books.get(self.name, 0))
+            return float(getattr(result.accounting, self.name))
         return _total(result, self.name)
 
 
 def _total(result: Result, name: str) -> float | None:
-    totals = result["totals"]
-    if name == "clock_anomalies":
-        return float(result["clock"]["anomalies"])
-    if name == "efficiency":  # ideal over measured makespan: 1 is perfect
-        ideal, real = totals["ideal_s"], totals["makespan_s"]
-        return ideal / real if ideal and real else None
-    keys = {"makespan": "makespan_s", "offered": "offered_per_s", "achieved": "achieved_per_s"}
-    value = totals[keys.get(name, "done_per_s")]
-    return None if value is None else float(value)
+    totals = result.totals
+    ideal, real = totals.ideal_s, totals.makespan_s
+    return {
+        "makespan": real,
+        "offered": totals.offered_per_s,
+        "achieved": totals.achieved_per_s,
+        "throughput": totals.done_per_s,
+        "efficiency": ideal / real if ideal and real else None,  # 1 is perfect
+        "clock_anomalies": float(result.clock.anomalies),
+    }[name]
 
 
 def parse_expectation(text: str, where: str = "--expect") -> Expectation:
@@ -167,4 +160,4 @@ def figure_of(text: str, result: Result) -> float | None:
 
 def judge_all(expectations: Iterable[Expectation], result: Result) -> None:
     """Write the judgement of each into the result."""
-    result["expectations"] = [one.judge(result) for one in expectations]
+    result.expectations = [one.judge(result) for one in expectations]

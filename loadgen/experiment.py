@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loadgen.barrier import sleep_until, wait_at
-from loadgen.blackbox import CANNOT, OutsideObserver, outside_figures, scrape, types_since
+from loadgen.blackbox import OutsideObserver, scrape, seen_outside
 from loadgen.clock import Offset, drift_s, measure_offset
 from loadgen.connection import REDIS_ERRORS, RedisOutOfReach, clear_errors, connected, describe
 from loadgen.cutting import Cutter
@@ -24,7 +24,8 @@ from loadgen.forecast import foretell
 from loadgen.ledger import Ledger
 from loadgen.observer import POLL_S, Observer, Whereabouts
 from loadgen.queueview import QueueView, look
-from loadgen.result import Facts, Result, make_result
+from loadgen.result.build import RunRecord, make_result
+from loadgen.result.model import Calibration, Result
 from loadgen.sender import Sender, TaskWriter
 from loadgen.workload import SEND_GRACE_S, Workload
 from worker.errors import TaskrigError
@@ -77,7 +78,7 @@ class Experiment:
         barrier: tuple[str, int] | None = None,
         observe: str = "probe",
         scrape_urls: Sequence[str] = (),
-        calibration: dict[str, Any] | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         """What to run and how to watch it.
 
@@ -165,28 +166,21 @@ class Experiment:
             await self._send_and_follow(sender, observer, follow)
             self.stage.phase = "accounting"
             where, end = await self._account(observer, client)
-            facts = Facts(
+            record = RunRecord(
                 kind=self._kind, run_id=run_id, command=safe_command(sys.argv),
                 started=sender.started, queue=self._keys.queue,
                 workload=self._workload, ledger=ledger,
                 where=where, views=observer.views, send=sender.report, outages=observer.outages,
                 interrupted=self.interrupted, followed=follow,
-                clock={
-                    "offset_error_s": offset.error_s,
-                    "drift_s": drift_s(offset, end) if end else None,
-                },
+                clock_error_s=offset.error_s, clock_drift_s=drift_s(offset, end) if end else None,
                 environment=environment, calibration=self._calibration, forecast=forecast,
             )  # fmt: skip
-        result = make_result(facts)
         if self._observe_by != "probe":
-            first = min(ledger.sent, default=facts.started)
-            result["outside"] = {
-                "mode": self._observe_by,
-                "cannot": CANNOT[self._observe_by],
-                **outside_figures(observer.views, ledger.sent_count, first),
-                **await types_since(self._scrape_urls, before),
-            }
-        return result
+            record.outside = await seen_outside(
+                self._observe_by, observer.views, ledger.sent_count,
+                min(ledger.sent, default=record.started), self._scrape_urls, before,
+            )  # fmt: skip
+        return make_result(record)
 
     async def _meet(self, client: Any, offset: Offset) -> None:
         """Wait for the other generators, if there are any, and for the common start."""

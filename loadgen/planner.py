@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+
+from msgspec import Struct
 
 from loadgen.capacity import Queue, simulate
 from loadgen.expectations import Expectation
+from loadgen.forecast import Prediction
 from loadgen.stats import PERCENTILES, percentile
 from worker.errors import UsageError
 
@@ -25,6 +27,30 @@ _HOLDS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
+class Plan(Struct, kw_only=True, omit_defaults=True):
+    """The plan in numbers, for people and as JSON."""
+
+    rate_per_s: float
+    service_s: float
+    service_cv2: float
+    slots: int
+    per_worker: int
+    workers: int
+    utilization: float
+    pickup_s: float
+    mean_wait_s: float
+    wait_p99_s: float
+    e2e_p99_s: float
+    simulated_wait_p99_s: float
+    slo_figure_s: float | None
+    max_rate_per_s: float
+    keda_target: int
+    rate_on_measured_slots_per_s: float | None = None  # with an SLO
+    measured_slots: int | None = None
+    slo: str | None
+    trust: Prediction | None
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """The least number of slots that holds, and what to expect with it."""
@@ -34,31 +60,37 @@ class Planned:
     waits: list[float]  # simulated, rising
     totals: list[float]  # simulated end to end, rising
 
-    def as_dict(self, per_worker: int) -> dict[str, Any]:
-        """The plan in numbers, for workers of `per_worker` slots."""
+    def plan(self, per_worker: int, slo: Expectation | None, trust: Prediction | None) -> Plan:
+        """The plan in numbers, for workers of `per_worker` slots.
+
+        Args:
+            trust: what was predicted of the run that the plan is made from.
+        """
         queue = self.queue
         workers = math.ceil(queue.slots / per_worker)
         real = with_slots(queue, workers * per_worker)
         in_system = real.rate * (real.mean_wait_s + real.service_s)
-        return {
-            "rate_per_s": queue.rate,
-            "service_s": queue.service_s,
-            "service_cv2": queue.service_cv2,
-            "slots": queue.slots,
-            "per_worker": per_worker,
-            "workers": workers,
-            "utilization": real.utilization,
-            "pickup_s": queue.lag_s + queue.pickup_s,
-            "mean_wait_s": real.seen_mean_s,
-            "wait_p99_s": real.seen_wait_s(0.99),
-            "e2e_p99_s": percentile(self.totals, 0.99),
-            "simulated_wait_p99_s": percentile(self.waits, 0.99),
-            "slo_figure_s": self.figure_s,
-            "max_rate_per_s": real.slots / real.service_s,
+        return Plan(
+            rate_per_s=queue.rate,
+            service_s=queue.service_s,
+            service_cv2=queue.service_cv2,
+            slots=queue.slots,
+            per_worker=per_worker,
+            workers=workers,
+            utilization=real.utilization,
+            pickup_s=queue.lag_s + queue.pickup_s,
+            mean_wait_s=real.seen_mean_s,
+            wait_p99_s=real.seen_wait_s(0.99),
+            e2e_p99_s=percentile(self.totals, 0.99),
+            simulated_wait_p99_s=percentile(self.waits, 0.99),
+            slo_figure_s=self.figure_s,
+            max_rate_per_s=real.slots / real.service_s,
             # Waiting and in flight per worker when all is well, but never more than its slots:
             # an autoscaler that adds workers above this does not wait for a backlog.
-            "keda_target": max(1, min(per_worker, math.ceil(in_system / workers))),
-        }
+            keda_target=max(1, min(per_worker, math.ceil(in_system / workers))),
+            slo=slo.text if slo else None,
+            trust=trust,
+        )
 
 
 def with_slots(queue: Queue, slots: int) -> Queue:

@@ -75,9 +75,12 @@ def _above_zero(value: float, text: str, what: str) -> float:
     return value
 
 
-def show_s(seconds: float) -> str:
-    """A duration for people, with a unit and three significant digits: `812 us`, `2.50 s`."""
-    if math.isnan(seconds):
+def show_s(seconds: float | None) -> str:
+    """A duration for people, with a unit and three significant digits: `812 us`, `2.50 s`.
+
+    A dash where it is not known.
+    """
+    if seconds is None or math.isnan(seconds):
         return "-"
     size = abs(seconds)
     if size < 0.0009995:

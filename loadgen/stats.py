@@ -26,24 +26,3 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 def supported(count: int, share: float) -> bool:
     """Whether `count` samples can tell this percentile: n(1-p) >= 10; the median always."""
     return share <= 0.5 or count * (1 - share) >= MIN_BEYOND - 1e-9
-
-
-def summary(samples: Sequence[float]) -> dict[str, float | int]:
-    """Count, mean, standard deviation, least, greatest and the percentiles the count supports."""
-    ordered = sorted(samples)
-    count = len(ordered)
-    if not count:
-        return {"count": 0}
-    mean = math.fsum(ordered) / count
-    variance = math.fsum((x - mean) ** 2 for x in ordered) / (count - 1) if count > 1 else 0.0
-    figures: dict[str, float | int] = {
-        "count": count,
-        "mean": mean,
-        "stddev": math.sqrt(variance),
-        "min": ordered[0],
-        "max": ordered[-1],
-    }
-    for name, share in PERCENTILES.items():
-        if supported(count, share):
-            figures[name] = percentile(ordered, share)
-    return figures

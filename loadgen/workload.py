@@ -57,19 +57,6 @@ class Workload:
             return self.profile.due_by(offset_s)
         return self.total if offset_s > 0 else 0.0
 
-    def describe(self) -> dict[str, object]:
-        """For the result: enough to repeat it, and to refuse to compare it with another."""
-        return {
-            "mix": dict(self.mix.counts),
-            "repeat": self.repeat,
-            "profile": self.profile.text if self.profile else None,
-            "arrivals": self.arrivals.text if self.profile else "at once",
-            "seed": self.seed,
-            "order": "shuffled" if self.shuffle else "smooth",
-            "warmup_s": self.warmup_s,
-            "data_bytes": dict(zip(self.mix.types, map(round, self.data_bytes()), strict=True)),
-        }
-
     def data_bytes(self) -> Iterator[float]:
         """The mean size of each type's `data`, in bytes."""
         return (sum(map(len, pool)) / len(pool) for pool in self.bodies)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import shlex
 import subprocess
@@ -15,7 +14,7 @@ from loadgen.cli import options
 from loadgen.cli.console import remark
 from loadgen.comparison import MIN_RUNS, compare
 from loadgen.expectations import figure_of
-from loadgen.result import FORMAT
+from loadgen.result.store import parse
 from worker.errors import TaskrigError, UsageError
 
 EXAMPLE = "loadgen ab --a 'sleep 0.01' --b 'sleep 0.02' --runs 5 || echo B is slower"
@@ -102,11 +101,9 @@ def _figure(figure: str, out: str, wall_s: float, command: str) -> float:
             raise CommandFailed(f"the last line is no number, {last[:60]!r}, from: {command}")
         return value
     try:
-        result = json.loads(out)
-    except ValueError:
-        result = None
-    if not isinstance(result, dict) or result.get("format") != FORMAT:
-        raise CommandFailed(f"printed no result (add --json?): {command}")
+        result = parse(out, "stdout")
+    except UsageError:
+        raise CommandFailed(f"printed no result (add --json?): {command}") from None
     found = figure_of(figure, result)
     if found is None:
         raise CommandFailed(f"too few samples to tell {figure} from: {command}")

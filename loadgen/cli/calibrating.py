@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Any
 
 from loadgen.cli.console import remark
 from loadgen.cli.live import conduct
@@ -18,7 +17,7 @@ from loadgen.forecast import calibration_of
 from loadgen.pacer import Arrivals, constant
 from loadgen.quantity import show_rate, show_s
 from loadgen.queueview import look
-from loadgen.result import Result, unknown_of
+from loadgen.result.model import Calibration, Result
 from loadgen.workload import Workload
 from worker.config import Config
 from worker.errors import UsageError
@@ -42,7 +41,7 @@ class Probing:
     workload: Workload
     kind: str
     interrupted: bool = False
-    calibration: dict[str, Any] | None = None
+    calibration: Calibration | None = None
     latest: Result | None = None
 
     async def conduct(self, workload: Workload) -> Result:
@@ -50,11 +49,11 @@ class Probing:
         experiment = Experiment(self.config, workload, kind=self.kind, calibration=self.calibration)
         result = await conduct(experiment, workload, self.config.queue.key, quiet=True)
         # A Redis that went away for good ends a series of experiments as Ctrl-C does.
-        self.latest, self.interrupted = result, result["interrupted"] or unknown_of(result) > 0
+        self.latest, self.interrupted = result, result.interrupted or result.accounting.unknown > 0
         await asyncio.sleep(0.2)  # so that experiments do not touch
         return result
 
-    async def calibrated(self) -> dict[str, Any] | None:
+    async def calibrated(self) -> Calibration | None:
         """Drain a short backlog, then measure at a part of that rate; None when interrupted.
 
         Raises:
@@ -80,9 +79,9 @@ class Probing:
             probe = replace(
                 self.workload, mix=mix, profile=None, repeat=max(1, -(-count // mix.total))
             )
-            totals = (await self.conduct(probe))["totals"]
-            rate = totals["flat_out_per_s"] or totals["drained_per_s"] or 0.0
-            if (totals["drain_s"] or 0) > PROBE_S or self.interrupted:
+            totals = (await self.conduct(probe)).totals
+            rate = totals.flat_out_per_s or totals.drained_per_s or 0.0
+            if (totals.drain_s or 0) > PROBE_S or self.interrupted:
                 break
             count = int(max(2 * count, min(10 * count, 1.5 * PROBE_S * rate)))
         if not rate and not self.interrupted:
@@ -113,7 +112,7 @@ class Probing:
         self.calibration = found = None if self.interrupted else calibration_of(result)
         if found is not None:
             remark(
-                f"calibrated with {found['tasks']:,} tasks: service "
-                f"{show_s(found['service']['mean'])}, turnaround {show_s(found['turnaround_s'])}, "
-                f"pick-up {show_s(found['pickup_s'])}, send lag {show_s(found['lag_s'])}"
+                f"calibrated with {found.tasks:,} tasks: service {show_s(found.service.mean)}, "
+                f"turnaround {show_s(found.turnaround_s)}, "
+                f"pick-up {show_s(found.pickup_s)}, send lag {show_s(found.lag_s)}"
             )

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from loadgen.chaos import Chaos, ChaosReport
 from loadgen.cli import options, output
 from loadgen.cli.console import remark, report_console
@@ -17,7 +19,8 @@ from loadgen.mix import parse_mix
 from loadgen.pacer import constant
 from loadgen.quantity import duration_s, rate_per_s
 from loadgen.report.chaos import log_lines, render
-from loadgen.result import Result, check_target, write_file
+from loadgen.result.model import Result
+from loadgen.result.store import check_target, write_file
 from loadgen.workload import Workload
 from worker.errors import UsageError
 
@@ -105,7 +108,7 @@ def _document(report: ChaosReport) -> dict[str, object]:
         "accepted": report.accepted,
         "found": report.found,
         "totals": report.totals,
-        "accounting": report.result["accounting"],
+        "accounting": asdict(report.result.accounting),
         "unexpected": report.unexpected,
         "faults": [
             {

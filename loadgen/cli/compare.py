@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import msgspec
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +17,8 @@ from loadgen.cli import options
 from loadgen.cli.console import remark, report_console
 from loadgen.comparison import MIN_RUNS, Comparison, compare
 from loadgen.expectations import figure_of
-from loadgen.result import Result, load
+from loadgen.result.model import Environment, Result
+from loadgen.result.store import load
 from worker.errors import UsageError
 
 EXAMPLE = "loadgen compare base-*.json -- new-*.json --figure e2e.p50"
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 def default_figures(result: Result) -> Sequence[str]:
     """The figures that a workload is usually judged by."""
-    return DEFAULT_FIGURES if result["workload"]["profile"] else ("makespan", "service.p50")
+    return DEFAULT_FIGURES if result.workload.profile else ("makespan", "service.p50")
 
 
 def _sides(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
@@ -86,21 +88,32 @@ def refuse_unlike(results: Sequence[Result], names: Sequence[Path]) -> None:
 
 
 def _likeness(result: Result) -> dict[str, object]:
-    kept = ("mix", "repeat", "profile", "arrivals", "order", "warmup_s", "data_bytes")
-    alike = {key: result["workload"][key] for key in kept}
-    return {**alike, "kind": result["kind"], "interrupted": result["interrupted"]}
+    shape = msgspec.structs.asdict(result.workload)
+    del shape["seed"]  # another one is another sample of the same load
+    return {**shape, "kind": result.kind, "interrupted": result.interrupted}
 
 
 def remark_environment(a: Sequence[Result], b: Sequence[Result]) -> None:
     """Say what differs in the surroundings: it may be the cause."""
-    for key in ("cpu", "cores", "python", "server", "config_hash", "git_commit"):
-        left = {json.dumps(r["environment"].get(key)) for r in a}
-        right = {json.dumps(r["environment"].get(key)) for r in b}
+    sides = [[_surroundings(result.environment) for result in side] for side in (a, b)]
+    for key in sides[0][0]:
+        left, right = ({json.dumps(one[key]) for one in side} for side in sides)
         if left != right:
             remark(f"note: {key} differs: {', '.join(sorted(left))} / {', '.join(sorted(right))}")
-    slots = [{r["totals"]["concurrency"] for r in side} for side in (a, b)]
+    slots = [{r.totals.concurrency for r in side} for side in (a, b)]
     if slots[0] != slots[1]:
         remark(f"note: slots differ: {sorted(slots[0])} / {sorted(slots[1])}")
+
+
+def _surroundings(env: Environment) -> dict[str, object]:
+    return {
+        "cpu": env.cpu,
+        "cores": env.cores,
+        "python": env.python,
+        "server": env.server,
+        "config_hash": env.config_hash,
+        "git_commit": env.git_commit,
+    }
 
 
 def compare_results(

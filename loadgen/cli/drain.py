@@ -12,7 +12,7 @@ from loadgen.cli.live import conduct, run_loop
 from loadgen.connection import clear_errors, connected
 from loadgen.expectations import check_types
 from loadgen.experiment import Experiment
-from loadgen.result import Result
+from loadgen.result.model import Result
 from loadgen.workload import Workload
 from worker.config import Config
 from worker.errors import TaskrigError, UsageError

@@ -21,7 +21,7 @@ from loadgen.cli.console import live_console, remark
 from loadgen.experiment import Experiment, Stage
 from loadgen.ledger import Ledger
 from loadgen.quantity import show_rate, show_s
-from loadgen.result import Result
+from loadgen.result.model import Result
 from loadgen.stats import percentile, supported
 from loadgen.workload import Workload
 

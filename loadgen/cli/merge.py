@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from loadgen.cli import output
-from loadgen.merging import merge
-from loadgen.result import load
+from loadgen.result.merging import merge
+from loadgen.result.store import load
 
 EXAMPLE = """loadgen run --mix noop=1 --rate 50 --duration 2s --barrier pair-$$:2 --out one.json &
   loadgen run --mix noop=1 --rate 50 --duration 2s --barrier pair-$$:2 --out two.json; wait

@@ -9,7 +9,7 @@ from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
 from loadgen.expectations import check_types
 from loadgen.experiment import Experiment
-from loadgen.result import exit_code
+from loadgen.result.verdict import exit_code
 from loadgen.workload import Workload
 
 EXAMPLE = "loadgen --mix fast=3,medium=2,slow=2"
@@ -54,6 +54,6 @@ def run(args: argparse.Namespace) -> int:
         )
     )  # fmt: skip
     if args.no_follow and not args.json and not args.out and not exit_code(result):
-        print(f"pushed {result['accounting']['sent']:,} tasks to {to or queue!r}")
+        print(f"pushed {result.accounting.sent:,} tasks to {to or queue!r}")
         return 0
     return output.finish(result, args, expectations)

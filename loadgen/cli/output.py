@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,9 @@ from loadgen.cli.console import remark, report_console
 from loadgen.expectations import Expectation, judge_all, parse_expectation
 from loadgen.report import csv, html, junit, markdown
 from loadgen.report.terminal import render
-from loadgen.result import Result, check_target, exit_code, save, write_file
+from loadgen.result.model import Result
+from loadgen.result.store import check_target, save, to_json, write_file
+from loadgen.result.verdict import exit_code
 from worker.errors import UsageError
 
 
@@ -86,7 +87,7 @@ def finish(result: Result, args: argparse.Namespace, expectations: list[Expectat
 def show(result: Result, *, as_json: bool) -> None:
     """The result on stdout, as JSON or as the report."""
     if as_json:
-        print(json.dumps(result, indent=1, allow_nan=False))
+        print(to_json(result))
         return
     console = report_console()
     for part in render(result):

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import asdict
+
 from loadgen.cli.console import remark, report_console
 from loadgen.connection import open_redis
 from loadgen.environment import describe_environment
@@ -19,7 +21,7 @@ from loadgen.peers.peer import NAMES
 from loadgen.peers.scenarios import RECOVER, SCENARIOS
 from loadgen.peers.server import own_server
 from loadgen.report.peers import render
-from loadgen.result import check_target, write_file
+from loadgen.result.store import check_target, write_file
 from worker.config import load_config
 from worker.errors import UsageError
 
@@ -100,7 +102,7 @@ async def _environment(url: str) -> dict[str, Any]:
     config = load_config(None, env={}, sets=[f"redis.url={url}"])
     client = open_redis(config)
     try:
-        found = await describe_environment(client, config)
+        found = asdict(await describe_environment(client, config))
     finally:
         await client.aclose()
     found.pop("redis_url", None)

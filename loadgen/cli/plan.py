@@ -6,8 +6,8 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -15,10 +15,17 @@ from rich.text import Text
 from loadgen.cli import options
 from loadgen.cli.console import report_console
 from loadgen.expectations import parse_expectation
-from loadgen.forecast import NOTHING_FORETOLD, known_of, predicted, queue_from, service_samples
-from loadgen.planner import check_slo, plan_rate, plan_slots
+from loadgen.forecast import (
+    NOTHING_FORETOLD,
+    Prediction,
+    known_of,
+    predicted,
+    queue_from,
+    service_samples,
+)
+from loadgen.planner import Plan, check_slo, plan_rate, plan_slots
 from loadgen.quantity import rate_per_s, show_rate, show_s
-from loadgen.result import load
+from loadgen.result.store import load
 from worker.errors import UsageError
 
 EXAMPLE = "loadgen plan --from run.json --rate 800 --slo 'wait.p99<1s'"
@@ -49,60 +56,54 @@ def run(args: argparse.Namespace) -> int:
     if known is None:
         raise UsageError(f"{args.source}: holds no finished task or no worker to plan from")
     # Producers are independent of each other: whatever the run's arrivals, plan for Poisson.
-    queue = queue_from(known, rate=rate, slots=known["slots"], arrivals="poisson")
+    queue = queue_from(known, rate=rate, slots=known.slots, arrivals="poisson")
     services = service_samples(known)
-    seen = max(1, round(known["slots"] / (known["workers"] or 1)))
+    seen = max(1, round(known.slots / (known.workers or 1)))
     per_worker = options.whole(args.per_worker, "--per-worker") if args.per_worker else seen
-    planned = plan_slots(queue, slo, services)
-    plan = planned.as_dict(per_worker)
+    plan = plan_slots(queue, slo, services).plan(per_worker, slo, predicted(result))
     if slo:
-        plan["rate_on_measured_slots_per_s"] = plan_rate(queue, slo, services)
-        plan["measured_slots"] = known["slots"]
-    plan["slo"] = slo.text if slo else None
-    plan["trust"] = predicted(result)
+        plan.rate_on_measured_slots_per_s = plan_rate(queue, slo, services)
+        plan.measured_slots = known.slots
     if args.json:
-        print(json.dumps(plan, indent=1))
+        print(json.dumps(msgspec.to_builtins(plan), indent=1))
         return 0
     for part in _render(plan):
         report_console().print(part)
     return 0
 
 
-def _render(plan: dict[str, Any]) -> Iterator[RenderableType]:
-    workers, each = plan["workers"], plan["per_worker"]
+def _render(plan: Plan) -> Iterator[RenderableType]:
     yield Text(
-        f"{show_rate(plan['rate_per_s'])} with {plan['slo'] or '90 % utilization'}: "
-        f"{plan['slots']} slots = {workers} worker{'s' * (workers != 1)} of {each}",
+        f"{show_rate(plan.rate_per_s)} with {plan.slo or '90 % utilization'}: {plan.slots} slots = "
+        f"{plan.workers} worker{'s' * (plan.workers != 1)} of {plan.per_worker}",
         style="bold",
     )
     table = Table.grid(padding=(0, 2))
     rows = [
-        ("service time", f"{show_s(plan['service_s'])} (cv² {plan['service_cv2']:.2f})"),
-        ("slots busy", f"{plan['utilization'] * 100:.0f} %"),
-        ("mean wait", f"{show_s(plan['mean_wait_s'])} (pick-up {show_s(plan['pickup_s'])})"),
-        ("wait p99", f"{show_s(plan['wait_p99_s'])} by formula, simulated with {plan['slots']} "
-                     f"slots {show_s(plan['simulated_wait_p99_s'])}"),
-        ("e2e p99", f"{show_s(plan['e2e_p99_s'])} simulated"),
-        ("at most", f"{show_rate(plan['max_rate_per_s'])} before the backlog grows for ever"),
-        ("KEDA target", f"{plan['keda_target']} waiting + in flight per worker"),
+        ("service time", f"{show_s(plan.service_s)} (cv² {plan.service_cv2:.2f})"),
+        ("slots busy", f"{plan.utilization * 100:.0f} %"),
+        ("mean wait", f"{show_s(plan.mean_wait_s)} (pick-up {show_s(plan.pickup_s)})"),
+        ("wait p99", f"{show_s(plan.wait_p99_s)} by formula, simulated with {plan.slots} "
+                     f"slots {show_s(plan.simulated_wait_p99_s)}"),
+        ("e2e p99", f"{show_s(plan.e2e_p99_s)} simulated"),
+        ("at most", f"{show_rate(plan.max_rate_per_s)} before the backlog grows for ever"),
+        ("KEDA target", f"{plan.keda_target} waiting + in flight per worker"),
     ]  # fmt: skip
-    if plan["slo"]:
-        rows.append(
-            ("the run's slots", f"{plan['measured_slots']} would keep it up to "
-                                f"{show_rate(plan['rate_on_measured_slots_per_s'])}")
-        )  # fmt: skip
+    if plan.rate_on_measured_slots_per_s is not None:
+        most = show_rate(plan.rate_on_measured_slots_per_s)
+        rows.append(("the run's slots", f"{plan.measured_slots} would keep it up to {most}"))
     for row in rows:
         table.add_row(*row)
     yield table
-    yield from _trust(plan["trust"])
+    yield from _trust(plan.trust)
 
 
-def _trust(trust: dict[str, Any] | None) -> Iterator[RenderableType]:
+def _trust(trust: Prediction | None) -> Iterator[RenderableType]:
     if trust is None:
         yield Text(f"nothing was foretold of that run: {NOTHING_FORETOLD}", style="dim")
         return
-    for row in trust["rows"]:
-        told, seen = row["predicted_s"], row["measured_s"]
+    for row in trust.rows:
+        told, seen = row.predicted_s, row.measured_s
         if told is not None and seen is not None:
-            text = f"in that run, {row['figure']}: {show_s(told)} predicted from {trust['from']}"
+            text = f"in that run, {row.figure}: {show_s(told)} predicted from {trust.made_from}"
             yield Text(f"{text}, {show_s(seen)} measured", style="dim")

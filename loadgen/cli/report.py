@@ -7,7 +7,8 @@ from pathlib import Path
 
 from loadgen.cli import output
 from loadgen.expectations import judge_all, parse_expectation
-from loadgen.result import exit_code, load
+from loadgen.result.store import load
+from loadgen.result.verdict import exit_code
 
 EXAMPLE = "loadgen report run.json --html run.html --expect 'e2e.p50 < 3s'"
 

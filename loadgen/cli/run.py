@@ -16,12 +16,12 @@ from loadgen.cli.live import conduct, conduct_all, run_loop
 from loadgen.expectations import Expectation, check_types
 from loadgen.experiment import Experiment
 from loadgen.exporter import RunCollector, serve
-from loadgen.merging import merge
 from loadgen.mix import parse_mix
 from loadgen.own_workers import with_key
 from loadgen.pacer import Arrivals, constant, parse_arrivals, parse_profile
 from loadgen.quantity import duration_s, rate_per_s, size_bytes
-from loadgen.result import Result
+from loadgen.result.merging import merge
+from loadgen.result.model import Result
 from loadgen.workload import Workload, sized_data
 from loadgen.workload_file import read_workload
 from worker.config import Config

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 
-from loadgen.result import schema_text
+from loadgen.result.store import schema
 
 EXAMPLE = "loadgen schema"
 
@@ -15,5 +16,5 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`loadgen schema`"""
-    print(schema_text())
+    print(json.dumps(schema(), indent=1))
     return 0

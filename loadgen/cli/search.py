@@ -15,7 +15,7 @@ from loadgen.forecast import queue_from, service_samples
 from loadgen.pacer import constant, parse_arrivals
 from loadgen.planner import check_slo, plan_rate
 from loadgen.quantity import duration_s, rate_per_s, show_rate
-from loadgen.result import Result
+from loadgen.result.model import Result
 from loadgen.stats import MIN_BEYOND, PERCENTILES
 from loadgen.workload import Workload
 from worker.errors import UsageError
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _say(search: Search, held: Result) -> None:
-    rate = held["totals"]["offered_per_s"]
+    rate = held.totals.offered_per_s or 0.0
     remark(f"highest rate with {search.slo.text}: {show_rate(rate)}")
     forecast = _planned_rate(search)
     if forecast:
@@ -119,7 +119,7 @@ def _planned_rate(search: Search) -> float:
     if known is None:
         return 0.0
     arrivals = search.probing.workload.arrivals.text
-    queue = queue_from(known, rate=1.0, slots=known["slots"], arrivals=arrivals)
+    queue = queue_from(known, rate=1.0, slots=known.slots, arrivals=arrivals)
     return plan_rate(queue, search.slo, service_samples(known))
 
 
@@ -168,10 +168,10 @@ async def _trial(search: Search, rate: float) -> bool:
         judged = search.slo.judge(result)
         why = why_not(result, judged)
         said = f"does not hold: {why}" if why else "holds"
-        remark(f"trial {search.trials}: {show_rate(rate)} {said} (was {judged['shown']})")
+        remark(f"trial {search.trials}: {show_rate(rate)} {said} (was {judged.shown})")
         if not why:
             return True
-        if result["verdict"]["overloaded"] or grew(result):
+        if result.verdict.overloaded or grew(result):
             return False
     return False
 
@@ -212,7 +212,7 @@ async def _hold(search: Search, bracket: Bracket, hold_s: float) -> Result | Non
         search.trials += 1  # the next one gets another seed
         bracket.book(rate, not why)
         if why:
-            remark(f"it does not hold: {why} (was {judged['shown']})")
+            remark(f"it does not hold: {why} (was {judged.shown})")
             failures += 1
         else:
             proven, best = rate, result

@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import json
 
+import msgspec
+
 from loadgen.cli import options, output
 from loadgen.cli.console import remark, report_console
 from loadgen.cli.live import conduct, on_interrupt, run_loop
@@ -13,7 +15,9 @@ from loadgen.experiment import Experiment
 from loadgen.mix import EXAMPLE as CARD
 from loadgen.own_workers import forget_queue, own_queue, own_worker
 from loadgen.report import sweep as report
-from loadgen.result import Result, exit_code, unknown_of, write_file
+from loadgen.result.model import Result
+from loadgen.result.store import write_file
+from loadgen.result.verdict import exit_code
 from loadgen.workload import Workload
 from worker.config import Config
 from worker.errors import TaskrigError, UsageError
@@ -49,18 +53,18 @@ def run(args: argparse.Namespace) -> int:
     workload = Workload(mix=mix, seed=args.seed, drain_timeout_s=options.drain_timeout_s(args))
     stopped = asyncio.Event()
     runs = run_loop(_sweep(config, workload, slots * repeat, args, stopped))
-    document = report.document(runs)
-    text = json.dumps(document, indent=1, allow_nan=False)
+    sweep = report.make_sweep(runs)
+    text = json.dumps(msgspec.to_builtins(sweep), indent=1, allow_nan=False)
     if args.out:
         write_file(args.out, text)
         remark(f"result: {args.out}")
     if args.html:
-        write_file(args.html, report.page(document))
+        write_file(args.html, report.page(sweep))
         remark(f"html: {args.html}")
     if args.json:
         print(text)
-    elif document["points"]:
-        for part in report.render(document):
+    elif sweep.points:
+        for part in report.render(sweep):
             report_console().print(part)
     return 130 if stopped.is_set() else max((exit_code(result) for result in runs), default=1)
 
@@ -93,9 +97,9 @@ async def _sweep(
                     if stopped.is_set():
                         break
                     results.append(await _one(own, workload, args))
-                if results[-1]["interrupted"]:
+                if results[-1].interrupted:
                     stopped.set()
-                if stopped.is_set() or unknown_of(results[-1]):
+                if stopped.is_set() or results[-1].accounting.unknown:
                     break
         finally:
             await _forget(own, results)
@@ -111,6 +115,6 @@ async def _one(own: Config, workload: Workload, args: argparse.Namespace) -> Res
 
 async def _forget(own: Config, results: list[Result]) -> None:
     try:
-        await forget_queue(own, (result["run_id"] for result in results))
+        await forget_queue(own, (result.run_id for result in results))
     except TaskrigError as error:  # must not cost the report
         remark(f"the keys of {own.queue.key!r} stay: {error}")

@@ -24,14 +24,10 @@ def render(report: ChaosReport) -> Iterator[RenderableType]:
 def log_lines(report: ChaosReport) -> Iterator[str]:
     """Every fault: when, what, how long, how long until it was recovered from."""
     for one in report.injected:
-        recovery = "gave up waiting" if one.gave_up else _time(one.recovery_s)
+        recovery = "gave up waiting" if one.gave_up else show_s(one.recovery_s)
         lasted = f", for {show_s(one.lasted_s)}" if one.lasted_s else ""
         target = f" ({one.target})" if one.target else ""
         yield f"{one.at_s:7.1f} s  {one.name}{target}{lasted}: recovered in {recovery}"
-
-
-def _time(seconds: float | None) -> str:
-    return show_s(seconds) if seconds is not None else "-"
 
 
 def _by_kind(report: ChaosReport) -> Table:
@@ -45,22 +41,22 @@ def _by_kind(report: ChaosReport) -> Table:
         count = sum(one.name == fault.name for one in report.injected)
         if count:
             _, median, worst = report.recovery(fault.name) or (0, None, None)
-            table.add_row(fault.name, str(count), _time(median), _time(worst), fault.says)
+            table.add_row(fault.name, str(count), show_s(median), show_s(worst), fault.says)
     return table
 
 
 def _accounting(report: ChaosReport) -> Text:
-    books, totals = report.result["accounting"], report.totals
+    books, totals = report.result.accounting, report.totals
     outages = sum(f.is_outage for f in OTHERS for one in report.injected if one.name == f.name)
     kills = sum(one.name == KILL.name for one in report.injected)
     return Text(
-        f"\n{report.accepted:,} accepted, {books['succeeded']:,} succeeded, "
-        f"{books['failed']:,} failed, {books['dead']:,} dead, {report.left:,} left over, "
+        f"\n{report.accepted:,} accepted, {books.succeeded:,} succeeded, "
+        f"{books.failed:,} failed, {books.dead:,} dead, {report.left:,} left over, "
         f"{report.lost:,} lost\n"
-        f"{books['duplicates']:,} run twice, {totals.get('reclaimed', 0):,} reclaimed, "
+        f"{books.duplicates:,} run twice, {totals.get('reclaimed', 0):,} reclaimed, "
         f"{totals.get('released', 0):,} released at a drain; "
-        f"{books['refused']:,} pushes refused by Redis, {books['unconfirmed']:,} unconfirmed, "
-        f"of which {books['never_arrived']:,} never arrived\n"
+        f"{books.refused:,} pushes refused by Redis, {books.unconfirmed:,} unconfirmed, "
+        f"of which {books.never_arrived:,} never arrived\n"
         f"{kills} worker kills, {outages} outages of Redis, "
         f"{report.workers_started} workers started\n"
         f"conservation: {report.accepted:,} accepted, {report.found:,} found "

@@ -7,7 +7,9 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from loadgen.result import Result
+from msgspec.structs import asdict, astuple
+
+from loadgen.result.model import Result, TimelineRow
 from loadgen.stats import PERCENTILES
 
 _STATISTICS = ("count", "mean", "stddev", "min", *PERCENTILES, "max")
@@ -20,16 +22,14 @@ def tables(result: Result) -> dict[str, str]:
             ("type", "series", *_STATISTICS),
             (
                 [kind, name, *(figures.get(s) for s in _STATISTICS)]
-                for kind, block in result["series"].items()
+                for kind, block in result.series.items()
                 for name, figures in block.items()
             ),
         ),
-        "accounting.csv": _table(("name", "tasks"), result["accounting"].items()),
+        "accounting.csv": _table(("name", "tasks"), asdict(result.accounting).items()),
     }
-    rows = result["timeline"]
-    if rows:
-        columns = list(rows[0])
-        made["timeline.csv"] = _table(columns, ([row[c] for c in columns] for row in rows))
+    if result.timeline:
+        made["timeline.csv"] = _table(TimelineRow.__struct_fields__, map(astuple, result.timeline))
     return made
 
 

@@ -7,12 +7,15 @@ import shlex
 from html import escape
 from typing import Any
 
+from msgspec import UNSET
+from msgspec.structs import asdict
+
 from loadgen.forecast import NOTHING_FORETOLD, predicted
 from loadgen.histogram import curve
 from loadgen.quantity import axis_s, show_rate, show_s
 from loadgen.report.page import definitions, facts, frame, notice, section, table
 from loadgen.report.svg import Bar, Line, bar_chart, legend, line_chart
-from loadgen.result import PARTS, Result
+from loadgen.result.model import PARTS, Result, TimelineRow, TypeSeries
 
 _COLUMNS = ("mean", "p50", "p90", "p99", "p99.9", "max")
 _KINDS = {
@@ -24,14 +27,14 @@ _KINDS = {
 
 def page(result: Result) -> str:
     """The whole page as text."""
-    workload = result["workload"]
-    mix = ", ".join(f"{name}={count}" for name, count in workload["mix"].items())
-    title = f"loadgen {result['kind']}: {mix}"
-    how = f"{workload['profile']} ({workload['arrivals']})" if workload["profile"] else "at once"
+    workload = result.workload
+    mix = ", ".join(f"{name}={count}" for name, count in workload.mix.items())
+    title = f"loadgen {result.kind}: {mix}"
+    how = f"{workload.profile} ({workload.arrivals})" if workload.profile else "at once"
     body = [
         f"<h1>{_safe(title)}</h1>",
-        f'<p class="dim">{_safe(_KINDS.get(result["kind"], result["kind"]))}, {_safe(how)}; '
-        f"{_safe(result['started_text'])}, queue {_safe(result['queue'])}</p>",
+        f'<p class="dim">{_safe(_KINDS.get(result.kind, result.kind))}, {_safe(how)}; '
+        f"{_safe(result.started_text)}, queue {_safe(result.queue)}</p>",
         *_notices(result),
         facts(_facts(result)),
         '<div class="grid2">',
@@ -58,57 +61,56 @@ def _safe(text: str | None) -> str:
 
 
 def _notices(result: Result) -> list[str]:
-    verdict, books = result["verdict"], result["accounting"]
-    said = [notice(reason) for reason in verdict["reasons"]]
-    if verdict["no_worker"]:
+    books = result.accounting
+    said = [notice(reason) for reason in result.verdict.reasons]
+    if result.verdict.no_worker:
         said.append(notice("No live worker was seen on this queue."))
-    left = books["waiting"] + books["in_flight"] + books["delayed"]
     for count, text, kind in (
-        (books["lost"], "tasks were lost", ""),
-        (left if result["followed"] else 0, "tasks were left over in the queue", ""),
-        (books["refused"], "tasks were refused by Redis", ""),
-        (books["never_arrived"], "pushes had no answer and never arrived", ""),
-        (books["unsent"], "tasks were due and never sent", ""),
-        (books["failed"] + books["dead"], "tasks failed or became dead letters", "warn"),
-        (books["duplicates"], "tasks ran more than once", "warn"),
+        (books.lost, "tasks were lost", ""),
+        (books.left if result.followed else 0, "tasks were left over in the queue", ""),
+        (books.refused, "tasks were refused by Redis", ""),
+        (books.never_arrived, "pushes had no answer and never arrived", ""),
+        (books.unsent, "tasks were due and never sent", ""),
+        (books.failed + books.dead, "tasks failed or became dead letters", "warn"),
+        (books.duplicates, "tasks ran more than once", "warn"),
     ):
         if count:
             said.append(notice(f"{count:,} {text}.", kind))
-    if result["interrupted"]:
+    if result.interrupted:
         said.append(notice("Interrupted: the figures cover what was sent until then.", "warn"))
-    failed = [one for one in result["expectations"] if not one["ok"]]
+    failed = [one for one in result.expectations if not one.ok]
     if failed:
-        said.append(notice(f"{len(failed)} of {len(result['expectations'])} expectations failed."))
+        said.append(notice(f"{len(failed)} of {len(result.expectations)} expectations failed."))
     if not said:
         said.append(notice("Every task is accounted for; nothing lost, nothing run twice.", "good"))
     return said
 
 
 def _facts(result: Result) -> list[tuple[str, str]]:
-    totals, series = result["totals"], result["series"]["all"]
-    pairs = [("sent", f"{result['accounting']['sent']:,}")]
-    if totals["offered_per_s"]:
-        pairs.append(("offered", show_rate(totals["offered_per_s"])))
-    if totals["done_per_s"]:
-        pairs.append(("done", show_rate(totals["done_per_s"])))
-    if totals["makespan_s"] is not None and not totals["offered_per_s"]:
-        pairs.append(("makespan", show_s(totals["makespan_s"])))
-    if totals["ideal_s"]:
-        pairs.append((f"ideal on {totals['concurrency']} slots", show_s(totals["ideal_s"])))
-        pairs.append(("one after another", show_s(totals["serial_s"])))
-    tail = "p99" if "p99" in series["e2e"] else "p50"
+    totals, series = result.totals, result.overall
+    pairs = [("sent", f"{result.accounting.sent:,}")]
+    if totals.offered_per_s:
+        pairs.append(("offered", show_rate(totals.offered_per_s)))
+    if totals.done_per_s:
+        pairs.append(("done", show_rate(totals.done_per_s)))
+    if totals.makespan_s is not None and not totals.offered_per_s:
+        pairs.append(("makespan", show_s(totals.makespan_s)))
+    if totals.ideal_s:
+        pairs.append((f"ideal on {totals.concurrency} slots", show_s(totals.ideal_s)))
+        pairs.append(("one after another", show_s(totals.serial_s)))
+    tail = "p50" if series.e2e.p99 is None else "p99"
     for name in ("wait", "e2e"):
-        if tail in series[name]:
-            pairs.append((f"{name} {tail}", show_s(series[name][tail])))
-    if totals["concurrency"]:
-        workers = totals["workers"]
-        name = f"slots, {workers} worker{'s' * (workers != 1)}"
-        pairs.append((name, f"{totals['concurrency']}"))
+        value = series.get(name).get(tail)
+        if value is not None:
+            pairs.append((f"{name} {tail}", show_s(value)))
+    if totals.concurrency:
+        name = f"slots, {totals.workers} worker{'s' * (totals.workers != 1)}"
+        pairs.append((name, f"{totals.concurrency}"))
     return pairs
 
 
 def _charts(result: Result) -> list[str]:
-    rows = result["timeline"]
+    rows = result.timeline
     charts = []
     if len(rows) >= 2:
         charts += [
@@ -118,17 +120,13 @@ def _charts(result: Result) -> list[str]:
             section("Slots in use", _slots(rows)),
         ]
     charts += [
-        section("Percentiles", _curves(result["series"]["all"])),
-        section("Wait and service per type", _types(result["series"]), note=_TYPES_NOTE),
+        section("Percentiles", _curves(result.overall)),
+        section("Wait and service per type", _types(result.series), note=_TYPES_NOTE),
     ]
     return charts
 
 
 _TYPES_NOTE = "Bars are means; the mark is the end-to-end p99, or the longest of fewer than 1,000."
-
-
-def _seconds(rows: list[dict[str, Any]]) -> list[float]:
-    return [float(row["second"]) for row in rows]
 
 
 def _clock(value: float) -> str:
@@ -139,47 +137,43 @@ def _plain(value: float) -> str:
     return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
 
 
-def _over_time(name: str, rows: list[dict[str, Any]], lines: list[Line], **more: Any) -> str:
+def _over_time(name: str, rows: list[TimelineRow], lines: list[Line], **more: Any) -> str:
     more = {"y_format": _plain, **more}
-    return line_chart(name, _seconds(rows), lines, x_format=_clock, **more)
+    return line_chart(name, [float(row.second) for row in rows], lines, x_format=_clock, **more)
 
 
-def _column(rows: list[dict[str, Any]], name: str) -> list[float | None]:
-    return [row[name] for row in rows]
-
-
-def _rates(rows: list[dict[str, Any]]) -> str:
+def _rates(rows: list[TimelineRow]) -> str:
     lines = [
-        Line("offered /s", "s6", _column(rows, "offered")),
-        Line("sent /s", "s1", _column(rows, "sent")),
-        Line("done /s", "s3", _column(rows, "done")),
+        Line("offered /s", "s6", [row.offered for row in rows]),
+        Line("sent /s", "s1", [row.sent for row in rows]),
+        Line("done /s", "s3", [row.done for row in rows]),
     ]
     return _over_time("tasks a second, offered, sent and done, over time", rows, lines)
 
 
-def _backlog(rows: list[dict[str, Any]]) -> str:
+def _backlog(rows: list[TimelineRow]) -> str:
     lines = [
-        Line("waiting", "s2", _column(rows, "waiting"), fill=True),
-        Line("in flight", "s1", _column(rows, "in_flight")),
+        Line("waiting", "s2", [row.waiting for row in rows], fill=True),
+        Line("in flight", "s1", [row.in_flight for row in rows]),
     ]
     return _over_time("tasks waiting and in flight over time", rows, lines)
 
 
-def _bands(rows: list[dict[str, Any]]) -> str:
+def _bands(rows: list[TimelineRow]) -> str:
     lines = [
-        Line("max", "s6", _column(rows, "e2e_max")),
-        Line("p99", "s2", _column(rows, "e2e_p99"), fill=True),
-        Line("p90", "s5", _column(rows, "e2e_p90")),
-        Line("p50", "s1", _column(rows, "e2e_p50")),
+        Line("max", "s6", [row.e2e_max for row in rows]),
+        Line("p99", "s2", [row.e2e_p99 for row in rows], fill=True),
+        Line("p90", "s5", [row.e2e_p90 for row in rows]),
+        Line("p50", "s1", [row.e2e_p50 for row in rows]),
     ]
     name = "end-to-end latency of the tasks done in each second"
     return _over_time(name, rows, lines, y_format=show_s, y_axis=axis_s, log_y=True)
 
 
-def _slots(rows: list[dict[str, Any]]) -> str:
+def _slots(rows: list[TimelineRow]) -> str:
     lines = [
-        Line("busy", "s4", _column(rows, "busy_slots"), fill=True),
-        Line("slots", "s6", _column(rows, "concurrency")),
+        Line("busy", "s4", [row.busy_slots for row in rows], fill=True),
+        Line("slots", "s6", [row.concurrency for row in rows]),
     ]
     return _over_time("slots busy over time, of all slots", rows, lines)
 
@@ -187,15 +181,16 @@ def _slots(rows: list[dict[str, Any]]) -> str:
 _STOPS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
-def _curves(series: dict[str, Any]) -> str:
+def _curves(series: TypeSeries) -> str:
     """Percentile curves; x is the number of nines, so that the tail has room."""
-    most = max((block["count"] for block in series.values()), default=0)
+    most = max(figures.count for _, figures in series.items())
     reach = math.log10(max(most, 10) / 10) if most >= 100 else 1.0  # ten samples beyond
     steps = [reach * n / 60 for n in range(61)]
     lines = []
     for name, style in (("e2e", "s1"), ("wait", "s2"), ("service", "s3"), ("e2e_raw", "s6")):
-        if "hdr" in series[name]:
-            points = curve(series[name]["hdr"])
+        hdr = series.get(name).hdr
+        if hdr is not None:
+            points = curve(hdr)
             lines.append(Line(name, style, [_at(points, 1 - 10**-nines) for nines in steps]))
     ticks = [(-math.log10(1 - p), f"p{p * 100:g}") for p in _STOPS if -math.log10(1 - p) <= reach]
     return line_chart(
@@ -213,49 +208,48 @@ def _at(points: list[tuple[float, float]], share: float) -> float:
     return points[-1][1]
 
 
-def _types(series: dict[str, Any]) -> str:
+def _types(series: dict[str, TypeSeries]) -> str:
     bars = []
     for name, block in list(series.items())[:30]:
-        if name == "all" or "mean" not in block["wait"]:
+        wait_s, service_s = block.wait.mean, block.service.mean
+        if name == "all" or wait_s is None or service_s is None:
             continue
-        wait, service, e2e = (block[n] for n in ("wait", "service", "e2e"))
-        text = f"wait {show_s(wait['mean'])}, service {show_s(service['mean'])}"
-        parts = [("s2", max(wait["mean"], 0.0)), ("s3", service["mean"])]
-        bars.append(Bar(name, parts, e2e.get("p99", e2e["max"]), text))
+        text = f"wait {show_s(wait_s)}, service {show_s(service_s)}"
+        parts = [("s2", max(wait_s, 0.0)), ("s3", service_s)]
+        mark = block.e2e.max if block.e2e.p99 is None else block.e2e.p99
+        bars.append(Bar(name, parts, mark, text))
     keys = [Line("wait", "s2", []), Line("service", "s3", [])]
     return bar_chart("mean wait and service per type", bars, x_format=axis_s) + legend(keys)
 
 
 def _latency(result: Result) -> str:
     rows = []
-    for kind, block in result["series"].items():
-        if kind == "all" and len(result["series"]) == 2:
+    for kind, block in result.series.items():
+        if kind == "all" and len(result.series) == 2:
             continue  # one type: the same figures again
         for name, figures in block.items():
-            cells = [show_s(figures[c]) if c in figures else "-" for c in _COLUMNS]
-            rows.append([kind, name, f"{figures['count']:,}", *cells])
+            cells = [show_s(figures.get(column)) for column in _COLUMNS]
+            rows.append([kind, name, f"{figures.count:,}", *cells])
     return table(["type", "series", "count", *_COLUMNS], rows, texts=2)
 
 
 def _accounting(result: Result) -> str:
-    books = result["accounting"]
-    rows = [["sent", f"{books['sent']:,}"]]
-    for name in PARTS:
-        value = books.get(name, 0)
+    books = result.accounting
+    rows = [["sent", f"{books.sent:,}"]]
+    for name, value in books.parts.items():
         mark = "+no " if name in ("lost", "unknown") and value else ""
         rows.append([f"= {name.replace('_', ' ')}", f"{mark}{value:,}"])
-    for name, value in books.items():
+    for name, value in asdict(books).items():
         if name not in PARTS and name != "sent" and value:
             rows.append([name.replace("_", " "), f"{value:,}"])
     return table(["this run's tasks", "count"], rows)
 
 
 def _judged(result: Result) -> list[str]:
-    if not result["expectations"]:
+    if not result.expectations:
         return []
     rows = [
-        [one["text"], one["shown"], "+ok met" if one["ok"] else "+no failed"]
-        for one in result["expectations"]
+        [one.text, one.shown, "+ok met" if one.ok else "+no failed"] for one in result.expectations
     ]
     return [section("Expectations", table(["expected", "was", ""], rows))]
 
@@ -263,20 +257,17 @@ def _judged(result: Result) -> list[str]:
 def _forecast(result: Result) -> list[str]:
     forecast = predicted(result)
     if forecast is None:
-        if result["workload"]["profile"] is None:
+        if result.workload.profile is None:
             return []
         note = f"Nothing was foretold: {NOTHING_FORETOLD}."
         return [section("Predicted beside measured", "", note=note)]
-    rows = [
-        [row["figure"], _known(row["predicted_s"]), _known(row["measured_s"])]
-        for row in forecast["rows"]
-    ]
+    rows = [[row.figure, _known(row.predicted_s), _known(row.measured_s)] for row in forecast.rows]
     note = (
-        f"Predicted before the first task was sent, from {forecast['from']}: "
-        f"{show_rate(forecast['rate_per_s'])} as scheduled, {forecast['slots']} slots "
-        f"{forecast['utilization'] * 100:.0f} % busy, service {show_s(forecast['service_s'])} "
-        f"(cv² {forecast['service_cv2']:.2f}), turnaround {show_s(forecast['turnaround_s'])}, "
-        f"pick-up {show_s(forecast['pickup_s'])}; M/G/c. The closer the two columns, the more a "
+        f"Predicted before the first task was sent, from {forecast.made_from}: "
+        f"{show_rate(forecast.rate_per_s)} as scheduled, {forecast.slots} slots "
+        f"{forecast.utilization * 100:.0f} % busy, service {show_s(forecast.service_s)} "
+        f"(cv² {forecast.service_cv2:.2f}), turnaround {show_s(forecast.turnaround_s)}, "
+        f"pick-up {show_s(forecast.pickup_s)}; M/G/c. The closer the two columns, the more a "
         "plan may be trusted."
     )
     return [
@@ -285,19 +276,19 @@ def _forecast(result: Result) -> list[str]:
 
 
 def _outside(result: Result) -> list[str]:
-    seen = result.get("outside")
-    if seen is None:
+    seen = result.outside
+    if seen is UNSET:
         return []
     pairs = [
-        ("empty after", "" if seen["emptied_s"] is None else show_s(seen["emptied_s"])),
-        ("mean wait", "" if seen["mean_wait_s"] is None else show_s(seen["mean_wait_s"])),
+        ("empty after", "" if seen.emptied_s is None else show_s(seen.emptied_s)),
+        ("mean wait", "" if seen.mean_wait_s is None else show_s(seen.mean_wait_s)),
     ]
-    for kind, figures in seen["types"].items():
+    for kind, figures in seen.types.items():
         told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
         pairs.append((kind, told))
-    if "note" in seen:
-        pairs.append(("nothing per type", seen["note"]))
-    note = f"Cannot be known {seen['cannot']}."
+    if seen.note is not None:
+        pairs.append(("nothing per type", seen.note))
+    note = f"Cannot be known {seen.cannot}."
     return [section("Watched from outside", definitions(pairs), note=note)]
 
 
@@ -306,24 +297,22 @@ def _known(value: float | None) -> str:
 
 
 def _environment(result: Result) -> str:
-    env, clock = result["environment"], result["clock"]
-    drift = "not known" if clock["drift_s"] is None else show_s(clock["drift_s"])
-    server = ", ".join(f"{k} {v}" for k, v in env.get("server", {}).items())
-    libraries = ", ".join(f"{k} {v}" for k, v in env.get("libraries", {}).items())
+    env, clock = result.environment, result.clock
+    drift = "not known" if clock.drift_s is None else show_s(clock.drift_s)
+    error, cores = show_s(clock.offset_error_s), "?" if env.cores is None else env.cores
     pairs = [
-        ("command", shlex.join(result["command"])),
-        ("cpu", f"{env.get('cpu', '')}, {env.get('cores', '?')} cores"),
-        ("load before", " ".join(map(str, env.get("load_average", [])))),
-        ("system", env.get("os", "")),
-        ("python", env.get("python", "")),
-        ("libraries", libraries),
-        ("server", server),
-        ("redis", env.get("redis_url", "")),
-        ("config", env.get("config_hash", "")),
-        ("git commit", env.get("git_commit", "")),
-        ("seed", str(result["workload"]["seed"])),
-        ("run", result["run_id"]),
-        ("clock", f"known to {show_s(clock['offset_error_s'])}, drift {drift}, "
-                  f"{clock['anomalies']} anomalies"),
-    ]  # fmt: skip
+        ("command", shlex.join(result.command)),
+        ("cpu", f"{env.cpu}, {cores} cores"),
+        ("load before", " ".join(map(str, env.load_average))),
+        ("system", env.os),
+        ("python", env.python),
+        ("libraries", ", ".join(f"{k} {v}" for k, v in env.libraries.items())),
+        ("server", ", ".join(f"{k} {v}" for k, v in env.server.items())),
+        ("redis", env.redis_url),
+        ("config", env.config_hash),
+        ("git commit", env.git_commit),
+        ("seed", str(result.workload.seed)),
+        ("run", result.run_id),
+        ("clock", f"known to {error}, drift {drift}, {clock.anomalies} anomalies"),
+    ]
     return definitions(pairs)

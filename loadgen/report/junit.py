@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from xml.sax.saxutils import quoteattr
 
-from loadgen.result import Result, unknown_of
+from loadgen.result.model import Result
 
 
 def document(result: Result) -> str:
     """One test case for each expectation, and one for complete accounting."""
     cases = [_case("every task is accounted for", _left(result))]
-    for one in result["expectations"]:
-        cases.append(_case(one["text"], "" if one["ok"] else f"was {one['shown']}"))
+    for judged in result.expectations:
+        cases.append(_case(judged.text, "" if judged.ok else f"was {judged.shown}"))
     failures = sum("<failure" in case for case in cases)
-    seconds = result["totals"]["makespan_s"] or 0
+    seconds = result.totals.makespan_s or 0
     head = (
-        f'<testsuite name="loadgen {result["kind"]}" tests="{len(cases)}" '
+        f'<testsuite name="loadgen {result.kind}" tests="{len(cases)}" '
         f'failures="{failures}" time="{seconds:.3f}">'
     )
     body = "\n".join(cases)
@@ -32,10 +32,8 @@ def _case(name: str, failure: str) -> str:
 
 
 def _left(result: Result) -> str:
-    if not result["followed"] or result["verdict"]["complete"]:
+    if not result.followed or result.verdict.complete:
         return ""
-    books = result["accounting"]
-    left = books["waiting"] + books["in_flight"] + books["delayed"]
-    unknown = unknown_of(result)
-    told = f"{books['lost']} lost, {left} left in the queue"
-    return told + (f", {unknown} could not be looked for" if unknown else "")
+    books = result.accounting
+    told = f"{books.lost} lost, {books.left} left in the queue"
+    return told + (f", {books.unknown} could not be looked for" if books.unknown else "")

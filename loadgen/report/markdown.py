@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 from loadgen.quantity import show_rate, show_s
-from loadgen.result import PARTS, Result
+from loadgen.result.model import Result
 
 _COLUMNS = ("p50", "p90", "p99", "max")
 
 
 def summary(result: Result) -> str:
     """Headline, figures per type, accounting, verdict, expectations."""
-    totals, books = result["totals"], result["accounting"]
-    lines = [f"### loadgen {result['kind']}: {_mix(result)}", ""]
+    totals, books = result.totals, result.accounting
+    lines = [f"### loadgen {result.kind}: {_mix(result)}", ""]
     facts = []
-    if totals["makespan_s"] is not None:
-        facts.append(f"makespan **{show_s(totals['makespan_s'])}**")
-    if totals["ideal_s"]:
-        slots = totals["concurrency"]
-        facts.append(f"ideal for {slots} slots {show_s(totals['ideal_s'])}")
-    if totals["offered_per_s"]:
-        facts.append(f"offered {show_rate(totals['offered_per_s'])}")
-    if totals["done_per_s"]:
-        facts.append(f"done **{show_rate(totals['done_per_s'])}**")
+    if totals.makespan_s is not None:
+        facts.append(f"makespan **{show_s(totals.makespan_s)}**")
+    if totals.ideal_s:
+        facts.append(f"ideal for {totals.concurrency} slots {show_s(totals.ideal_s)}")
+    if totals.offered_per_s:
+        facts.append(f"offered {show_rate(totals.offered_per_s)}")
+    if totals.done_per_s:
+        facts.append(f"done **{show_rate(totals.done_per_s)}**")
     lines += [", ".join(facts), "", _head()]
-    for kind, block in result["series"].items():
+    for kind, block in result.series.items():
         for name in ("wait", "service", "e2e"):
-            figures = block[name]
-            cells = [show_s(figures[c]) if c in figures else "-" for c in _COLUMNS]
-            lines.append(f"| {_cell(kind)} | {name} | {figures['count']:,} | {' | '.join(cells)} |")
-    told = " + ".join(f"{books[n]:,} {n.replace('_', ' ')}" for n in PARTS if books.get(n))
-    lines += ["", f"{books['sent']:,} sent = {told or 0}; {books['duplicates']:,} run twice."]
-    lines += [f"- **{_cell(reason)}**" for reason in result["verdict"]["reasons"]]
-    for one in result["expectations"]:
-        mark = "pass" if one["ok"] else "**FAIL**"
-        lines.append(f"- {mark}: `{one['text'].replace('`', '')}` (was {one['shown']})")
+            figures = block.get(name)
+            cells = " | ".join(show_s(figures.get(column)) for column in _COLUMNS)
+            lines.append(f"| {_cell(kind)} | {name} | {figures.count:,} | {cells} |")
+    told = " + ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in books.parts.items() if n)
+    lines += ["", f"{books.sent:,} sent = {told or 0}; {books.duplicates:,} run twice."]
+    lines += [f"- **{_cell(reason)}**" for reason in result.verdict.reasons]
+    for one in result.expectations:
+        mark = "pass" if one.ok else "**FAIL**"
+        lines.append(f"- {mark}: `{one.text.replace('`', '')}` (was {one.shown})")
     return "\n".join(lines) + "\n"
 
 
@@ -43,7 +42,7 @@ def _head() -> str:
 
 
 def _mix(result: Result) -> str:
-    return _cell(", ".join(f"{name}={count}" for name, count in result["workload"]["mix"].items()))
+    return _cell(", ".join(f"{name}={count}" for name, count in result.workload.mix.items()))
 
 
 def _cell(text: str) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from msgspec import UNSET, UnsetType
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from loadgen.quantity import show_rate, show_s
-from loadgen.result import PARTS, Result
+from loadgen.result.model import Accounting, Judged, Outside, Result, Totals
 
 _PER_TYPE = ("wait", "service", "e2e")
 _OVER_ALL = ("send_lag", "wait", "service", "e2e", "e2e_raw")
@@ -23,44 +23,43 @@ def render(result: Result) -> Iterator[RenderableType]:
     yield Text()
     yield _headline(result)
     yield latency_table(result)
-    yield _accounting(result["accounting"])
-    yield from _outside(result.get("outside"))
+    yield _accounting(result.accounting)
+    yield from _outside(result.outside)
     yield from _verdict(result)
-    yield from _expectations(result["expectations"])
+    yield from _expectations(result.expectations)
 
 
 def _headline(result: Result) -> Text:
-    totals = result["totals"]
+    totals = result.totals
     parts = []
-    if totals["makespan_s"] is not None:
-        parts.append(f"makespan {show_s(totals['makespan_s'])}")
-    if result["kind"] == "drain":
-        if totals["drained_per_s"]:
-            rate, slots = show_rate(totals["drained_per_s"]), totals["concurrency"]
-            parts = [f"drained in {show_s(totals['drain_s'])}", f"{rate} on {slots} slots"]
+    if totals.makespan_s is not None:
+        parts.append(f"makespan {show_s(totals.makespan_s)}")
+    if result.kind == "drain":
+        if totals.drained_per_s:
+            rate = f"{show_rate(totals.drained_per_s)} on {totals.concurrency} slots"
+            parts = [f"drained in {show_s(totals.drain_s)}", rate]
         return Text("  |  ".join(parts), style="bold")
-    if result["workload"]["profile"] is None:
+    if result.workload.profile is None:
         parts += _against_ideal(totals)
     else:
-        offered, achieved = totals["offered_per_s"], totals["achieved_per_s"]
-        if offered:
-            parts.append(f"offered {show_rate(offered)}")
-        if achieved:
-            parts.append(f"sent {show_rate(achieved)}")
-    if totals["done_per_s"]:
-        parts.append(f"done {show_rate(totals['done_per_s'])}")
+        if totals.offered_per_s:
+            parts.append(f"offered {show_rate(totals.offered_per_s)}")
+        if totals.achieved_per_s:
+            parts.append(f"sent {show_rate(totals.achieved_per_s)}")
+    if totals.done_per_s:
+        parts.append(f"done {show_rate(totals.done_per_s)}")
     return Text("  |  ".join(parts), style="bold")
 
 
-def _against_ideal(totals: dict[str, Any]) -> list[str]:
+def _against_ideal(totals: Totals) -> list[str]:
     parts = []
-    if totals["serial_s"]:
-        parts.append(f"serial {show_s(totals['serial_s'])}")
-    if totals["ideal_s"] and totals["makespan_s"] is not None:
-        over = (totals["makespan_s"] / totals["ideal_s"] - 1) * 100
-        basis = "" if totals["ideal_basis"] == "nominal" else ", from measured service times"
-        slots = f"{totals['concurrency']} slots"
-        parts.append(f"ideal for {slots} {show_s(totals['ideal_s'])} ({over:+.1f} %{basis})")
+    if totals.serial_s:
+        parts.append(f"serial {show_s(totals.serial_s)}")
+    if totals.ideal_s and totals.makespan_s is not None:
+        over = (totals.makespan_s / totals.ideal_s - 1) * 100
+        basis = "" if totals.ideal_basis == "nominal" else ", from measured service times"
+        slots = f"{totals.concurrency} slots"
+        parts.append(f"ideal for {slots} {show_s(totals.ideal_s)} ({over:+.1f} %{basis})")
     return parts
 
 
@@ -71,13 +70,14 @@ def latency_table(result: Result) -> Table:
     table.add_column("series", no_wrap=True)
     for name in ("count", *_COLUMNS):
         table.add_column(name, justify="right", no_wrap=True)
-    blocks = [name for name in result["series"] if name != "all"]
+    blocks = [name for name in result.series if name != "all"]
     for block in (*blocks, "all"):
         shown = _OVER_ALL if block == "all" else _PER_TYPE
         for number, name in enumerate(shown):
-            figures = result["series"][block][name]
+            figures = result.series[block].get(name)
             label = escape(_shorten(block)) if number == 0 else ""
-            table.add_row(label, name, f"{figures['count']:,}", *map(_cell(figures), _COLUMNS))
+            cells = (show_s(figures.get(column)) for column in _COLUMNS)
+            table.add_row(label, name, f"{figures.count:,}", *cells)
     return table
 
 
@@ -85,78 +85,72 @@ def _shorten(name: str) -> str:
     return name if len(name) <= 24 else name[:21] + "..."
 
 
-def _cell(figures: dict[str, Any]) -> Any:
-    def cell(column: str) -> str:
-        return show_s(figures[column]) if column in figures else "-"
-
-    return cell
-
-
-def _accounting(books: dict[str, int]) -> Text:
+def _accounting(books: Accounting) -> Text:
     always = ("succeeded", "failed", "lost")
-    parts = [f"{books[n]:,} {n.replace('_', ' ')}" for n in PARTS if n in always or books.get(n)]
-    line = f"accounting: {books['sent']:,} sent = " + " + ".join(parts)
-    extra = [
-        f"{books[name]:,} {text}"
-        for name, text in (
-            ("duplicates", "run more than once"),
-            ("lost_claims", "ended without their claim"),
-            ("interrupted", "interrupted and run again"),
-            ("retried", "retries"),
-            ("refused", "refused by Redis"),
-            ("never_arrived", "pushes without an answer that never arrived"),
-            ("unsent", "due and never sent"),
-        )
-        if books[name]
+    parts = [
+        f"{count:,} {name.replace('_', ' ')}"
+        for name, count in books.parts.items()
+        if count or name in always
     ]
-    bad = books["lost"] or books["duplicates"] or books["refused"]
+    line = f"accounting: {books.sent:,} sent = " + " + ".join(parts)
+    extra = [
+        f"{count:,} {text}"
+        for count, text in (
+            (books.duplicates, "run more than once"),
+            (books.lost_claims, "ended without their claim"),
+            (books.interrupted, "interrupted and run again"),
+            (books.retried, "retries"),
+            (books.refused, "refused by Redis"),
+            (books.never_arrived, "pushes without an answer that never arrived"),
+            (books.unsent, "due and never sent"),
+        )
+        if count
+    ]
+    bad = books.lost or books.duplicates or books.refused
     return Text(line + ("; " + ", ".join(extra) if extra else ""), style="red" if bad else "")
 
 
-def _outside(seen: dict[str, Any] | None) -> Iterator[RenderableType]:
+def _outside(seen: Outside | UnsetType) -> Iterator[RenderableType]:
     """What was learnt from outside, and what cannot be learnt that way."""
-    if seen is None:
+    if seen is UNSET:
         return
-    empty, wait = seen["emptied_s"], seen["mean_wait_s"]
-    if empty is None:
-        yield Text("watched from outside: the queue was not empty at the end", style="bold")
-    else:
-        waited = show_s(wait) if wait is not None else "-"
-        told = f"watched from outside: empty after {show_s(empty)}, mean wait {waited} (Little)"
-        yield Text(told, style="bold")
-    for kind, figures in seen["types"].items():
+    told = "the queue was not empty at the end"
+    if seen.emptied_s is not None:
+        empty, wait = show_s(seen.emptied_s), show_s(seen.mean_wait_s)
+        told = f"empty after {empty}, mean wait {wait} (Little)"
+    yield Text(f"watched from outside: {told}", style="bold")
+    for kind, figures in seen.types.items():
         parts = [
             f"{name.removesuffix('_s').replace('_', ' ')} {show_s(value)}"
             if name.endswith("_s") else f"{value:,.0f} {name}"
             for name, value in figures.items()
         ]  # fmt: skip
         yield Text(f"  {kind}: {', '.join(parts)}")
-    if "note" in seen:
-        yield Text(f"nothing per type: {seen['note']}", style="yellow")
-    yield Text(f"cannot be known {seen['cannot']}", style="dim")
+    if seen.note is not None:
+        yield Text(f"nothing per type: {seen.note}", style="yellow")
+    yield Text(f"cannot be known {seen.cannot}", style="dim")
 
 
 def _verdict(result: Result) -> Iterator[Text]:
-    verdict, books = result["verdict"], result["accounting"]
-    for reason in verdict["reasons"]:
+    for reason in result.verdict.reasons:
         yield Text(reason, style="bold red")
-    if verdict["no_worker"] and result["followed"]:
+    if result.verdict.no_worker and result.followed:
         yield Text("no live worker on this queue; start one with: worker run", style="bold red")
-    if result["clock"]["anomalies"]:
+    if result.clock.anomalies:
         yield Text(
-            f"{result['clock']['anomalies']} values at or below 0 (two clocks disagree); kept",
+            f"{result.clock.anomalies} values at or below 0 (two clocks disagree); kept",
             style="yellow",
         )
-    left = books["waiting"] + books["in_flight"] + books["delayed"]
-    if result["followed"] and left:
+    left = result.accounting.left
+    if result.followed and left:
         yield Text(f"not finished: {left:,} of this run's tasks are left in the queue", style="red")
-    if result["interrupted"]:
+    if result.interrupted:
         yield Text("interrupted: the figures cover what was sent until then", style="yellow")
-    for text, count in result["send_errors"].items():
+    for text, count in result.send_errors.items():
         yield Text(f"push error, {count} times: {text}", style="yellow")
 
 
-def _expectations(judged: list[dict[str, Any]]) -> Iterator[Text]:
+def _expectations(judged: list[Judged]) -> Iterator[Text]:
     for one in judged:
-        word, style = ("ok  ", "green") if one["ok"] else ("FAIL", "bold red")
-        yield Text(f"{word} {one['text']}  (was {one['shown']})", style=style)
+        word, style = ("ok  ", "green") if one.ok else ("FAIL", "bold red")
+        yield Text(f"{word} {one.text}  (was {one.shown})", style=style)

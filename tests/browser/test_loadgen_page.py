@@ -9,7 +9,7 @@ import pytest
 
 from loadgen.report import html, sweep
 from tests.support.chromium import dom_of, find_chromium, first_pixel, picture_of
-from tests.unit.test_loadgen_reports import HOSTILE, a_result
+from tests.support.results import HOSTILE, a_result
 
 # Reports what only a browser knows: widths, the smallest text, what the pointer shows.
 PROBE = """<script>
@@ -80,10 +80,11 @@ def test_the_page_of_a_sweep_is_drawn_too(tmp_path):
     runs = []
     for slots in (1, 2, 5):
         result = a_result()
-        result["totals"].update(concurrency=slots, makespan_s=8 / slots, ideal_s=7.5 / slots)
+        result.totals.concurrency = slots
+        result.totals.makespan_s, result.totals.ideal_s = 8 / slots, 7.5 / slots
         runs.append(result)
     path = tmp_path / "sweep.html"
-    path.write_text(sweep.page(sweep.document(runs)).replace("</body>", PROBE))
+    path.write_text(sweep.page(sweep.make_sweep(runs)).replace("</body>", PROBE))
     seen = seen_by(path, 500)
     assert seen["wide"] <= seen["inner"]
     assert "slots" in str(seen["tip"])

@@ -13,6 +13,7 @@ from loadgen.forecast import known_of, predicted, queue_from, service_samples
 from loadgen.planner import figure_s, with_slots
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
+from tests.support.results import typed
 from tests.support.waiting import until_async
 from worker.keys import Keys
 
@@ -104,7 +105,7 @@ async def test_a_plan_is_made_from_a_run_without_a_redis(loadgen, tmp_path):
         )  # fmt: skip
     assert (tmp_path / "run.json").exists(), err
     result = json.loads((tmp_path / "run.json").read_text())
-    known = known_of(result)
+    known = known_of(typed(result))
     queue = queue_from(known, rate=2000, slots=10, arrivals="poisson")
     assert queue.service_s >= result["series"]["all"]["service"]["mean"] >= 0.02
     code, out, _ = await loadgen(
@@ -139,11 +140,11 @@ async def test_a_prediction_is_made_before_the_run_and_cannot_know_what_it_measu
         service_s = 0.06
         out, _ = await process.communicate()
     result = json.loads(out)
-    forecast = predicted(result)
+    forecast = predicted(typed(result))
     assert result["series"]["all"]["service"]["mean"] >= 0.05
-    assert forecast["service_s"] == result["calibration"]["service"]["mean"] < 0.05
-    mean = forecast["rows"][0]
-    assert mean["predicted_s"] < 0.2 < mean["measured_s"]  # 1.5 s of work came each second
+    assert forecast.service_s == result["calibration"]["service"]["mean"] < 0.05
+    mean = forecast.rows[0]
+    assert mean.predicted_s < 0.2 < mean.measured_s  # 1.5 s of work came each second
 
 
 async def test_ctrl_c_in_a_calibration_reports_that_and_starts_no_run(loadgen, redis_client):

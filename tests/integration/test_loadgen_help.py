@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import shlex
@@ -15,9 +14,10 @@ import pytest
 from loadgen.cli import entry, main
 from loadgen.cli.entry import COMMANDS
 from loadgen.mix import NOMINAL_SERVICE_S
+from loadgen.result.store import save
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
-from tests.unit.test_loadgen_reports import a_result
+from tests.support.results import a_result
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,8 +32,8 @@ def desk(tmp_path: Path) -> Path:
     names = ["run", *(f"{side}-{n}" for side in ("base", "new") for n in range(5))]
     for name in names:
         result = a_result(rate=100, count=400)
-        result["expectations"] = []
-        (tmp_path / f"{name}.json").write_text(json.dumps(result))
+        result.expectations = []
+        save(result, tmp_path / f"{name}.json")
     return tmp_path
 
 

@@ -19,7 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from loadgen.blackbox import NotScraped, scrape
 from loadgen.cli import main
 from loadgen.own_workers import own_worker
-from loadgen.result import PARTS, schema_text
+from loadgen.result.model import PARTS
+from loadgen.result.store import schema
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.servers import free_port
@@ -357,7 +358,7 @@ async def test_a_redis_that_dies_for_good_ends_a_run_with_a_report(server, tmp_p
         assert books["unknown"] == books["sent"] > 0
         assert (books["lost"], books["unsent"] > 0) == (0, True)
         assert "could not be looked for at the end: Redis at" in result["verdict"]["reasons"][0]
-        jsonschema.validate(result, json.loads(schema_text()))
+        jsonschema.validate(result, schema())
     assert "could not be looked for at the end" in (tmp_path / "r.html").read_text()
 
 

@@ -17,11 +17,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from loadgen.forecast import predicted, queue_from
 from loadgen.own_workers import own_worker
 from tests.support.loadgen_command import Loadgen
+from tests.support.results import typed
 from worker.config.load import load_config
 
 MIXES = {
@@ -66,7 +68,8 @@ def middle(rounds: list[dict[str, Any]], figure: str) -> float:
 
 async def rounds_of(loadgen: Loadgen, mix: str) -> list[dict[str, Any]]:
     """For each load its undisturbed rounds, in turn; every run also calibrates for the next."""
-    known = (await steady(loadgen, mix, 100, 1, seed=99))["calibration"]
+    known = typed(await steady(loadgen, mix, 100, 1, seed=99)).calibration
+    assert known is not None
     capacity = SLOTS / queue_from(known, rate=1, slots=SLOTS, arrivals="poisson").service_s
     rows: list[dict[str, Any]] = [
         {"mix": mix, "load": load, "rounds": [], "spoilt": 0} for load in LOADS
@@ -98,8 +101,9 @@ def same(before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 def foretold(result: dict[str, Any]) -> dict[str, Any]:
     """Predicted and measured mean and p99 of the wait in one run."""
-    forecast = predicted(result)
-    assert forecast is not None
+    prediction = predicted(typed(result))
+    assert prediction is not None
+    forecast = msgspec.to_builtins(prediction)
     rows = {row["figure"].removeprefix("wait "): row for row in forecast["rows"]}
     inputs = ("rate_per_s", "utilization", "service_s", "turnaround_s", "pickup_s")
     told = {name: forecast[name] for name in inputs}

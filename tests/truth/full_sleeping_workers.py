@@ -17,6 +17,7 @@ import pytest
 from loadgen.forecast import predicted
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
+from tests.support.results import typed
 
 KEY = "async_tasks"
 ROUNDS = 3
@@ -47,10 +48,10 @@ def ratio(name: str, results: list[dict[str, Any]], figure: str) -> float:
     """Median of measured over predicted."""
     pairs = []
     for result in results:
-        forecast = predicted(result)
+        forecast = predicted(typed(result))
         assert forecast is not None
-        row = next(row for row in forecast["rows"] if row["figure"] == f"wait {figure}")
-        pairs.append((row["measured_s"], row["predicted_s"]))
+        row = next(row for row in forecast.rows if row.figure == f"wait {figure}")
+        pairs.append((row.measured_s, row.predicted_s))
     told = ", ".join(f"{seen * 1e3:.2f} of {told * 1e3:.2f} ms" for seen, told in pairs)
     middle = statistics.median(seen / told for seen, told in pairs)
     print(f"{name}: {figure} {told}: {middle:.2f}")

@@ -14,6 +14,7 @@ import pytest
 
 from loadgen.forecast import predicted
 from tests.support.loadgen_command import Loadgen
+from tests.support.results import typed
 from tests.support.simulated_worker import SimulatedWorker
 from tests.support.truth import FULL, scaled
 
@@ -37,11 +38,11 @@ async def test_a_calibration_foretells_a_simulated_run(load, loadgen):
             "run", "--mix", "a=1", "--rate", f"{load * SLOTS / MEAN_S:.0f}", "--calibrate",
             "--duration", f"{scaled(8, 120)}s", "--arrivals", "poisson", "--seed", "3",
         )  # fmt: skip
-    forecast, lag_s = predicted(result), result["forecast"]["lag_s"]
-    assert forecast["service_s"] == pytest.approx(MEAN_S, rel=0.03)
-    assert forecast["utilization"] == pytest.approx(load, rel=0.05)
+    forecast, lag_s = predicted(typed(result)), result["forecast"]["lag_s"]
+    assert forecast.service_s == pytest.approx(MEAN_S, rel=0.03)
+    assert forecast.utilization == pytest.approx(load, rel=0.05)
     for figure, error in (("mean", 0.2), ("p99", 0.3)):
-        row = next(row for row in forecast["rows"] if row["figure"] == f"wait {figure}")
-        told_s, seen_s = row["predicted_s"] - lag_s, row["measured_s"]
+        row = next(row for row in forecast.rows if row.figure == f"wait {figure}")
+        told_s, seen_s = row.predicted_s - lag_s, row.measured_s
         print(f"{load:.0%}: {figure} {seen_s * 1e3:.2f} ms, foretold {told_s * 1e3:.2f} ms")
         assert seen_s == pytest.approx(told_s, rel=error)

@@ -8,6 +8,7 @@ import pytest
 
 from loadgen.chaos import ChaosReport, schedule
 from loadgen.faults import KILL, OTHERS, Injected
+from tests.support.results import a_result
 
 
 def test_the_three_minute_program_has_twenty_kills_six_outages_and_every_kind():
@@ -24,11 +25,10 @@ def test_the_program_is_the_same_every_time_and_leaves_the_end_quiet():
 
 
 def report(**changes):
-    books = dict.fromkeys(("lost", "waiting", "in_flight", "delayed"), 0)
-    books |= {key: changes.pop(key) for key in list(changes) if key in books}
-    fields = {
-        "result": {"accounting": books}, "injected": [], "accepted": 10, "found": 10, "totals": {},
-    }  # fmt: skip
+    result = a_result()
+    for part in ("lost", "waiting", "in_flight", "delayed"):
+        setattr(result.accounting, part, changes.pop(part, 0))
+    fields = {"result": result, "injected": [], "accepted": 10, "found": 10, "totals": {}}
     return ChaosReport(**(fields | changes))
 
 

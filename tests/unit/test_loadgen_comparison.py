@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from loadgen.cli import main
 from loadgen.cli.ab import is_higher_better, order
 from loadgen.comparison import bootstrap_ratio, compare, mann_whitney_p
-from tests.unit.test_loadgen_reports import a_result
+from loadgen.result.store import save
+from tests.support.results import a_result
 
 
 def runs(rng: random.Random, mean: float, count: int = 12, noise: float = 0.05) -> list[float]:
@@ -98,12 +100,12 @@ def save_all(folder: Path, name: str, factors: list[float], **changes: Any) -> l
     paths = []
     for number, factor in enumerate(factors):
         result = a_result(rate=100, count=200)
-        result["series"]["all"]["e2e"]["p50"] *= factor
-        result["series"]["all"]["service"]["p50"] *= factor
-        result["expectations"] = []
-        result["workload"].update(changes)
+        result.overall.e2e.p50 *= factor
+        result.overall.service.p50 *= factor
+        result.expectations = []
+        result.workload = replace(result.workload, **changes)
         path = folder / f"{name}-{number}.json"
-        path.write_text(json.dumps(result))
+        save(result, path)
         paths.append(str(path))
     return paths
 
@@ -153,3 +155,14 @@ def test_a_command_that_fails_or_says_no_number_is_one_clear_line(command, code,
     assert main(["ab", "--a", command, "--b", command, *flags]) == code
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("loadgen:")]
     assert len(errors) == 1
+
+
+@pytest.mark.parametrize(
+    "printed", ["soon", "[]", '{"format":"taskrig-loadgen-result","version":1}']
+)
+def test_a_command_that_prints_no_whole_result_is_one_clear_line(printed, capsys):
+    command = f"echo '{printed}'"
+    flags = ["--runs", "5", "--figure", "e2e.p50"]
+    assert main(["ab", "--a", command, "--b", command, *flags]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("loadgen:")]
+    assert errors == [f"loadgen: printed no result (add --json?): {command}"]

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from msgspec.structs import replace
 
 from loadgen.expectations import judge_all, parse_expectation
+from loadgen.result.model import SERIES, Result, TypeSeries
+from tests.support.results import a_result
 from worker.errors import UsageError
 
 
-def a_result(**series: float) -> dict[str, Any]:
-    block = {name: {"count": 2000, "p50": 0.02, "p99": 0.04, "mean": 0.02, **series}
-             for name in ("send_lag", "wait", "service", "e2e", "e2e_raw")}  # fmt: skip
-    return {
-        "series": {"all": block, "fast_task": block},
-        "accounting": {"lost": 0, "duplicates": 3, "sent": 2000},
-        "totals": {"makespan_s": 2.6, "ideal_s": 2.5, "offered_per_s": 500.0,
-                   "achieved_per_s": 499.0, "done_per_s": 480.0},
-        "clock": {"anomalies": 0},
-        "expectations": [],
-    }  # fmt: skip
+def judged_run() -> Result:
+    """A run whose every series has a median of 20 ms and a p99 of 40 ms."""
+    result = a_result("fast=3", rate=500)
+    figures = replace(result.overall.wait, count=2000, p50=0.02, p99=0.04, p99_9=None)
+    series = TypeSeries(**dict.fromkeys(SERIES, figures))
+    result.series = {"all": series, "fast_task": series}
+    result.accounting.duplicates = 3
+    result.totals = replace(
+        result.totals, makespan_s=2.6, ideal_s=2.5, achieved_per_s=499.0, done_per_s=480.0
+    )
+    return result
 
 
 @pytest.mark.parametrize(
@@ -44,14 +45,13 @@ def a_result(**series: float) -> dict[str, Any]:
     ],
 )
 def test_an_expectation_is_judged(text, ok):
-    assert parse_expectation(text).judge(a_result())["ok"] is ok
+    assert parse_expectation(text).judge(judged_run()).ok is ok
 
 
 def test_a_percentile_with_too_few_samples_fails_and_says_so():
-    judged = parse_expectation("e2e.p99.9 < 1s").judge(a_result())
-    assert judged == {
-        "text": "e2e.p99.9 < 1s", "value": None, "shown": "too few samples to tell", "ok": False
-    }  # fmt: skip
+    judged = parse_expectation("e2e.p99.9 < 1s").judge(judged_run())
+    assert (judged.text, judged.value, judged.ok) == ("e2e.p99.9 < 1s", None, False)
+    assert judged.shown == "too few samples to tell"
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_a_bad_expectation_is_a_usage_error(text, why):
 
 def test_a_type_that_did_not_run_is_a_usage_error_that_names_those_that_did():
     with pytest.raises(UsageError, match=r"no type 'slow_task'; it has fast_task"):
-        judge_all([parse_expectation("e2e{type=slow}.p99 < 1s")], a_result())
+        judge_all([parse_expectation("e2e{type=slow}.p99 < 1s")], judged_run())

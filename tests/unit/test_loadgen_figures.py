@@ -6,15 +6,17 @@ import math
 import random
 import time
 
+import msgspec
 import pytest
 
 from loadgen.capacity import list_schedule_s
-from loadgen.figures import SlotCosts, collect, slot_costs, timeline
 from loadgen.histogram import encode, merge
 from loadgen.ledger import FAILED, SUCCEEDED, Ledger
 from loadgen.mix import NOMINAL_SERVICE_S, parse_mix
 from loadgen.quantity import duration_s, rate_per_s, show_s, size_bytes
-from loadgen.stats import percentile, summary, supported
+from loadgen.result.figures import SlotCosts, collect, slot_costs, summary
+from loadgen.result.timeline import timeline
+from loadgen.stats import percentile, supported
 from worker.errors import UsageError
 
 
@@ -40,10 +42,10 @@ def test_a_percentile_is_the_least_sample_that_enough_others_do_not_exceed():
 def test_a_percentile_is_shown_only_where_the_count_supports_it():
     assert not supported(999, 0.99)
     assert supported(1000, 0.99)
-    assert "p99" not in summary([1.0] * 999)
-    assert "p99" in summary([1.0] * 1000)
-    assert summary([1.0, 3.0])["p50"] == 1.0
-    assert summary([]) == {"count": 0}
+    assert summary([1.0] * 999).p99 is None
+    assert summary([1.0] * 1000).p99 == 1.0
+    assert summary([1.0, 3.0]).p50 == 1.0
+    assert msgspec.to_builtins(summary([])) == {"count": 0}
 
 
 @pytest.mark.parametrize(
@@ -94,12 +96,12 @@ def test_the_ledger_books_a_completion():
     ledger.record(b"1 succeeded 100.5 101.5 w1 0 0 101.6")
     assert ledger.by_outcome[SUCCEEDED] == ledger.done == 1
     assert ledger.open_numbers() == [0, 2]
-    samples = collect(ledger)["b"].values
-    assert samples["wait"][0] == pytest.approx(0.4)
-    assert samples["service"][0] == pytest.approx(1.0)
-    assert samples["e2e"][0] == pytest.approx(1.5)
-    assert samples["e2e_raw"][0] == pytest.approx(1.35)
-    assert samples["send_lag"][0] == pytest.approx(0.16)
+    samples = collect(ledger)["b"]
+    assert samples.wait[0] == pytest.approx(0.4)
+    assert samples.service[0] == pytest.approx(1.0)
+    assert samples.e2e[0] == pytest.approx(1.5)
+    assert samples.e2e_raw[0] == pytest.approx(1.35)
+    assert samples.send_lag[0] == pytest.approx(0.16)
 
 
 def test_a_second_execution_is_a_duplicate_and_the_first_one_counts():
@@ -145,24 +147,24 @@ def test_a_value_at_or_below_zero_is_kept_and_counted():
     ledger.record(b"0 succeeded 99.9 101 w1 0 0 101")
     samples = collect(ledger)["all"]
     assert samples.anomalies == 1
-    assert samples.values["wait"][0] == pytest.approx(-0.1)
+    assert samples.wait[0] == pytest.approx(-0.1)
 
 
 def test_warm_up_is_left_out_of_the_figures():
     ledger = a_ledger()
     for number in range(3):
         ledger.record(b"%d succeeded 100.5 101 w1 0 0 101" % number)
-    assert len(collect(ledger, since=100.1)["all"].values["wait"]) == 2
+    assert len(collect(ledger, since=100.1)["all"].wait) == 2
 
 
 def test_the_timeline_counts_each_second_and_spreads_running_tasks_over_it():
     ledger = a_ledger()
     ledger.record(b"0 succeeded 100.5 102.25 w1 0 0 102.3")
     rows = timeline(ledger, [], 100.0)
-    assert [row["sent"] for row in rows] == [3, 0, 0]
-    assert [row["done"] for row in rows] == [0, 0, 1]
-    assert [row["busy_slots"] for row in rows] == [0.5, 1.0, 0.25]
-    assert [row["offered"] for row in rows] == [3, 0, 0]
+    assert [row.sent for row in rows] == [3, 0, 0]
+    assert [row.done for row in rows] == [0, 0, 1]
+    assert [row.busy_slots for row in rows] == [0.5, 1.0, 0.25]
+    assert [row.offered for row in rows] == [3, 0, 0]
 
 
 def test_histograms_merge_without_losing_a_count():

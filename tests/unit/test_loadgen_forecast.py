@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from loadgen.capacity import Queue
@@ -21,20 +21,23 @@ from loadgen.forecast import (
 )
 from loadgen.mix import parse_mix
 from loadgen.pacer import Arrivals, constant, parse_profile
+from loadgen.result.model import Figures, Result
 from loadgen.workload import Workload
-from tests.unit.test_loadgen_reports import a_calibration, a_result
+from tests.support.results import a_calibration, a_result
 
 STEADY = Workload(mix=parse_mix("a=1"), profile=constant(100, 10), arrivals=Arrivals("poisson"))
 
 
-def told(result: dict[str, Any]) -> list[float | None]:
+def told(result: Result) -> list[float | None]:
     forecast = predicted(result)
     assert forecast is not None
-    return [row["predicted_s"] for row in forecast["rows"]]
+    return [row.predicted_s for row in forecast.rows]
 
 
 def spoilt(value: Any, rng: random.Random) -> Any:
-    """The same document with every number in it changed."""
+    """The same part of a result with every number in it changed."""
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.replace(value, **spoilt(msgspec.structs.asdict(value), rng))
     if isinstance(value, dict):
         return {key: spoilt(one, rng) for key, one in value.items()}
     if isinstance(value, list):
@@ -47,32 +50,30 @@ def spoilt(value: Any, rng: random.Random) -> Any:
 def test_no_result_of_a_run_leaks_into_its_prediction(part):
     result = a_result(rate=100, calibrated=True)
     before = told(result)
-    result[part] = spoilt(result[part], random.Random(1))
+    setattr(result, part, spoilt(getattr(result, part), random.Random(1)))
     assert told(result) == before
 
 
 def test_two_runs_that_wait_differently_were_told_the_same():
     quick, slow = (a_result(rate=100, calibrated=True, wait_s=s) for s in (0.01, 3.0))
     assert told(quick) == told(slow)
-    assert predicted(slow)["rows"][0]["measured_s"] == pytest.approx(3.0)
-    assert predicted(quick)["rows"][0]["measured_s"] == pytest.approx(0.01)
+    assert predicted(slow).rows[0].measured_s == pytest.approx(3.0)
+    assert predicted(quick).rows[0].measured_s == pytest.approx(0.01)
 
 
 def test_another_calibration_does_change_the_prediction():
     calibration = a_calibration(rate=100)
-    calibration["service"]["mean"] *= 2
-    twice = foretell(STEADY, 5, calibration)
-    assert (
-        told({**a_result(rate=100), "forecast": twice})[0]
-        > told(a_result(rate=100, calibrated=True))[0]
-    )
+    calibration.service.mean *= 2
+    slower = a_result(rate=100)
+    slower.forecast = foretell(STEADY, 5, calibration)
+    assert told(slower)[0] > told(a_result(rate=100, calibrated=True))[0]
 
 
 def test_a_calibration_tells_a_queue_of_any_rate_and_slots():
     calibration = a_calibration(rate=100)
     queue = queue_from(calibration, rate=70, slots=3, arrivals="poisson")
     assert isinstance(queue, Queue)
-    assert queue.service_s == pytest.approx(0.02 + calibration["turnaround_s"])
+    assert queue.service_s == pytest.approx(0.02 + calibration.turnaround_s)
     assert (queue.rate, queue.slots, queue.arrival_cv2) == (70, 3, 1.0)
     assert queue_from(calibration, rate=1, slots=1, arrivals="burst:7").arrival_cv2 == 7
     samples = service_samples(calibration)
@@ -83,17 +84,17 @@ def test_the_rate_foretold_is_that_of_the_schedule_after_the_warm_up():
     known = a_calibration(rate=100)
     warm = replace(STEADY, warmup_s=2.0)
     due = [moment for moment in warm.due() if moment >= 2.0]
-    assert foretell(warm, 5, known)["rate_per_s"] == pytest.approx(len(due) / 8)
+    assert foretell(warm, 5, known).rate_per_s == pytest.approx(len(due) / 8)
     huge = replace(STEADY, profile=constant(60_000, 60))
-    assert foretell(huge, 5, known)["rate_per_s"] == 60_000  # not worth the counting
+    assert foretell(huge, 5, known).rate_per_s == 60_000  # not worth the counting
 
 
 def test_declared_services_are_known_without_a_calibration():
     demo = replace(STEADY, mix=parse_mix("fast=1,slow=1"))
     forecast = foretell(demo, 500, None)
-    assert forecast["service"] == pytest.approx({"mean": 1.25, "stddev": 0.75})
-    assert forecast["turnaround_s"] == TYPICAL_TURNAROUND_S
-    assert "declared" in forecast["from"]
+    assert (forecast.service.mean, forecast.service.stddev) == pytest.approx((1.25, 0.75))
+    assert forecast.turnaround_s == TYPICAL_TURNAROUND_S
+    assert "declared" in forecast.made_from
 
 
 @pytest.mark.parametrize(
@@ -113,12 +114,12 @@ def test_where_theory_or_knowledge_ends_nothing_is_foretold(workload, slots):
 
 def test_a_plan_takes_the_calibration_before_the_run_itself():
     result = a_result(rate=100, calibrated=True)
-    assert known_of(result) == result["calibration"]
-    assert known_of(a_result(rate=100))["tasks"] == 400
+    assert known_of(result) == result.calibration
+    assert known_of(a_result(rate=100)).tasks == 400
 
 
 def test_a_calibration_holds_no_wait():
     result = a_result(rate=100)
-    assert "wait" not in json.dumps(calibration_of(result))
-    result["series"]["all"]["service"] = {"count": 0}
+    assert "wait" not in msgspec.json.encode(calibration_of(result)).decode()
+    result.overall.service = Figures(count=0)
     assert calibration_of(result) is None

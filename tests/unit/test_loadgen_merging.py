@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import jsonschema
 import pytest
 
 from loadgen.barrier import parse_barrier
-from loadgen.merging import merge
-from loadgen.result import schema_text
-from tests.unit.test_loadgen_reports import a_result
+from loadgen.result.merging import merge
+from loadgen.result.model import Outside, Result
+from loadgen.result.store import schema, to_json
+from tests.support.results import a_result
 from worker.errors import UsageError
 
 
-def two() -> list[dict[str, Any]]:
+def two() -> list[Result]:
     pair = [a_result(rate=100, count=400), a_result(rate=100, count=800)]
     for number, result in enumerate(pair):
-        result["run_id"] = f"r{number}"
+        result.run_id = f"r{number}"
     return pair
 
 
 def test_counts_rates_and_seconds_are_added():
     whole = merge(two())
-    assert whole["accounting"]["sent"] == whole["accounting"]["succeeded"] == 1200
-    assert whole["totals"]["offered_per_s"] == pytest.approx(200)
-    assert [row["offered"] for row in whole["timeline"][:8]] == [200] * 4 + [100] * 4
-    assert whole["workload"]["profile"] == "4s@100 + 8s@100"
-    assert whole["verdict"]["complete"]
-    jsonschema.validate(whole, json.loads(schema_text()))
+    assert whole.accounting.sent == whole.accounting.succeeded == 1200
+    assert whole.totals.offered_per_s == pytest.approx(200)
+    assert [row.offered for row in whole.timeline[:8]] == [200] * 4 + [100] * 4
+    assert whole.workload.profile == "4s@100 + 8s@100"
+    assert whole.verdict.complete
+    jsonschema.validate(json.loads(to_json(whole)), schema())
 
 
 def test_figures_are_those_of_all_tasks_together():
     pair = two()
-    pair[0]["series"]["all"]["wait"].update(mean=0.02, stddev=0.0)
-    wait = merge(pair)["series"]["all"]["wait"]
-    assert wait["count"] == 1200
-    assert wait["mean"] == pytest.approx((400 * 0.02 + 800 * 0.01) / 1200)
-    assert wait["p99"] == pytest.approx(0.01, rel=0.002)
+    first = pair[0].overall.wait
+    first.mean, first.stddev = 0.02, 0.0
+    wait = merge(pair).overall.wait
+    assert wait.count == 1200
+    assert wait.mean == pytest.approx((400 * 0.02 + 800 * 0.01) / 1200)
+    assert wait.p99 == pytest.approx(0.01, rel=0.002)
 
 
 def test_unlike_runs_and_the_same_run_twice_are_refused():
@@ -47,48 +48,51 @@ def test_unlike_runs_and_the_same_run_twice_are_refused():
         merge([pair[0], pair[0]])
     with pytest.raises(UsageError, match="two results"):
         merge(pair[:1])
-    pair[1]["kind"] = "drain"
+    del pair[1].series["b"]
+    with pytest.raises(UsageError, match="different types"):
+        merge(pair)
+    pair[1].kind = "drain"
     with pytest.raises(UsageError, match="kind is 'drain'"):
         merge(pair)
 
 
 def test_the_workers_of_one_queue_are_counted_once_and_those_of_two_are_added():
     pair = two()
-    assert merge(pair)["totals"]["concurrency"] == 5
-    pair[1]["queue"] = "other"
+    assert merge(pair).totals.concurrency == 5
+    pair[1].queue = "other"
     whole = merge(pair)
-    assert whole["totals"]["concurrency"] == 10
-    assert whole["queue"].endswith(", other")
+    assert whole.totals.concurrency == 10
+    assert whole.queue.endswith(", other")
 
 
 def test_depths_of_one_queue_are_seen_by_all_and_those_of_two_are_added():
     pair = two()
     for result in pair:
-        for row in result["timeline"]:
-            row.update(waiting=100 * row["second"], in_flight=4, concurrency=4, busy_slots=4.0)
-    shared = merge(pair)["timeline"][2]
-    assert [shared[n] for n in ("waiting", "in_flight", "concurrency")] == [200, 4, 4]
-    pair[1]["queue"] = "other"
-    row = merge(pair)["timeline"][2]
-    assert [row[n] for n in ("waiting", "in_flight", "concurrency")] == [400, 8, 8]
-    assert row["busy_slots"] == row["concurrency"]
+        for row in result.timeline:
+            row.waiting, row.in_flight, row.concurrency = 100 * row.second, 4, 4
+            row.busy_slots = 4.0
+    shared = merge(pair).timeline[2]
+    assert (shared.waiting, shared.in_flight, shared.concurrency) == (200, 4, 4)
+    pair[1].queue = "other"
+    row = merge(pair).timeline[2]
+    assert (row.waiting, row.in_flight, row.concurrency) == (400, 8, 8)
+    assert row.busy_slots == row.concurrency
 
 
 def test_what_was_seen_from_outside_is_told_of_all_queues():
     pair = two()
     for result, emptied_s in zip(pair, (2.0, 3.0), strict=True):
         types = {"a": {"succeeded": 100 * emptied_s, "mean_service_s": 0.1}}
-        result["outside"] = {
-            "mode": "queue", "cannot": "x", "emptied_s": emptied_s, "mean_wait_s": emptied_s,
-            "types": types,
-        }  # fmt: skip
-    pair[1]["queue"] = "other"
-    seen = merge(pair)["outside"]
-    assert seen["emptied_s"] == 3.0
-    assert seen["mean_wait_s"] == pytest.approx((400 * 2 + 800 * 3) / 1200)
-    assert seen["types"]["a"]["succeeded"] == 300  # each has read the same workers
-    pair[0]["outside"]["emptied_s"] = None
-    assert merge(pair)["outside"]["emptied_s"] is None
+        result.outside = Outside(
+            mode="queue", cannot="x", emptied_s=emptied_s, mean_wait_s=emptied_s, types=types
+        )
+    pair[1].queue = "other"
+    seen = merge(pair).outside
+    assert seen.emptied_s == 3.0
+    assert seen.mean_wait_s == pytest.approx((400 * 2 + 800 * 3) / 1200)
+    assert seen.types["a"]["succeeded"] == 300  # each has read the same workers
+    pair[0].outside.emptied_s = None
+    assert merge(pair).outside.emptied_s is None
 
 
 @pytest.mark.parametrize("text", ["", "x", "x:", "x:0", ":2", "a b:2", "x:-1"])

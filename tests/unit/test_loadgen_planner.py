@@ -29,10 +29,10 @@ def test_without_an_slo_a_plan_keeps_a_tenth_of_the_slots_free():
 
 
 def test_a_plan_counts_whole_workers_and_an_autoscaler_target():
-    plan = plan_slots(QUEUE, SLO, SERVICES).as_dict(5)
-    assert plan["workers"] * 5 >= plan["slots"] > (plan["workers"] - 1) * 5
-    assert 1 <= plan["keda_target"] <= 5
-    assert plan["max_rate_per_s"] == pytest.approx(plan["workers"] * 5 / MEAN)
+    plan = plan_slots(QUEUE, SLO, SERVICES).plan(5, SLO, None)
+    assert plan.workers * 5 >= plan.slots > (plan.workers - 1) * 5
+    assert 1 <= plan.keda_target <= 5
+    assert plan.max_rate_per_s == pytest.approx(plan.workers * 5 / MEAN)
 
 
 def test_the_highest_rate_is_where_the_slo_stops_to_hold():

@@ -6,27 +6,26 @@ import json
 import math
 
 import pytest
+from msgspec.structs import replace
 
 from loadgen.bracket import Bracket, grew, why_not
 from loadgen.cli import main, search
-from loadgen.figures import due_and_started, flat_out_per_s
 from loadgen.ledger import Ledger
-from tests.unit.test_loadgen_reports import a_result
+from loadgen.result.figures import due_and_started, flat_out_per_s
+from loadgen.result.model import Judged, Result
+from tests.support.results import a_result
 
 FLAT_OUT = 47.4
 
 
-def run_of(due: int, started: int) -> dict[str, object]:
-    return {
-        "totals": {
-            "measured_due": due,
-            "measured_started": started,
-            "achieved_per_s": 80.0,
-            "offered_per_s": 80.0,
-        },
-        "verdict": {"overloaded": False},
-        "accounting": {"unsent": 0},
-    }
+def run_of(due: int, started: int) -> Result:
+    result = a_result(rate=80.0)
+    result.totals.measured_due, result.totals.measured_started = due, started
+    return result
+
+
+def judged(text: str, *, ok: bool) -> Judged:
+    return Judged(text=text, value=1.0, shown="1 s", ok=ok)
 
 
 def trials(bracket: Bracket, rate: float, most: float) -> list[float]:
@@ -107,7 +106,7 @@ def test_a_short_trial_above_what_the_workers_can_finish_grows(seconds):
     due, done = 80 * seconds, FLAT_OUT * seconds
     assert grew(run_of(due, int(done)))
     assert not grew(run_of(int(done), int(done)))
-    assert why_not(run_of(due, int(done)), {"ok": True}).startswith("the queue grew")
+    assert why_not(run_of(due, int(done)), judged("", ok=True)).startswith("the queue grew")
 
 
 def test_chance_in_the_arrivals_is_no_growth():
@@ -116,8 +115,8 @@ def test_chance_in_the_arrivals_is_no_growth():
 
 
 def test_an_slo_that_was_not_kept_is_the_reason_where_nothing_grew():
-    assert why_not(run_of(100, 100), {"ok": True}) == ""
-    assert why_not(run_of(100, 100), {"ok": False, "text": "wait.p99<1s"}) == "not wait.p99<1s"
+    assert why_not(run_of(100, 100), judged("", ok=True)) == ""
+    assert why_not(run_of(100, 100), judged("wait.p99<1s", ok=False)) == "not wait.p99<1s"
 
 
 def started_at(moments: list[float]) -> Ledger:
@@ -141,7 +140,7 @@ def test_tasks_due_and_started_are_counted_between_the_same_two_moments():
 
 def test_a_search_that_finds_no_rate_leaves_its_last_trial_and_is_99(monkeypatch, tmp_path):
     async def nothing_holds(one, *_):
-        one.probing.latest = {**a_result(rate=100), "run_id": "last"}
+        one.probing.latest = replace(a_result(rate=100), run_id="last")
 
     monkeypatch.setattr(search, "_search", nothing_holds)
     out, xml = tmp_path / "r.json", tmp_path / "j.xml"

@@ -1,6 +1,6 @@
-"""From a ledger to figures: the five series of each type, and what happened in each second.
+"""From a ledger to figures: the five series of each type, and what a task costs its slot. Pure.
 
-Pure. Latencies count from the intended time of a task; `e2e_raw`, from the actual send, stands
+Latencies count from the intended time of a task; `e2e_raw`, from the actual send, stands
 beside them. A value at or below 0 (two clocks disagree) is kept, and counted.
 """
 
@@ -9,36 +9,53 @@ from __future__ import annotations
 import heapq
 import math
 from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from loadgen.ledger import OPEN, REFUSED, Ledger
 from loadgen.mix import ALL
-from loadgen.stats import percentile, summary
-
-SERIES = ("send_lag", "wait", "service", "e2e", "e2e_raw")
+from loadgen.result.model import Figures, TypeSeries
+from loadgen.stats import PERCENTILES, percentile, supported
 
 
 class Samples:
     """The five series of one type, in seconds."""
 
     def __init__(self) -> None:
-        self.values: dict[str, array[float]] = {name: array("d") for name in SERIES}
+        self.send_lag = array("d")
+        self.wait = array("d")
+        self.service = array("d")
+        self.e2e = array("d")
+        self.e2e_raw = array("d")
         self.anomalies = 0
-
-    def add_send(self, lag: float) -> None:
-        """One pushed task."""
-        self.values["send_lag"].append(lag)
 
     def add_done(self, wait: float, service: float, e2e: float, e2e_raw: float) -> None:
         """One finished task."""
-        values = self.values
-        values["wait"].append(wait)
-        values["service"].append(service)
-        values["e2e"].append(e2e)
-        values["e2e_raw"].append(e2e_raw)
+        self.wait.append(wait)
+        self.service.append(service)
+        self.e2e.append(e2e)
+        self.e2e_raw.append(e2e_raw)
         if wait <= 0 or service <= 0 or e2e <= 0:
             self.anomalies += 1
+
+    def extend(self, other: Samples) -> None:
+        """Add all samples of another."""
+        self.send_lag.extend(other.send_lag)
+        self.wait.extend(other.wait)
+        self.service.extend(other.service)
+        self.e2e.extend(other.e2e)
+        self.e2e_raw.extend(other.e2e_raw)
+        self.anomalies += other.anomalies
+
+    def figures(self) -> TypeSeries:
+        """The five series in figures."""
+        return TypeSeries(
+            send_lag=summary(self.send_lag),
+            wait=summary(self.wait),
+            service=summary(self.service),
+            e2e=summary(self.e2e),
+            e2e_raw=summary(self.e2e_raw),
+        )
 
 
 def collect(ledger: Ledger, *, since: float = -math.inf) -> dict[str, Samples]:
@@ -57,34 +74,47 @@ def collect(ledger: Ledger, *, since: float = -math.inf) -> dict[str, Samples]:
             continue
         samples = by_kind[kind]
         if acked == acked:
-            samples.add_send(acked - intended)
+            samples.send_lag.append(acked - intended)
         if outcome != OPEN and start == start:
             samples.add_done(start - intended, end - start, settled - intended, settled - sent)
-    return {ALL: merged(by_kind), **dict(zip(ledger.types, by_kind, strict=True))}
-
-
-def merged(parts: list[Samples]) -> Samples:
-    """All samples of all parts together."""
     whole = Samples()
-    for part in parts:
-        whole.anomalies += part.anomalies
-        for name in SERIES:
-            whole.values[name].extend(part.values[name])
-    return whole
+    for part in by_kind:
+        whole.extend(part)
+    return {ALL: whole, **dict(zip(ledger.types, by_kind, strict=True))}
 
 
-def series(samples: dict[str, Samples]) -> dict[str, Any]:
-    """type -> series -> summary, with a mergeable histogram where there are samples."""
+def summary(samples: Sequence[float]) -> Figures:
+    """Count, mean, spread, the percentiles the count supports, and a mergeable histogram."""
     from loadgen.histogram import encode
 
-    figures: dict[str, Any] = {}
-    for name, part in samples.items():
-        figures[name] = {}
-        for kind, values in part.values.items():
-            figures[name][kind] = summary(values)
-            if values:
-                figures[name][kind]["hdr"] = encode(values)
-    return figures
+    ordered = sorted(samples)
+    count = len(ordered)
+    if not count:
+        return Figures(count=0)
+    mean = math.fsum(ordered) / count
+    variance = math.fsum((x - mean) ** 2 for x in ordered) / (count - 1) if count > 1 else 0.0
+    return Figures(
+        count=count,
+        mean=mean,
+        stddev=math.sqrt(variance),
+        min=ordered[0],
+        max=ordered[-1],
+        hdr=encode(samples),
+        **percentiles(count, lambda share: percentile(ordered, share)),
+    )
+
+
+def percentiles(count: int, at: Callable[[float], float]) -> dict[str, float]:
+    """The percentiles that `count` samples support, by their fields in Figures.
+
+    Args:
+        at: the value at a share of the samples (0.99 for p99).
+    """
+    return {
+        name.replace(".", "_"): at(share)
+        for name, share in PERCENTILES.items()
+        if supported(count, share)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,77 +189,3 @@ def due_and_started(ledger: Ledger, since: float, until: float) -> tuple[int, in
     """Tasks due, and tasks started, between two moments of the server's clock."""
     due = sum(1 for t in ledger.intended if since <= t < until)
     return due, sum(1 for t in ledger.start if since <= t < until)
-
-
-def timeline(ledger: Ledger, views: list[Any], start: float, unsent: int = 0) -> list[Any]:
-    """One row for each second from `start`, the beginning of the schedule.
-
-    Args:
-        views: looks at the queue (`QueueView`), in order.
-        unsent: tasks that were due in the end and never booked.
-    """
-    if not len(ledger):
-        return []
-    ends = [t for t in (max(ledger.sent), _latest(ledger.settled)) if t == t]
-    rows = [_row(second) for second in range(int(max(ends) - start) + 1)]
-    last = len(rows) - 1
-    for intended, sent, outcome in zip(ledger.intended, ledger.sent, ledger.outcome, strict=True):
-        rows[min(max(int(intended - start), 0), last)]["offered"] += 1
-        if outcome != REFUSED:
-            rows[min(max(int(sent - start), 0), last)]["sent"] += 1
-    rows[last]["offered"] += unsent
-    e2e: list[list[float]] = [[] for _ in rows]
-    wait: list[list[float]] = [[] for _ in rows]
-    busy = [0.0] * len(rows)
-    for intended, begun, end, settled in zip(
-        ledger.intended, ledger.start, ledger.end, ledger.settled, strict=True
-    ):
-        if settled != settled:
-            continue
-        second = min(max(int(settled - start), 0), last)
-        rows[second]["done"] += 1
-        e2e[second].append(settled - intended)
-        wait[second].append(begun - intended)
-        _spread(busy, begun - start, end - start)
-    for row, slow, waited, used in zip(rows, e2e, wait, busy, strict=True):
-        row["busy_slots"] = round(used, 3)
-        _percentiles(row, "e2e", slow)
-        _percentiles(row, "wait", waited)
-    _depths(rows, views, start)
-    return rows
-
-
-def _latest(times: array[float]) -> float:
-    return max((t for t in times if t == t), default=math.nan)
-
-
-def _row(second: int) -> dict[str, Any]:
-    return {"second": second, "offered": 0, "sent": 0, "done": 0}
-
-
-def _spread(busy: list[float], begun: float, end: float) -> None:
-    """Add an execution's seconds to each second it ran in."""
-    second = max(int(begun), 0)
-    while begun < end and second < len(busy):
-        part = min(end, second + 1.0) - begun
-        busy[second] += max(part, 0.0)
-        begun, second = second + 1.0, second + 1
-
-
-def _percentiles(row: dict[str, Any], name: str, values: list[float]) -> None:
-    ordered = sorted(values)
-    for label, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0)):
-        row[f"{name}_{label}"] = round(percentile(ordered, share), 6) if ordered else None
-
-
-def _depths(rows: list[dict[str, Any]], views: list[Any], start: float) -> None:
-    """The last look in each second; a second without one repeats the one before."""
-    by_second: dict[int, Any] = {}
-    for view in views:
-        by_second[max(int(view.at - start), 0)] = view
-    last = None
-    for row in rows:
-        last = by_second.get(row["second"], last)
-        row["waiting"] = last.waiting if last else None
-        row["in_flight"] = last.in_flight if last else None
-        row["concurrency"] = last.concurrency if last else None

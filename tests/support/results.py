@@ -1,0 +1,65 @@
+"""Results of runs that never were, for what is made from results."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+from loadgen.forecast import calibration_of, foretell
+from loadgen.ledger import Ledger
+from loadgen.mix import parse_mix
+from loadgen.observer import Whereabouts
+from loadgen.pacer import constant
+from loadgen.result.build import RunRecord, make_result
+from loadgen.result.model import Calibration, Environment, Judged, Result
+from loadgen.result.store import parse
+from loadgen.sender import SendReport
+from loadgen.workload import Workload
+
+HOSTILE = "<script>alert(1)</script>|[bold]x\"'&"
+
+
+def typed(document: dict[str, Any]) -> Result:
+    """The result that a command has printed."""
+    return parse(json.dumps(document), "stdout")
+
+
+def a_calibration(rate: float) -> Calibration:
+    """What a short run before the one that counts has shown."""
+    found = calibration_of(a_result(rate=rate))
+    assert found is not None
+    return found
+
+
+def a_result(
+    mix: str = "a=3,b=1",
+    *,
+    rate: float = 0,
+    count: int = 400,
+    wait_s: float = 0.01,
+    calibrated: bool = False,
+) -> Result:
+    """A result of a run in which every task waits `wait_s` and takes 20 ms."""
+    profile = constant(rate, count / rate) if rate else None
+    workload = Workload(mix=parse_mix(mix), profile=profile, repeat=count // 4)
+    ledger = Ledger(workload.mix.types)
+    gap = 1 / rate if rate else 0.0
+    for number, kind in zip(range(count), workload.kinds(), strict=False):
+        at = 1000.0 + number * gap
+        ledger.confirm(ledger.add([kind], [at], at + 0.001), at + 0.002)
+        start = at + wait_s
+        ledger.record(f"{number} succeeded {start} {start + 0.02} w 0 0 {start + 0.021}".encode())
+    view = SimpleNamespace(at=1000.5, waiting=3, in_flight=2, concurrency=5, workers=("w",))
+    calibration = a_calibration(rate) if calibrated else None
+    record = RunRecord(
+        calibration=calibration, forecast=foretell(workload, 5, calibration),
+        kind="run" if rate else "mix", run_id="r", command=["loadgen", HOSTILE], started=1000.0,
+        queue=HOSTILE, workload=workload, ledger=ledger, where=Whereabouts(0, 0, 0, 0, 0),
+        views=[view], send=SendReport(), outages=0, interrupted=False, followed=True,
+        clock_error_s=1e-5, clock_drift_s=1e-6,
+        environment=Environment(cpu=HOSTILE, server={"v": HOSTILE}),
+    )  # fmt: skip
+    result = make_result(record)
+    result.expectations = [Judged(text=HOSTILE, value=1.0, shown="1", ok=False)]
+    return result
