@@ -42,6 +42,7 @@ COPY config.yaml ./
 USER 10001:10001
 EXPOSE 9464
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 CMD ["worker", "healthcheck"]
-# Exec form: the worker is PID 1 and gets the stop signal itself.
-ENTRYPOINT ["worker"]
+# Exec form: the worker is PID 1 and gets the stop signal itself. To a PID 1 without a handler the
+# kernel delivers none, so env holds the signals back until Python can take them, and is the worker then.
+ENTRYPOINT ["env", "--block-signal=INT,TERM,HUP", "worker"]
 CMD ["run"]

@@ -1,15 +1,16 @@
-"""Taskrig's worker: the names that a handler's author needs."""
+"""Taskrig's worker: the names that a handler's author needs.
+
+Each is imported when it is first asked for: the commands take their signals before that.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from worker.context import Context, context
-from worker.errors import Reject, Retry
-from worker.extras import Middleware, Resource, middleware, resource
-from worker.registry import handler
-
+TYPE_CHECKING = False  # as typing has it, which takes a while to import
 if TYPE_CHECKING:
+    from worker.errors import Reject, Retry
+    from worker.extras import Middleware, Resource, middleware, resource
+    from worker.registry import handler
+    from worker.running import Context, context
     from worker.task import Task
 
 __version__ = "0.1.0"
@@ -28,10 +29,19 @@ __all__ = [
     "resource",
 ]
 
+_WHERE = {
+    "worker.errors": ("Reject", "Retry"),
+    "worker.extras": ("Middleware", "Resource", "middleware", "resource"),
+    "worker.registry": ("handler",),
+    "worker.running": ("Context", "context"),
+    "worker.task": ("Task",),
+}
 
-def __getattr__(name: str) -> Any:
-    if name == "Task":  # imported when asked for: a health check needs no decoder
-        from worker.task import Task
 
-        return Task
+def __getattr__(name: str) -> object:
+    for module, names in _WHERE.items():
+        if name in names:
+            from importlib import import_module
+
+            return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,6 @@ from worker.broker import Address, Broker, LeaseWire, check_start
 from worker.config import Config
 from worker.config.http_address import host_and_port
 from worker.consumer import Consumer
-from worker.context import Process, process
 from worker.errors import BrokerUnavailable, TaskrigError
 from worker.executor import Executor
 from worker.extras import opened
@@ -35,6 +34,7 @@ from worker.metrics import Metrics
 from worker.page import Sample, StatusPage
 from worker.plan import Plans
 from worker.registry import Registry, load_handlers
+from worker.running import Process, process
 from worker.schedule import parse_line
 from worker.scheduler import Scheduler
 from worker.signals import Signals

@@ -17,13 +17,13 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from worker.context import Context, running
 from worker.errors import Reject, Retry
 from worker.extras import Middleware
 from worker.keys import aside_name
 from worker.metrics import TypeMetrics
 from worker.plan import Plan, Plans
 from worker.registry import UNKNOWN, Handler
+from worker.running import Context, running
 from worker.task import Delivery, Invalid, Outcome, Task, decode
 
 log = logging.getLogger("worker.task")

@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
-from worker.context import Context
 from worker.declared import declare, declared_in
 from worker.errors import TaskrigError
+from worker.running import Context
 
 T = TypeVar("T")
 STOP_S = 10.0  # how long one resource may take to close

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from worker import early
+
 log = logging.getLogger("worker")
 
 FORCE_S = 1.5  # a second signal is obeyed within this, whatever the event loop does
@@ -16,7 +18,7 @@ LATE_S = 3.0  # how much later than its drain timeout a worker may end
 
 
 class Signals:
-    """First SIGINT or SIGTERM: drain. Second: give back at once. SIGUSR1: tell what runs.
+    """First SIGINT, SIGTERM or SIGHUP: drain. Second: give back at once. SIGUSR1: tell what runs.
 
     The signal handler only writes to a pipe; a thread reads it, so that a handler that blocks
     the event loop cannot keep the process from ending.
@@ -40,9 +42,8 @@ class Signals:
         self.received = 0
 
     def install(self) -> None:
-        """Take SIGINT, SIGTERM and SIGUSR1; the main thread only."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self._received)
+        """Take the signals that end, and SIGUSR1; the main thread only."""
+        early.take(self._received, early.ENDING + early.TELL)
         threading.Thread(target=self._watch, daemon=True, name="signals").start()
 
     def close(self) -> None:

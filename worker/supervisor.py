@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from worker import early
 from worker.app import CHILD_ENV
 from worker.broker import Address
 from worker.config import Config
@@ -101,8 +102,7 @@ class Supervisor:
         load_handlers(
             self._config.handlers, self._config
         )  # what is wrong is said once, not N times
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, lambda number, _: self._events.put(number))
+        early.take(lambda number, _: self._events.put(number), early.ENDING + early.TELL)
         http = self._start_http()
         log.info("supervising %d worker processes", len(self._shares))
         self._due = dict.fromkeys(self._shares, 0.0)

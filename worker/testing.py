@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple
 
 from worker.config import TaskConfig
-from worker.context import Process, process
 from worker.errors import UsageError
 from worker.executor import THREAD_NAME, Execution, Executor
 from worker.extras import Middleware
 from worker.plan import Plans
 from worker.registry import Handler, Registry, handlers_of
+from worker.running import Process, process
 from worker.task import Delivery
 
 T = TypeVar("T")

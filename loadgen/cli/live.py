@@ -24,6 +24,7 @@ from loadgen.quantity import show_rate, show_s
 from loadgen.result.model import Result
 from loadgen.stats import percentile, supported
 from loadgen.workload import Workload
+from worker import early
 
 FRAMES_PER_S = 8
 # Up to this rate what is due is counted off a copy of the schedule. Above, the profile tells it
@@ -54,20 +55,24 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
 
 @contextlib.contextmanager
 def on_interrupt(call: Callable[[], None]) -> Any:
-    """Call `call` on SIGINT and SIGTERM instead of dying; for a running loop.
+    """Call `call` on SIGINT, SIGTERM and SIGHUP instead of dying; for a running loop.
 
     Inside another one only the inner is called, and after it the outer again.
     """
     loop = asyncio.get_running_loop()
     _on_interrupt.append(call)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = {number: signal.getsignal(number) for number in early.ENDING}
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]  # nohup asks for that
+    for number in before:
         loop.add_signal_handler(number, lambda: _on_interrupt[-1]())
     try:
         yield
     finally:
         _on_interrupt.pop()
-        for number in (signal.SIGINT, signal.SIGTERM) if not _on_interrupt else ():
+        for number, handler in before.items() if not _on_interrupt else ():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 _on_interrupt: list[Callable[[], None]] = []

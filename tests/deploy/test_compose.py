@@ -133,6 +133,22 @@ def test_a_stop_lets_the_running_task_finish_and_ends_in_time_with_exit_0(
     print(f"stopped after {took_s:.1f} s with a 3 s task running")
 
 
+@pytest.mark.parametrize("command", [["run"], ["run", "--processes", "2"]], ids=" ".join)
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_process_1_ends_by_a_signal_at_any_moment_of_its_start(
+    stack: Stack, command: list[str], name: str
+) -> None:
+    image = inspect(stack.workers()[0])["Image"]
+    for after_s in (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6):
+        container = docker("run", "--detach", "--network", "none", image, *command)
+        try:
+            time.sleep(after_s)  # the point is the moment, not a condition
+            docker("kill", "--signal", name, container)
+            assert until_exited(container, timeout_s=20) == 0, (after_s, docker("logs", container))
+        finally:
+            docker("rm", "--force", container)
+
+
 def test_three_replicas_share_the_work_and_the_death_of_one_loses_nothing(
     stack: Stack, queue: redis.Redis
 ) -> None:

@@ -117,7 +117,8 @@ def test_a_misspelt_type_in_an_expectation_costs_no_run(command, capsys, tmp_pat
     assert "this run has no type 'fsat'; it has fast_task" in capsys.readouterr().err
 
 
-async def test_ctrl_c_may_first_wait_for_what_was_sent(loadgen, redis_client):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_ctrl_c_may_first_wait_for_what_was_sent(loadgen, redis_client, number):
     async with FakeWorker(loadgen.url, KEY, slots=50, service_s=lambda _: 0.1):
         process = await loadgen.start(
             "run", "--mix", "a=1", "--rate", "300", "--duration", "60s",
@@ -126,7 +127,7 @@ async def test_ctrl_c_may_first_wait_for_what_was_sent(loadgen, redis_client):
         await until_async(
             lambda: redis_client.hget("{async_tasks}:stats", "succeeded"), what="a task done"
         )
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, _ = await process.communicate()
     books = json.loads(out)["accounting"]
     assert process.returncode == 130

@@ -251,7 +251,8 @@ def _history(port):
     return points
 
 
-def test_worker_web_serves_the_page_alone_until_it_is_told_to_end(world):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_worker_web_serves_the_page_alone_until_it_is_told_to_end(world, number):
     web = subprocess.Popen(
         [sys.executable, "-m", "worker", "web", "--port", "0", "--redis-url", world.url],
         env=environment(), cwd=world.folder, stdout=subprocess.PIPE, text=True,
@@ -263,7 +264,7 @@ def test_worker_web_serves_the_page_alone_until_it_is_told_to_end(world):
         assert json.loads(connection.getresponse().read())["depth"]["waiting"] == 0
         connection.close()
         until(lambda: _history(port), what="it remembers for its plots what it saw")
-        web.send_signal(signal.SIGTERM)
+        web.send_signal(number)
         assert web.wait(10) == 0
     finally:
         web.kill()

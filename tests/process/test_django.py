@@ -103,11 +103,12 @@ def test_max_tasks_is_exact_and_clear_empties_the_queue(world, shop):
     assert world.waiting() == world.redis.zcard("{async_tasks}:delayed") == 0
 
 
-def test_ctrl_c_lets_what_runs_finish_and_ends_with_0(world, shop):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_lets_what_runs_finish_and_ends_with_0(world, shop, number):
     process, log = shop.start("--max-concurrent", "1")
     world.enqueue("slow_task", 3)
     until(lambda: "handling slow_task" in log.read_text())
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.wait(10) == 0
     assert "draining" in log.read_text() and "stopped: 1 done" in log.read_text()
     assert world.waiting() == 2

@@ -17,7 +17,10 @@ def front_of_queue(world):
     return [json.loads(item)["data"]["id"] for item in reversed(items)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+ENDING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", ENDING, ids=lambda number: number.name)
 def test_a_drain_lets_running_tasks_end_and_takes_no_more(world, number):
     world.enqueue("sleep", 10, s=0.7)
     worker = world.start_worker(concurrent=3)
@@ -100,6 +103,36 @@ def test_the_first_signal_says_that_a_second_one_releases_at_once_and_it_does(wo
     worker.ends_well()
     assert time.monotonic() - began < 3
     assert front_of_queue(world) == [0, 1]
+
+
+def test_a_task_that_meets_three_closed_terminals_is_not_taken_for_poison(world):
+    world.enqueue("gate", id="good")
+    for turn in range(1, 4):
+        worker = world.start_worker(worker={"drain_timeout": 0.1, "max_deliveries": 2})
+        until(lambda turn=turn: world.runs()["good"] == turn, what="the task runs")
+        worker.signal(signal.SIGHUP)
+        worker.signal(signal.SIGHUP)
+        worker.signal(signal.SIGHUP)
+        worker.ends_well()
+    assert front_of_queue(world) == ["good"]
+    world.open_gate()
+    world.start_worker()
+    world.all_settled()
+    assert (world.totals()["succeeded"], world.dead()) == (1, [])
+
+
+@pytest.mark.parametrize("flags", [[], ["--processes", "2"]], ids=["one process", "two processes"])
+def test_a_worker_under_nohup_does_not_hear_its_terminal_close(world, flags):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the worker inherits that, as of nohup
+    try:
+        worker = world.start_worker(None, *flags)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    worker.signal(signal.SIGHUP)
+    world.enqueue("note", 3)
+    world.all_settled()
+    assert worker.drain() == 0
+    assert "SIGHUP" not in worker.log()
 
 
 @pytest.mark.parametrize("kind", ["stubborn", "thread", "block"])

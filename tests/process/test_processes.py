@@ -66,6 +66,16 @@ def test_one_signal_drains_all_and_a_second_one_releases(world):
     assert (world.waiting(), world.in_flight()) == (4, 0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_or_a_closed_terminal_drains_all(world, number):
+    worker = start(world)
+    world.enqueue("sleep", 4, s=0.5)
+    until(lambda: world.in_flight() == 4, what="all slots are busy")
+    worker.signal(number)
+    worker.ends_well()
+    assert world.totals()["succeeded"] == 4
+
+
 def test_max_tasks_is_exact_for_all_processes_together(world):
     world.enqueue("note", 20)
     worker = world.start_worker(None, "--processes", "3", "--max-tasks", "7", wait=False)

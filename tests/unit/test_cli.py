@@ -17,6 +17,7 @@ import threading
 import pytest
 
 from worker import cli
+from worker.cli import entry
 from worker.cli.desk import confirmed
 from worker.cli.status import _picture
 from worker.config.http_address import http_address
@@ -255,7 +256,7 @@ def test_every_command_has_help_with_an_example_that_parses(served, capsys, comm
     assert examples
     for example in examples:
         words = shlex.split(example.partition(">")[0])
-        cli.parse(cli.build_parser(), words, default="run")
+        entry.parse(entry.build_parser(), words, default="run")
 
 
 def test_every_command_but_the_group_takes_the_config_flags(served):
@@ -263,7 +264,7 @@ def test_every_command_but_the_group_takes_the_config_flags(served):
         if command != "config":
             words = [*command.split(), "--config", "c", "--redis-url", "redis://h",
                      "--redis-key", "k", "--set", "a=b", "--set", "c=d", "--debug"]  # fmt: skip
-            args = cli.parse(cli.build_parser(), words, default="run")
+            args = entry.parse(entry.build_parser(), words, default="run")
             assert args.config_sets == ["a=b", "c=d"]
 
 

@@ -19,8 +19,8 @@ examples:
   worker run --max-tasks 100 --set worker.drain_timeout=10s
   worker run --config config.yaml --log-format json
 
-Ctrl-C or SIGTERM drains: running tasks may finish within worker.drain_timeout, the rest goes
-back to the queue. A second one gives back at once.
+Ctrl-C, SIGTERM or SIGHUP drains: running tasks may finish within worker.drain_timeout, the rest
+goes back to the queue. A second one gives back at once.
 exit codes: 0 drained or --max-tasks done, 1 a loop of the worker died, 2 wrong usage or
 configuration, 3 Redis out of reach"""
 

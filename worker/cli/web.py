@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import threading
 
+from worker import early
 from worker.cli.parser import Commands, command
 from worker.cli.settings import load_settings
 from worker.errors import UsageError
@@ -16,7 +16,7 @@ examples:
   worker web                              http://127.0.0.1:9465, read-only
   worker web --port 8080 --set http.token_file=/run/secrets/page_token
 Every worker serves the same page on its own port (http.port). It is read-only unless a token is
-configured. When Redis is away the page says so. Ctrl-C or SIGTERM ends it, exit 0."""
+configured. When Redis is away the page says so. Ctrl-C, SIGTERM or SIGHUP ends it, exit 0."""
 
 DEFAULT_PORT = 9465  # beside a worker's own
 
@@ -55,8 +55,7 @@ def execute(args: argparse.Namespace) -> int:
             page=page,
         )  # fmt: skip
         ended = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: ended.set())
+        early.take(lambda *_: ended.set())
         server.start()
         page.start()
         print(f"status page on http://{host_and_port(config.http.host, server.port)}/",

@@ -8,12 +8,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from worker.app import App
-from worker.contrib.django.configured import config_of_settings
-from worker.contrib.django.connections import look_after_connections
+from worker import early
 from worker.errors import TaskrigError, UsageError
-from worker.logs import set_up
-from worker.registry import load_handlers
 
 FLAGS = {
     "redis_key": ("queue.key", "KEY", "the list of tasks (default: async_tasks)"),
@@ -37,6 +33,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run; raises CommandError, or SystemExit with the worker's exit code when it is not 0."""
+        early.end_at_once(0, "async_command")
+        # Imported only now: it takes a while, and a signal may come meanwhile.
+        from worker.app import App
+        from worker.contrib.django.configured import config_of_settings
+        from worker.contrib.django.connections import look_after_connections
+        from worker.logs import set_up
+        from worker.registry import load_handlers
+
         flags = {FLAGS[name][0]: options[name] for name in FLAGS if options[name] is not None}
         try:
             config = config_of_settings(flags)
