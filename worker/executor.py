@@ -66,6 +66,11 @@ class Execution:
         self.work: asyncio.Task[None] | None = None
         self.thread: threading.Thread | None = None
 
+    @property
+    def retries_left(self) -> int:
+        """How often it may be tried again after this run."""
+        return 0 if self.plan is None else max(0, self.plan.retries - self.delivery.attempts)
+
     def end_stopped(self) -> None:
         """Say that the worker itself stopped it, and why."""
         if self.stop_reason == "released":
@@ -81,11 +86,11 @@ class Execution:
 
     def fail(self, reason: str, error: str, after_s: float | None = None) -> None:
         """It failed: it is retried where its type still allows that, after `after_s` or backoff."""
-        plan, failed = self.plan, self.delivery.attempts + 1
-        if plan is None or failed > plan.retries:
+        plan = self.plan
+        if plan is None or not self.retries_left:
             self.end(Outcome.FAILED, reason, error)
             return
-        self.later_s = plan.pause_s(failed) if after_s is None else after_s
+        self.later_s = plan.pause_s(self.delivery.attempts + 1) if after_s is None else after_s
         self.end(Outcome.RETRIED, reason, error)
 
 

@@ -19,6 +19,11 @@ class Running(Protocol):
     delivery: Delivery
     task: Task | None
     deadline: float | None
+    stop_reason: str
+
+    @property
+    def retries_left(self) -> int:
+        """How often it may be tried again after this run."""
 
 
 class Process:
@@ -67,6 +72,17 @@ class Context:
     def attempts(self) -> int:
         """1 at first, and 1 more for every run that failed and was to be retried."""
         return self._running.delivery.attempts + 1
+
+    @property
+    def retries_left(self) -> int:
+        """How often this task is tried again where it goes on failing; 0: this run is the last."""
+        return self._running.retries_left
+
+    @property
+    def stopped(self) -> str:
+        """Why the worker has stopped this run: "timeout", "cancelled" (by an operator), "released"
+        (the worker ends, and the task runs again); "" where it has not."""
+        return self._running.stop_reason
 
     @property
     def deadline(self) -> float | None:

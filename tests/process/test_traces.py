@@ -81,3 +81,104 @@ def test_a_task_without_a_trace_begins_one(world):
     outer = [span for span in spans(world) if span["name"] == "process charge"]
     assert [span["parent_id"] for span in outer] == [None, None]
     assert len({span["context"]["trace_id"] for span in outer}) == 2
+
+
+# -- runs that do not succeed --------------------------------------------------------------------
+
+
+def ended(world, type_):
+    """What the spans of a type's runs say: outcome, reason and status of each."""
+    return [
+        (
+            span["attributes"]["taskrig.outcome"],
+            span["attributes"].get("taskrig.reason"),
+            span["status"].get("status_code"),
+            span["status"].get("description", ""),
+        )
+        for span in spans(world)
+        if span["name"] == f"process {type_}"
+    ]
+
+
+def outcomes(world):
+    """Outcome and reason of each dead letter."""
+    return [(one["outcome"].decode(), one["reason"].decode()) for one in world.dead()]
+
+
+TIMEOUT = ("timeout", "ERROR", "timeout: it ran into its timeout")
+RELEASED = ("released", "released", "ERROR", "released: its worker ended; the task runs again")
+
+
+def test_the_span_of_a_run_that_succeeds_says_so_and_nothing_else(world):
+    world.start_worker(handlers=HANDLERS)
+    world.enqueue("charge", amount=1)
+    world.all_settled()
+    assert ended(world, "charge") == [("succeeded", None, "UNSET", "")]
+
+
+def test_the_span_of_a_timed_out_run_says_so(world):
+    world.start_worker(handlers=HANDLERS)
+    world.enqueue("hurry", s=60)
+    world.enqueue("hurry", s=60, untidy=True)  # what it raises meanwhile changes nothing
+    world.enqueue("hurry_in_thread", s=1)
+    world.enqueue("hurry_twice", s=60)
+    world.all_settled()
+    assert ended(world, "hurry") == [("failed", *TIMEOUT)] * 2
+    assert ended(world, "hurry_in_thread") == [("failed", *TIMEOUT)]
+    assert ended(world, "hurry_twice") == [("retried", *TIMEOUT), ("failed", *TIMEOUT)]
+    assert outcomes(world) == [("failed", "timeout")] * 4
+
+
+def test_the_span_of_a_cancelled_run_says_so(world, type_in):
+    world.start_worker(handlers=HANDLERS)
+    world.enqueue("wait", s=60)
+    [tag] = until(lambda: [tag.decode() for tag in world.redis.hkeys(world.keys.inflight)])
+    type_in("cancel", tag)
+    world.all_settled()
+    [said] = ended(world, "wait")
+    assert said == ("dead", "cancelled", "ERROR", "cancelled: an operator cancelled it")
+    assert outcomes(world) == [("dead", "cancelled")]
+
+
+def test_the_span_of_a_released_run_says_so_also_of_a_handler_that_will_not_stop(world):
+    worker = world.start_worker(handlers=HANDLERS)
+    world.enqueue("wait", s=60)
+    world.enqueue("deaf")
+    until(lambda: world.in_flight() == 2)
+    worker.terminate()
+    worker.logged("draining")
+    worker.terminate()
+    worker.ends_well(10)
+    assert ended(world, "wait") == [RELEASED]
+    assert ended(world, "deaf") == [RELEASED]
+    assert world.waiting() == 2
+
+
+def test_the_span_of_a_failed_run_says_how(world):
+    world.start_worker(handlers=HANDLERS)
+    world.enqueue("charge", amount=1, fail=True)
+    world.all_settled()
+    assert ended(world, "charge")[0] == (
+        "retried",
+        "error",
+        "ERROR",
+        "error: Retry: the bank is busy",
+    )
+    for kind in ("error", "reject", "exit", "unspeakable", "surrogate"):
+        world.enqueue("fail", kind=kind)
+        world.all_settled()
+    assert ended(world, "fail") == [
+        ("failed", "error", "ERROR", "error: ValueError: no funds"),
+        ("failed", "rejected", "ERROR", "rejected: Reject: no such card"),
+        ("failed", "error", "ERROR", "error: SystemExit: 3"),
+        ("failed", "error", "ERROR", "error: Unspeakable (its message cannot be had)"),
+        ("failed", "error", "ERROR", "error: ValueError: a\\udcffb"),
+    ]
+    assert [reason for _, reason in outcomes(world)] == ["error", "rejected", *["error"] * 3]
+    failed = [span for span in spans(world) if span["name"] == "process fail"]
+    [event] = failed[0]["events"]
+    assert event["name"] == "exception"
+    assert event["attributes"]["exception.type"] == "ValueError"
+    assert "in fail" in event["attributes"]["exception.stacktrace"]
+    kinds = [span["attributes"]["error.type"].rpartition(".")[2] for span in failed]
+    assert kinds == ["ValueError", "Reject", "SystemExit", "Unspeakable", "ValueError"]

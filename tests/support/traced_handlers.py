@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import time
 from typing import Any
 
 from opentelemetry import trace
@@ -12,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
 from tests.support.said import FOLDER
-from worker import Retry, context, handler
+from worker import Reject, Retry, context, handler
 
 _file = (FOLDER / "spans").open("a")
 _provider = TracerProvider(resource=Resource.create({"service.name": "the worker under test"}))
@@ -34,6 +36,50 @@ async def charge(data: dict[str, Any]) -> None:
         await asyncio.sleep(0.01)
         if data.get("fail") and context().attempts == 1:
             raise Retry("the bank is busy")
+
+
+@handler("wait", timeout_s=60)
+@handler("hurry", timeout_s=0.2)
+@handler("hurry_twice", timeout_s=0.2, retries=1, backoff_s=0.0)
+async def wait(data: dict[str, Any]) -> None:
+    """Waits; raises another error than its cancellation where it is asked to."""
+    try:
+        await asyncio.sleep(data["s"])
+    except asyncio.CancelledError:
+        if data.get("untidy"):
+            raise ValueError("could not tidy up") from None
+        raise
+
+
+@handler("hurry_in_thread", timeout_s=0.2)
+def hurry_in_thread(data: dict[str, Any]) -> None:
+    """Outlives its timeout."""
+    time.sleep(data["s"])
+
+
+@handler("deaf")
+async def deaf(data: dict[str, Any]) -> None:
+    """Cannot be stopped."""
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.05)
+
+
+class Unspeakable(Exception):
+    """Has no message."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no message for you")
+
+
+@handler("fail")
+async def fail(data: dict[str, Any]) -> None:
+    """Fails in the way it is asked to."""
+    kinds: dict[str, BaseException] = {
+        "error": ValueError("no funds"), "reject": Reject("no such card"), "exit": SystemExit(3),
+        "unspeakable": Unspeakable(), "surrogate": ValueError("a\udcffb"),
+    }  # fmt: skip
+    raise kinds[data["kind"]]
 
 
 @handler("charge_in_thread")

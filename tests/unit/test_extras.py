@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -125,6 +127,23 @@ async def test_an_object_can_be_middleware_and_a_strange_one_is_left_alone(tmp_p
     found = load_handlers(["own_objects"]).middleware
     assert [type(one).__name__ for one in found] == ["Around", "partial"]
     assert (await run_task(around, middleware=found)).ok
+
+
+async def test_a_handler_can_ask_for_its_retries_and_why_it_is_stopped():
+    seen = []
+
+    @handler("asks", retries=2, timeout_s=0.05)
+    async def asks(data):
+        at = context()
+        seen.append((at.retries_left, at.stopped))
+        try:
+            await asyncio.sleep(60)
+        finally:
+            seen.append(at.stopped)
+
+    for attempt in (1, 2, 3):
+        await run_task(asks, attempt=attempt)
+    assert seen == [(2, ""), "timeout", (1, ""), "timeout", (0, ""), "timeout"]
 
 
 async def test_what_middleware_raises_fails_the_task():
