@@ -32,6 +32,7 @@ class Wire:
         self.port = 0
         self.delay_s = 0.0
         self.silent = False
+        self._idle_s: float | None = None
         self._lossy: Callable[[bytes], bool] | None = None
         self.eaten = 0
 
@@ -65,7 +66,7 @@ class Wire:
     def mend(self) -> None:
         """End every fault: whole, fast and loud again; connections of a silence are closed."""
         was_silent = self.silent
-        self.delay_s, self.silent, self._lossy = 0.0, False, None
+        self.delay_s, self.silent, self._lossy, self._idle_s = 0.0, False, None, None
         if self._listener is None:
             self.start()
         elif was_silent:
@@ -78,6 +79,20 @@ class Wire:
     def blackhole(self) -> None:
         """Keep connections open and swallow everything, as a firewall that drops does."""
         self.silent = True
+
+    def cut_idle(self, idle_s: float) -> None:
+        """Close each connection that has carried nothing for so long, as balancers do."""
+        self._idle_s = idle_s
+        threading.Thread(target=self._cut_idle, args=(idle_s,), daemon=True).start()
+
+    def _cut_idle(self, idle_s: float) -> None:
+        while self._idle_s == idle_s and not self._closed:
+            with self._lock:
+                pairs = list(self._pairs)
+            for pair in pairs:
+                if time.monotonic() - pair.used_at > idle_s:
+                    pair.close()
+            time.sleep(idle_s / 4)
 
     def eat_reply(self, to: bytes) -> None:
         """Let the next request that contains `to` through, lose its reply, cut that connection."""
@@ -132,6 +147,7 @@ class _Pair:
         self._client = client
         self._server = server
         self._eats = False
+        self.used_at = time.monotonic()
 
     def start(self) -> None:
         threading.Thread(target=self._carry_requests, daemon=True).start()
@@ -161,6 +177,7 @@ class _Pair:
     ) -> None:
         try:
             while chunk := source.recv(_CHUNK_BYTES):
+                self.used_at = time.monotonic()
                 if self._wire.silent or sink is None:
                     continue
                 if self._wire.delay_s:

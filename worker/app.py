@@ -33,6 +33,7 @@ from worker.logs import set_up
 from worker.metrics import Metrics
 from worker.page import Sample, StatusPage
 from worker.plan import Plans
+from worker.reclaimer import Reclaimer
 from worker.registry import Registry, load_handlers
 from worker.running import Process, process
 from worker.schedule import parse_line
@@ -182,9 +183,8 @@ class App:
         process.set(self.process)
         consumer = self.consumer = Consumer(config, broker, executor, lease, journal)
         consumer.asked_to_drain = self._drain
-        upkeep = self.upkeep = Upkeep(
-            config, broker, consumer, self.metrics, lambda: lease.may_reclaim, plans
-        )
+        reclaimer = Reclaimer(config, broker, consumer, lease, self.metrics)
+        upkeep = self.upkeep = Upkeep(config, broker, consumer, self.metrics, reclaimer, plans)
         self.metrics.redis_up = 1
         lease.start()
         log.info(
@@ -418,6 +418,7 @@ class App:
                 "http": self._http_address(),
                 "types": self._types,
                 "limited": self._limited,
+                "lease": self.config.worker.lease_s,
                 "running": [
                     {
                         "tag": e.delivery.tag,

@@ -44,7 +44,6 @@ class LeaseView(Protocol):
     gap_at: float
 
     def observe(self, gap: bool) -> None: ...
-    def lost(self) -> None: ...
     def redis_time(self, monotonic: float) -> float: ...
 
 
@@ -364,7 +363,6 @@ class Consumer:
     # -- outage ----------------------------------------------------------------------------------
 
     async def _went_away(self, error: BrokerUnavailable) -> None:
-        self._lease.lost()
         self._resend = True
         self._look_due = True
         self._woken.set()

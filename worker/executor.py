@@ -124,7 +124,9 @@ class Executor:
             execution.end(Outcome.FAILED, "no_handler", "no handler takes this type")
             return False
         execution.label = plan.label
-        if task.run_at is not None and self._too_early(execution, task.run_at):
+        # What has failed before had its time, even if the clock was set back since.
+        waits = task.run_at is not None and not execution.delivery.attempts
+        if waits and self._too_early(execution, task.run_at or 0.0):
             return False
         return plan.expires_s is None or not self._expired(execution, task, plan.expires_s)
 

@@ -92,6 +92,7 @@ class Keys:
     schedule   HASH    name of a scheduled task -> Unix s of the last time enqueued
     alone      STRING  worker id that makes room for a task on its last delivery
     reclaiming STRING  worker id that scans in flight now
+    clock      STRING  "ms of Redis TIME, ms": when the retries last followed a clock set back
     version    STRING  format of all this
     """
 
@@ -117,6 +118,7 @@ class Keys:
     schedule: str
     alone: str
     reclaiming: str
+    clock: str
     version: str
 
     @classmethod
@@ -179,5 +181,6 @@ EXPECTED_TYPES = {
     "schedule": "hash",
     "alone": "string",
     "reclaiming": "string",
+    "clock": "string",
     "version": "string",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -31,11 +32,17 @@ class Entry:
 
     def next_after(self, at: float) -> float | None:
         """The first time after `at`, both in Unix seconds; None when there is none in 50 years."""
-        start = datetime.fromtimestamp(math.floor(at), UTC).astimezone(self.zone)
+        return next(self.times(at), None)
+
+    def times(self, after: float, until: float = math.inf) -> Iterator[float]:
+        """Its times after `after` and before `until`, in Unix seconds."""
+        start = datetime.fromtimestamp(math.floor(after), UTC).astimezone(self.zone)
         for found in CronSim(self.cron, start):
-            if found.timestamp() > at:
-                return float(found.timestamp())
-        return None
+            at = float(found.timestamp())
+            if at >= until:
+                return
+            if at > after:
+                yield at
 
     def item(self, due: float) -> bytes:
         """The list item for the time `due`: a task with an id and enqueued_at of that time."""

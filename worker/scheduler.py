@@ -17,6 +17,9 @@ from worker.metrics import Metrics
 from worker.schedule import Entry
 
 LOOK_S = 1.0  # the longest pause: the server's clock may be set
+SET_BACK_S = 2.0  # by less than this, two workers' views of the server's clock may differ
+COUNT_MOST = 1000  # of the missed times of one entry: a year of minutes would take seconds
+COUNT_SLICE = 50  # of them, between two turns of the event loop: about 2 ms
 
 
 class Scheduler:
@@ -37,6 +40,7 @@ class Scheduler:
         self._metrics = metrics
         self._clock = clock
         self._due: dict[str, float] = {}
+        self._now = 0.0  # at the last tick
         self._ended = asyncio.Event()
 
     def stop(self) -> None:
@@ -66,24 +70,49 @@ class Scheduler:
         now = self._clock()
         if not now:
             return 0.05
+        if now < self._now - SET_BACK_S:
+            self._due.clear()
+        self._now = now
+        missed: dict[str, int] = {}
         pause_s = LOOK_S
         for entry in self._entries:
-            known = self._due.get(entry.name)
-            due = known if known is not None else await self._begin(entry, now)
-            while due <= now:
-                if due >= now - self._grace_s:
-                    await self._enqueue(entry, due)
-                else:
-                    log.warning("schedule: %s missed its time by %.0f s", entry.name, now - due)
+            due = self._due.get(entry.name)
+            if due is None:
+                due = await self._begin(entry, now)
+            if due < now - self._grace_s:
+                missed[entry.name], due = await self._pass_over(entry, due, now - self._grace_s)
+            while due <= now and not self._ended.is_set():
+                await self._enqueue(entry, due)
                 due = self._due[entry.name] = _next(entry, due)
             pause_s = min(pause_s, due - now)
+        if missed:
+            _say_missed(missed, self._grace_s)
         return max(0.001, pause_s)
 
     async def _begin(self, entry: Entry, now: float) -> float:
-        """The first time to see to: after the last one enqueued, within the grace time."""
-        _, last = await self._broker.schedule(entry.name, math.floor(now), b"")
-        due = self._due[entry.name] = _next(entry, max(last, now - self._grace_s))
+        """The first time to see to: after the last one enqueued.
+
+        One that is ahead of us was enqueued by a clock that has been set back since. Where only one
+        time would be left out until then it holds, so that a small correction runs nothing twice.
+        """
+        floor = math.floor(now)
+        _, last = await self._broker.schedule(entry.name, floor, b"")
+        if last > now + SET_BACK_S and last >= _next(entry, _next(entry, now)):
+            _, last = await self._broker.schedule(entry.name, floor, b"", instead_of=int(last))
+        due = self._due[entry.name] = _next(entry, last)
         return due
+
+    async def _pass_over(self, entry: Entry, due: float, until: float) -> tuple[int, float]:
+        """Leave out `due` and what follows before `until`; (how many, the next one)."""
+        count = 0
+        for _ in entry.times(due - 1, until):
+            count += 1
+            if count == COUNT_MOST:
+                break
+            if count % COUNT_SLICE == 0:
+                await asyncio.sleep(0)  # the event loop has others to serve
+        after = self._due[entry.name] = _next(entry, math.ceil(until) - 1)
+        return count, after
 
     async def _enqueue(self, entry: Entry, due: float) -> None:
         enqueued, _ = await self._broker.schedule(entry.name, math.floor(due), entry.item(due))
@@ -91,6 +120,16 @@ class Scheduler:
             log.info("schedule: enqueued %s", entry.name)
 
 
+def _say_missed(missed: dict[str, int], grace_s: float) -> None:
+    """One line for all entries."""
+    count, most = sum(missed.values()), max(missed, key=lambda name: missed[name])
+    more = "at least " if COUNT_MOST in missed.values() else ""
+    log.warning(
+        "schedule: left out %s%d times that were missed by more than %g s (worker.schedule_grace), "
+        "most of them of %s", more, count, grace_s, most,
+    )  # fmt: skip
+
+
 def _next(entry: Entry, at: float) -> float:
-    found = entry.next_after(at)
+    found = entry.next_after(at) if at < math.inf else None
     return math.inf if found is None else found

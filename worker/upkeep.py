@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from typing import Protocol
 
-from worker.broker import SLICE_BYTES, Broker, Depths
+from worker.broker import Broker, Depths
 from worker.config import Config
 from worker.errors import BrokerUnavailable
-from worker.journal import Dropped, WrongKeys, log
+from worker.journal import Dropped, WrongKeys
 from worker.metrics import Metrics
 from worker.plan import Plans
+from worker.reclaimer import Reclaimer
 
 HEARTBEAT_S = 0.25
-SLICE_ITEMS = 250  # an orphan costs four commands: this many hold Redis for about 2 ms
 
 
 class OutageView(Protocol):
@@ -28,14 +27,11 @@ class OutageView(Protocol):
 class ConsumerView(Protocol):
     """What upkeep needs of the consumer."""
 
-    suspicious_until: float
-
     @property
     def outage(self) -> OutageView: ...
 
     def look_again(self) -> None: ...
     def pause_types(self, types: frozenset[str]) -> None: ...
-    def known_tags(self) -> tuple[int, list[str]]: ...
 
 
 class Upkeep:
@@ -47,20 +43,16 @@ class Upkeep:
         broker: Broker,
         consumer: ConsumerView,
         metrics: Metrics,
-        may_reclaim: Callable[[], bool],
+        reclaimer: Reclaimer,
         plans: Plans,
     ) -> None:
         worker = config.worker
         self._broker = broker
         self._consumer = consumer
         self._metrics = metrics
-        self._may_reclaim = may_reclaim
-        self._lease_s = worker.lease_s
+        self._reclaimer = reclaimer
         self._lists = set(config.queue.sources) if config.queue.lists else set()
         self._every_s = max(0.05, min(worker.interval_s, 1.0, worker.lease_s / 4))
-        self._hold_ms = round(min(5.0, worker.lease_s / 2) * 1000)
-        self._full_scan_at = time.monotonic() + worker.lease_s
-        self._own_scan_at = 0.0
         self._moved_at, self._claimed = time.monotonic(), -1
         self._ended = asyncio.Event()
         self.depths: Depths | None = None
@@ -90,7 +82,8 @@ class Upkeep:
                 try:
                     await self._look()
                     await self._bring_back()
-                    await self._reclaim()
+                    if self.depths is not None:
+                        await self._reclaimer.turn(self.depths)
                 except BrokerUnavailable as error:
                     self._metrics.count_error(error.kind)
             try:
@@ -108,7 +101,9 @@ class Upkeep:
             loop.call_at(due, self._beat, loop, due)
 
     async def _look(self) -> None:
+        asked_at = time.monotonic()
         seen = self.depths = await self._broker.look()
+        self._reclaimer.compare_clock(asked_at, seen.now_s)
         self._metrics.depth = {  # anew: a scrape in another thread sees all of it or nothing
             "waiting": seen.waiting, "in_flight": seen.in_flight, "delayed": seen.delayed,
             "dead": seen.dead, "paused": seen.aside,
@@ -157,49 +152,3 @@ class Upkeep:
             while left and not self._ended.is_set():
                 _, left = await self._broker.bring_back(name)
             self._consumer.look_again()
-
-    async def _reclaim(self) -> None:
-        """Bring back what no live worker holds.
-
-        A full scan runs when a lease has run out, and once a lease length in any case (by one
-        worker); a scan of this worker's own tags after replies were lost, since a command sent
-        then may land late.
-        """
-        seen, now = self.depths, time.monotonic()
-        if seen is None or not self._may_reclaim():
-            return
-        if seen.expired or now >= self._full_scan_at:
-            self._full_scan_at = now + self._lease_s
-            if seen.in_flight or seen.expired:
-                await self._scan(self._hold_ms)
-        elif now < self._consumer.suspicious_until and now >= self._own_scan_at:
-            self._own_scan_at = now + self._lease_s / 2
-            if seen.in_flight:
-                await self._scan(0)
-
-    async def _scan(self, hold_ms: int) -> None:
-        cursor, count, began = 0, 10, ""
-        moved = dead = 0
-        while True:
-            below, known = self._consumer.known_tags()
-            part = await self._broker.reclaim(cursor, count, hold_ms, below, known)
-            if part.state:
-                return
-            began = began or part.now_ms
-            moved, dead = moved + part.moved, dead + part.dead
-            self._metrics.reclaimed += part.moved
-            self._metrics.of("unknown").outcomes["dead"] += part.dead
-            each = part.bytes / max(1, part.seen) + 64
-            count = max(1, min(SLICE_ITEMS, int(SLICE_BYTES / each)))
-            cursor = part.cursor
-            if cursor == 0:
-                break
-        if moved:
-            log.warning("reclaimed %d tasks that no live worker held", moved)
-            self._consumer.look_again()
-        if dead:
-            log.error("%d tasks are dead letters now: their workers died while they ran", dead)
-        if hold_ms:
-            gone = await self._broker.forget(began)
-            if gone:
-                log.info("forgot %d dead workers: %s", len(gone), ", ".join(gone[:5]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import random
+import time
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -14,7 +17,7 @@ from worker.schedule import parse_line
 from worker.scheduler import Scheduler
 
 LINE = 'minutely * * * * * {"type": "tick"}'
-START = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC).timestamp()
+START = datetime(2024, 3, 1, 12, 0, 30, tzinfo=UTC).timestamp()
 
 
 class Clock:
@@ -27,9 +30,10 @@ class Clock:
         return self.now
 
 
-def scheduler(queue, worker_id, clock, line=LINE, grace_s=600.0):
+def scheduler(queue, worker_id, clock, *lines, grace_s=600.0):
     metrics = Metrics([], 1, "test", "test")
-    return Scheduler([parse_line(line)], grace_s, queue.hand(worker_id).broker, metrics, clock)
+    entries = [parse_line(line) for line in lines or (LINE,)]
+    return Scheduler(entries, grace_s, queue.hand(worker_id).broker, metrics, clock)
 
 
 def enqueued(queue):
@@ -67,6 +71,77 @@ async def test_what_was_missed_for_longer_than_the_grace_time_is_left_out(queue)
     assert enqueued(queue) == [START + 3600 - 30]
 
 
+async def test_what_a_year_has_missed_is_one_line_with_a_count_and_never_holds_the_loop(
+    queue, caplog
+):
+    caplog.set_level(logging.INFO, "worker")
+    clock, turns = Clock(), 0
+    lines = [LINE, 'hourly 0 * * * * {"type": "tick"}', 'leap 0 0 29 2 * {"type": "tick"}']
+    one = scheduler(queue, "w1", clock, *lines, grace_s=60)
+    await one.tick()
+    clock.now += 300 * 86400
+    ticking = asyncio.ensure_future(one.tick())
+    while not ticking.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > 20, "the event loop went round meanwhile"
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "schedule: left out at least 2000 times that were missed by more than 60 s "
+        "(worker.schedule_grace), most of them of minutely"
+    ]
+    clock.now += 60
+    await one.tick()
+    assert enqueued(queue) == [clock.now - 90, clock.now - 90, clock.now - 30], "both lines go on"
+
+
+async def test_what_was_missed_while_nobody_was_there_is_counted_to_the_last_one(queue, caplog):
+    clock = Clock()
+    await scheduler(queue, "w1", clock, grace_s=90).tick()
+    clock.now += 600
+    await scheduler(queue, "w1", clock, grace_s=90).tick()
+    assert enqueued(queue) == [clock.now - 90, clock.now - 30]
+    assert "left out 8 times that were missed by more than 90 s" in caplog.text
+
+
+async def test_a_clock_that_was_ahead_and_is_set_back_does_not_stop_the_schedule(queue):
+    clock = Clock()
+    workers = [scheduler(queue, f"w{n}", clock) for n in range(2)]
+    for worker in workers:
+        await worker.tick()
+    clock.now += 3600
+    for worker in workers:
+        await worker.tick()
+    ahead = len(enqueued(queue))
+    clock.now -= 3500
+    for worker in workers:
+        await worker.tick()
+    for _ in range(3):
+        clock.now += 60
+        for worker in (*workers, scheduler(queue, "new", clock)):
+            await worker.tick()
+    assert enqueued(queue)[ahead:] == [START + 150, START + 210, START + 270]
+
+
+async def test_a_small_correction_of_the_clock_runs_nothing_twice(queue):
+    clock = Clock()
+    one = scheduler(queue, "w1", clock)
+    await one.tick()
+    for moved in (31, -10, 20, 60):
+        clock.now += moved
+        await one.tick()
+    assert enqueued(queue) == [START + 30, START + 90]
+
+
+async def test_a_worker_that_has_not_noticed_a_clock_set_back_enqueues_nothing_of_the_future(queue):
+    clock = Clock()
+    clock.now = time.time() + 3600
+    one = scheduler(queue, "w1", clock)
+    await one.tick()
+    clock.now += 61
+    await one.tick()
+    assert enqueued(queue) == []
+
+
 async def test_the_task_is_the_one_of_the_line_with_an_id_of_its_time(queue):
     clock = Clock()
     line = 'report 1 12 * * * {"type": "r", "data": {"n": 1}}'
@@ -76,7 +151,7 @@ async def test_the_task_is_the_one_of_the_line_with_an_id_of_its_time(queue):
     await one.tick()
     (item,) = queue.redis.lrange(queue.keys.queue, 0, -1)
     assert json.loads(item) == {
-        "type": "r", "data": {"n": 1}, "id": "report@2026-03-01T12:01:00Z",
+        "type": "r", "data": {"n": 1}, "id": "report@2024-03-01T12:01:00Z",
         "enqueued_at": START + 30,
     }  # fmt: skip
 

@@ -7,6 +7,7 @@ Every call may be repeated: what is done already is left as it is.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import secrets
 import time
@@ -246,10 +247,11 @@ class _Scan:
     def slice(self, cursor: int, count: int) -> tuple[int, int, int, None]:
         """Move one slice's orphans."""
         operator, k = self._operator, self._operator.keys
-        operator.wire.run(RENEW, (k.workers, k.about), self._id, _LEASE_MS, "")
+        about = json.dumps({"lease": _LEASE_MS / 1000})
+        operator.wire.run(RENEW, (k.workers, k.about), self._id, _LEASE_MS, about)
         keys, arguments = reclaim_call(k, operator.config, self._id, cursor, count)
         state, at, moved, dead, seen, size, now_ms = operator.wire.run(
-            RECLAIM, keys, *arguments, _HOLD_MS, 0
+            RECLAIM, keys, *arguments, _HOLD_MS, 0, 0, 0, 0
         )
         if state:
             self.busy = True

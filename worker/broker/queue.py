@@ -19,6 +19,7 @@ from worker.broker.scripts import (
     LOOK,
     RECLAIM,
     SCHEDULE,
+    SET_BACK,
     Script,
 )
 from worker.broker.shares import Shares
@@ -129,7 +130,7 @@ def reclaim_call(
     k, dead = keys, config.dead_letters
     where = (
         *(k.inflight, k.meta, k.workers, k.redeliver, k.dead, k.stats, k.reclaiming),
-        *(k.marks, k.queue, k.arrivals, k.dead_index, k.dead_from),
+        *(k.marks, k.queue, k.arrivals, k.dead_index, k.dead_from, k.about),
     )
     return where, (who, cursor, count, config.worker.max_deliveries, dead.max, dead.invalid_max)
 
@@ -138,7 +139,7 @@ def reclaim_call(
 class Slice:
     """One slice of a scan of in flight."""
 
-    state: str  # "" | busy | refused
+    state: str  # "" | busy | refused | stepped
     cursor: int
     moved: int
     dead: int
@@ -347,11 +348,27 @@ class Broker:
                 return names
 
     async def reclaim(
-        self, cursor: int, count: int, hold_ms: int, below: int, known: list[str]
+        self,
+        cursor: int,
+        count: int,
+        hold_ms: int,
+        below: int,
+        known: list[str],
+        *,
+        expected_s: float = 0.0,
+        steady_s: float = 0.0,
     ) -> Slice:
-        """One slice of a scan of in flight; see reclaim.lua. Raises BrokerUnavailable."""
+        """One slice of a scan of in flight; see reclaim.lua. Raises BrokerUnavailable.
+
+        `expected_s`: what the server's clock must show now, in Unix seconds (0: not known);
+        `steady_s`: for how long it has been seen without a step.
+        """
+        off_ms = round(min(self._config.worker.lease_s / 3, 5.0) * 1000)
         keys, arguments = reclaim_call(self.keys, self._config, self._id, cursor, count)
-        r = await self._side(RECLAIM, keys, *arguments, hold_ms, below, *known)
+        r = await self._side(
+            RECLAIM, keys, *arguments, hold_ms, below,
+            round(expected_s * 1000), off_ms, round(steady_s * 1000), *known,
+        )  # fmt: skip
         state, at, moved, dead, seen, size, now_ms = r
         return Slice(state.decode(), int(at), moved, dead, seen, size, now_ms.decode())
 
@@ -360,14 +377,30 @@ class Broker:
         keys = (self.keys.workers, self.keys.about, self.keys.control)
         return [gone.decode() for gone in await self._side(FORGET, keys, before_ms)]
 
-    async def schedule(self, name: str, at: int, item: bytes) -> tuple[bool, float]:
+    async def set_back(
+        self, by_s: float, within_s: float, at: str, count: int
+    ) -> tuple[str, int, int, int]:
+        """Let one slice of the delayed retries follow the server's clock; see set_back.lua.
+
+        Returns (where the next slice begins, seen, moved, bytes). Raises BrokerUnavailable.
+        """
+        keys = (self.keys.delayed, self.keys.clock)
+        by_ms, within_ms = round(by_s * 1000), round(within_s * 1000)
+        after, seen, moved, size = await self._side(SET_BACK, keys, by_ms, within_ms, at, count)
+        return after.decode(), seen, moved, size
+
+    async def schedule(
+        self, name: str, at: int, item: bytes, instead_of: int | None = None
+    ) -> tuple[bool, float]:
         """Enqueue a scheduled task for the time `at`, unless that was done; see schedule.lua.
 
+        Without an item, learn the last time; where it is `instead_of`, `at` takes its place.
         Returns (whether it was enqueued now, the last time enqueued); Unix seconds. Raises
         BrokerUnavailable.
         """
         keys = (self.keys.schedule, self.keys.queue)
-        done, last = await self._side(SCHEDULE, keys, name, at, item, self._config.queue.pop)
+        args = (name, at, item, self._config.queue.pop, "" if instead_of is None else instead_of)
+        done, last = await self._side(SCHEDULE, keys, *args)
         return done == 1, float(last)
 
     async def leave(self) -> None:

@@ -326,7 +326,7 @@ local function take_redelivered(n)
       -- stand at the back, so everything here is one. One worker at a time makes room.
       if #items > 0 then return end
       local owner = call('GET', KEYS[12])
-      if owner and owner ~= id then return end
+      if owner and owner ~= id and tonumber(call('ZSCORE', workers, owner) or 0) >= now then return end
       if hands > 0 then
         call('SET', KEYS[12], id, 'PX', lease)
         why, want = 'alone', 0

@@ -6,17 +6,22 @@
 --       5 dead STREAM      6 stats HASH  7 reclaiming STRING
 --       8 marks HASH, and for unique types HASH <prefix>unique:<name>, ZSET <prefix>barriers:<name>
 --       9 queue LIST      10 arrivals LIST   11 dead_index LIST   12 dead_from STRING (see trim.lua)
+--      13 about HASH
 -- ARGV  1 worker id        2 cursor      3 count for HSCAN
 --       4 max deliveries   5 dead letters kept, without invalid items   6 invalid items kept
 --       7 ms for which this scanner keeps the others out; 0: look at own tags only, take no lock
 --       8 number below which the caller knows all its tags
---       9.. tags that the caller does know
+--       9 Unix ms that the caller expects of TIME (0: it does not know)  10 how far it may be off
+--      11 ms for which the caller has seen no step of this clock (0: it does not know)
+--      12.. tags that the caller does know
 -- Returns { state, cursor, moved, dead, seen, bytes, now }
 --   state: "" | busy (another scans) | refused (the caller's own lease is not live)
+--          | stepped (TIME is not what the caller expects)
 -- Cost  O(count + bytes of the slice); the caller sizes the slices.
 --
 -- Each slice reads TIME and the leases itself, so a worker that came back keeps its tasks.
--- An orphan is copied before it is removed.
+-- When the clock has been set, leases say nothing until every live worker has renewed: such a slice
+-- moves nothing. An orphan is copied before it is removed.
 
 local id, own_only = ARGV[1], ARGV[7] == '0'
 local call = redis.call
@@ -30,15 +35,39 @@ local function lives(worker)
   return deadline and tonumber(deadline) >= now or false
 end
 
-if not lives(id) then return { 'refused', '0', 0, 0, 0, 0, string.format('%.0f', now) } end
+-- A lease that ends later than its own length from now was given before the clock was set back, to
+-- a worker that has not renewed it since: it is over. Only where the caller has watched the clock
+-- for that long: whoever lives has renewed by then. Who tells no length is left alone.
+local function end_impossible(steady)
+  -- The caller has just renewed, so of the same length only such leases end much later than its own.
+  local later = tonumber(call('ZSCORE', KEYS[3], id)) + 1000
+  local far = call('ZRANGEBYSCORE', KEYS[3], string.format('%.0f', later), '+inf', 'WITHSCORES',
+    'LIMIT', 0, 1000)
+  for i = 1, #far, 2 do
+    local told, about = pcall(cjson.decode, call('HGET', KEYS[13], far[i]) or '')
+    local length = 1000 * (told and type(about) == 'table' and tonumber(about.lease) or math.huge)
+    if length <= steady and tonumber(far[i + 1]) > now + length + 1000 then
+      call('ZADD', KEYS[3], string.format('%.0f', now - 1), far[i])
+    end
+  end
+end
+
+local function nothing(state)
+  return { state, '0', 0, 0, 0, 0, string.format('%.0f', now) }
+end
+
+if not lives(id) then return nothing('refused') end
+local expected = tonumber(ARGV[9])
+if expected > 0 and math.abs(now - expected) > tonumber(ARGV[10]) then return nothing('stepped') end
 if not own_only then
+  if ARGV[2] == '0' and tonumber(ARGV[11]) > 0 then end_impossible(tonumber(ARGV[11])) end
   local owner = call('GET', KEYS[7])
-  if owner and owner ~= id then return { 'busy', '0', 0, 0, 0, 0, string.format('%.0f', now) } end
+  if owner and owner ~= id and lives(owner) then return nothing('busy') end
   call('SET', KEYS[7], id, 'PX', ARGV[7])
 end
 
 local known = {}
-for i = 9, #ARGV do known[ARGV[i]] = true end
+for i = 12, #ARGV do known[ARGV[i]] = true end
 local below = tonumber(ARGV[8])
 local alive = { [id] = true }
 

@@ -1,0 +1,132 @@
+"""Brings back what no live worker holds, and lets nothing be misled when the server's clock is set.
+
+Leases end by the server's clock. When that is set, they say nothing until every live worker has
+renewed: the lease (see lease.py) then makes this worker wait for one full lease.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from worker.broker import SLICE_BYTES, Broker, Depths
+from worker.config import Config
+from worker.journal import log
+from worker.lease import Lease, Step
+from worker.metrics import Metrics
+
+SLICE_ITEMS = 250  # an orphan costs four commands: this many hold Redis for about 2 ms
+CLOCK_OFF_S = 1.0  # what a look may show beside what the lease knows; the lease then measures
+
+
+class Holder(Protocol):
+    """What this needs of the consumer."""
+
+    suspicious_until: float
+
+    def look_again(self) -> None: ...
+    def known_tags(self) -> tuple[int, list[str]]: ...
+
+
+class Reclaimer:
+    """One worker's part in it."""
+
+    def __init__(
+        self, config: Config, broker: Broker, holder: Holder, lease: Lease, metrics: Metrics
+    ) -> None:
+        self._broker = broker
+        self._holder = holder
+        self._lease = lease
+        self._metrics = metrics
+        self._lease_s = config.worker.lease_s
+        self._hold_ms = round(min(5.0, self._lease_s / 2) * 1000)
+        self._full_scan_at = time.monotonic() + self._lease_s
+        self._own_scan_at = 0.0
+        self._back: Step | None = None  # the clock was set back, and retries do not follow it yet
+        self._back_at = ""  # how far they do
+        self._too_long = False  # there may be leases that the clock set back has made too long
+
+    def compare_clock(self, asked_at: float, now_s: int) -> None:
+        """A look that was asked for at `asked_at`, monotonic, found this time on the server."""
+        first = self._lease.redis_time(asked_at) - 1  # now_s is a whole number
+        last = self._lease.redis_time(time.monotonic())
+        if last and not first - CLOCK_OFF_S <= now_s <= last + CLOCK_OFF_S:
+            self._lease.renew_now()
+
+    async def turn(self, seen: Depths) -> None:
+        """Bring back what no live worker holds; raises BrokerUnavailable.
+
+        A full scan runs when a lease has run out, and once a lease length in any case (by one
+        worker); a scan of this worker's own tags after replies were lost, since a command sent
+        then may land late.
+        """
+        await self._follow_clock()
+        now = time.monotonic()
+        if not self._lease.may_reclaim:
+            return
+        if seen.expired or now >= self._full_scan_at:
+            self._full_scan_at = now + self._lease_s
+            if seen.in_flight or seen.expired or self._too_long:
+                self._too_long = not await self._scan(self._hold_ms) and self._too_long
+        elif now < self._holder.suspicious_until and now >= self._own_scan_at:
+            self._own_scan_at = now + self._lease_s / 2
+            if seen.in_flight:
+                await self._scan(0)
+
+    async def _follow_clock(self) -> None:
+        """Once the clock was set back: retries wait no longer than they were to."""
+        step = self._lease.take_step()
+        if step is not None and step.by_s < 0:
+            self._back, self._back_at = step, ""
+            self._too_long, self._full_scan_at = True, time.monotonic() + self._lease_s
+        if self._back is None:
+            return
+        by_s, within_s, count, moved = -self._back.by_s, self._back.within_s, 10, 0
+        while self._back is not None:
+            slice = await self._broker.set_back(by_s, within_s, self._back_at, count)
+            self._back_at, seen, part, size = slice
+            moved += part
+            count = _next_count(seen, size)
+            if not self._back_at:
+                self._back = None
+        if moved:
+            log.info("%d retries follow the clock that was set back", moved)
+            self._holder.look_again()
+
+    async def _scan(self, hold_ms: int) -> bool:
+        """Scan all in flight, or with 0 this worker's own; False when it may not be done now."""
+        cursor, count, began = 0, 10, ""
+        moved = dead = 0
+        while True:
+            below, known = self._holder.known_tags()
+            part = await self._broker.reclaim(
+                cursor, count, hold_ms, below, known,
+                expected_s=self._lease.redis_time(time.monotonic()), steady_s=self._lease.steady_s,
+            )  # fmt: skip
+            if part.state:
+                if part.state == "stepped":
+                    self._lease.renew_now()
+                return False
+            began = began or part.now_ms
+            moved, dead = moved + part.moved, dead + part.dead
+            self._metrics.reclaimed += part.moved
+            self._metrics.of("unknown").outcomes["dead"] += part.dead
+            count = _next_count(part.seen, part.bytes)
+            cursor = part.cursor
+            if cursor == 0:
+                break
+        if moved:
+            log.warning("reclaimed %d tasks that no live worker held", moved)
+            self._holder.look_again()
+        if dead:
+            log.error("%d tasks are dead letters now: their workers died while they ran", dead)
+        if hold_ms:
+            gone = await self._broker.forget(began)
+            if gone:
+                log.info("forgot %d dead workers: %s", len(gone), ", ".join(gone[:5]))
+        return True
+
+
+def _next_count(seen: int, size: int) -> int:
+    """How many entries make a slice, where the last one had `seen` of `size` bytes together."""
+    return max(1, min(SLICE_ITEMS, int(SLICE_BYTES / (size / max(1, seen) + 64))))
