@@ -57,7 +57,8 @@ def open_redis(config: Config, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Redis:
         options: dict[str, Any] = dict(parse_url(redis.url))
     except ValueError as error:
         raise UsageError(f"redis.url {redis.masked_url()}: {error}") from None
-    options |= {"retry": Retry(NoBackoff(), 0), "client_name": "loadgen", "protocol": 2}
+    # No HELLO, no CLIENT SETINFO, no CLIENT SETNAME: managed servers and proxies refuse them.
+    options |= {"retry": Retry(NoBackoff(), 0), "driver_info": None, "protocol": 2}
     options["socket_timeout"] = timeout_s
     if redis.username:
         options["username"] = redis.username
@@ -118,7 +119,7 @@ def describe(config: Config, error: BaseException) -> str:
 async def connected(
     config: Config, *, timeout_s: float = ANSWER_TIMEOUT_S, clients: list[Redis] | None = None
 ) -> AsyncIterator[Redis]:
-    """An open client whose server has answered a PING and whose queue key is a list.
+    """An open client whose server answers and whose queue key is a list.
 
     Args:
         timeout_s: longest wait for one answer, in seconds.
@@ -133,7 +134,6 @@ async def connected(
         clients.append(client)
     try:
         with clear_errors(config):
-            await client.ping()
             kind = await client.type(config.queue.key)
         name = kind.decode() if isinstance(kind, bytes) else str(kind)
         if name not in ("list", "none"):

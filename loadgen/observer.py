@@ -117,7 +117,7 @@ class Observer:
 
     async def forget(self) -> None:
         """Drop the records in Redis: every one has been read and no task is open."""
-        await self._client.unlink(self._records)
+        await self._client.delete(self._records)
 
     async def search(self) -> Whereabouts:
         """Find every unfinished task of this run: queue, in flight, delayed, dead letters.

@@ -131,4 +131,4 @@ async def forget_queue(config: Config, run_ids: Iterable[str] = ()) -> None:
     names = [getattr(keys, name) for name in Keys.__dataclass_fields__]
     async with connected(config) as client:
         with clear_errors(config):
-            await client.unlink(*names, *map(keys.run, run_ids))
+            await client.delete(*names, *map(keys.run, run_ids))

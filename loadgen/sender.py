@@ -161,7 +161,7 @@ class Sender:
         deadline = max(self._ends, time.perf_counter()) + self._patience_s
         while not self._stop.is_set():
             try:
-                await self._client.ping()
+                await self._client.type(self._key)  # PING may be refused
                 return
             except REDIS_ERRORS:
                 if time.perf_counter() > deadline:

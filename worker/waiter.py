@@ -8,6 +8,7 @@ worker could ask. Its slot and its number are set aside for it. The move itself 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,6 +17,9 @@ from worker.errors import BrokerUnavailable
 from worker.journal import log
 
 ANSWER_S = 0.5  # how long the server may take to end a move that it was asked to end
+REFUSED = ("permission", "script")  # kinds of errors of a server that does not have the command
+HOPELESS = 5  # moves whose connection was cut, in a row: some proxies refuse a command like that
+REFUSED_S = 60.0  # until it is tried again
 
 
 class Owner(Protocol):
@@ -40,6 +44,9 @@ class Waiter:
         self._move = move
         self._claims = claims
         self._ready = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._failures = 0  # of moves that were refused or cut, in a row
+        self._said = False  # that the move is not to be had
         self._asking: asyncio.Task[None] | None = None
         self._work: asyncio.Task[None] | None = None
         self._moved = False  # what arrived may still be there, when others took all slots
@@ -71,6 +78,7 @@ class Waiter:
     async def end(self, within_s: float) -> None:
         """The owner claims no more: end, whatever the server does."""
         self._ready.set()
+        self._ended.set()
         self._move.cut()
         if self._work is not None:
             await asyncio.wait([self._work], timeout=within_s)
@@ -106,19 +114,34 @@ class Waiter:
                 arrival = await self._move.wait(self.reserved, self.number or 0, within_s)
             except BrokerUnavailable as error:
                 number, self.number = self.number, None
-                pause_s = owner.move_failed(error, number, self._move.sent)
-                if owner.claiming:
-                    await asyncio.sleep(pause_s)
+                await self._rest(error, number)
                 continue
             self.number = None
             self._moved = arrival.moved and arrival.exchanged is None
             if owner.arrived(arrival):
                 await self._pass_on()
             if arrival.fault is not None:
-                pause_s = owner.move_failed(arrival.fault, None, self._move.sent)
-                if owner.claiming:
-                    await asyncio.sleep(pause_s)
+                await self._rest(arrival.fault, None)
+            else:
+                self._failures = 0
         await self._pass_on()
+
+    async def _rest(self, error: BrokerUnavailable, number: int | None) -> None:
+        """The move failed: wait a little. For long where it is refused: the worker's looks, every
+        interval, find tasks without it."""
+        pause_s = self._owner.move_failed(error, number, self._move.sent)
+        self._failures += error.kind in (*REFUSED, "connection")
+        if error.kind in REFUSED or self._failures >= HOPELESS:
+            pause_s = REFUSED_S
+            if not self._said:
+                self._said = True
+                log.warning(
+                    "waiting for tasks by BLMOVE does not work here: an idle worker looks every "
+                    "worker.interval instead (%s)", error,
+                )  # fmt: skip
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._ended.wait()
 
     async def _pass_on(self) -> None:
         self._moved = False

@@ -31,6 +31,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from worker.broker.greeting import Greeting
 from worker.broker.locate import ClusterLocator, SentinelLocator, Server
 from worker.config import RedisConfig
 from worker.errors import BrokerBroken, BrokerRefused, BrokerUnavailable, UsageError
@@ -46,7 +47,7 @@ class Address:
         """Raises UsageError when this queue's keys cannot share a Cluster slot."""
         self.config = config
         self.where = config.masked_url()
-        self._name = client_name
+        self._greeting = Greeting(client_name)
         self._locator: SentinelLocator | ClusterLocator | None = None
         if config.sentinels:
             self._locator = SentinelLocator(config, config.socket_timeout_s)
@@ -74,6 +75,15 @@ class Address:
             server = await asyncio.get_running_loop().run_in_executor(None, find)
             options["host"], options["port"] = server
         return cls(**options, socket_timeout=None)
+
+    async def connect(self, *, identify: bool = False) -> tuple[Any, int | None]:
+        """A connection as `open` makes it, ready for commands; with `identify` its id too, None
+        where the server does not tell it. Raises what a connection can end with."""
+        return await self._greeting.connect(self.open, identify=identify)
+
+    def connect_sync(self, timeout_s: float) -> Any:
+        """A blocking connection that is ready for commands, for threads."""
+        return self._greeting.connect_sync(lambda: self.open_sync(timeout_s))
 
     def open_sync(self, timeout_s: float) -> Any:
         """An unconnected blocking connection, for threads."""
@@ -107,7 +117,8 @@ class Address:
             options["ssl_cert_reqs"] = "required" if config.tls_verify else "none"
         if not config.url.startswith("unix:"):
             options["socket_connect_timeout"] = config.socket_timeout_s
-        options.update(protocol=2, client_name=self._name, retry=Retry(NoBackoff(), 0))
+        # No HELLO, and no CLIENT SETINFO: managed servers and proxies refuse them.
+        options.update(protocol=2, driver_info=None, retry=Retry(NoBackoff(), 0))
         return options
 
     def explain(self, fault: BaseException) -> BrokerUnavailable:

@@ -50,10 +50,10 @@ class Producer:
         lists = {self.queue, *self._members(self._keys.lists)}
         held = [self._keys.held_of(name) for name in self._members(self._keys.held)]
         waiting = int(self._wire.call("ZCARD", self._keys.delayed))
-        self._wire.call("UNLINK", self._keys.delayed)
+        self._wire.call("DEL", self._keys.delayed)
         for key in (*lists, *map(self._keys.arrivals_of, lists), self._keys.redeliver, *held):
             waiting += int(self._wire.call("LLEN", key))
-            self._wire.call("UNLINK", key)
+            self._wire.call("DEL", key)
         return waiting
 
     def _members(self, key: str) -> list[str]:

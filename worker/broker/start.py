@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -15,6 +17,8 @@ from worker.errors import BrokerRefused, BrokerUnavailable, UsageError
 from worker.keys import EXPECTED_TYPES, FORMAT_VERSION, Keys
 
 Call = Callable[..., Awaitable[Any]]
+
+log = logging.getLogger("worker.broker")
 
 
 async def check_start(
@@ -108,31 +112,29 @@ async def _check_version(wire: Wire, keys: Keys) -> None:
 
 
 async def _check_server(wire: Wire, say: Callable[[str], None]) -> None:
-    """Warn of what loses data later; go on where the questions are forbidden."""
+    """Warn of what loses data later, where the server tells it."""
+    policy = await _ask(wire, "CONFIG", "GET", "maxmemory-policy")
+    if isinstance(policy, list) and len(policy) == 2 and policy[1] != b"noeviction":
+        say(
+            f"maxmemory-policy is {policy[1].decode()}: a full Redis would throw tasks away; "
+            "set it to noeviction"
+        )
+    info = await _ask(wire, "INFO", "server")
+    version = _server_version(info) if isinstance(info, bytes) else None
+    if version and version < (7, 0):
+        raise UsageError(f"the server is version {version[0]}.{version[1]}; 7.0 or newer is needed")
+
+
+async def _ask(wire: Wire, *command: str) -> Any:
+    """The answer to a question that we can do without; None where it is refused, be it by an error
+    or, as some proxies do, by a closed connection."""
     try:
-        policy = await wire.call("CONFIG", "GET", "maxmemory-policy")
-        if policy and policy[1] != b"noeviction":
-            say(
-                f"maxmemory-policy is {policy[1].decode()}: a full Redis would throw tasks away; "
-                "set it to noeviction"
-            )
-        info = await wire.call("INFO", "server")
-        version = _server_version(info.decode())
-        if version and version < (7, 0):
-            raise UsageError(
-                f"the server is version {version[0]}.{version[1]}; 7.0 or newer is needed"
-            )
-    except BrokerRefused as error:
-        if error.kind != "permission":
-            raise
+        return await wire.call(*command)
     except BrokerUnavailable as error:
-        if error.kind != "script":  # a command that this server does not have
-            raise
+        log.debug("going on without %s: %s", " ".join(command[:2]), error)
+        return None
 
 
-def _server_version(info: str) -> tuple[int, int] | None:
-    for line in info.splitlines():
-        if line.startswith("redis_version:"):
-            major, minor, *_ = line.partition(":")[2].split(".")
-            return int(major), int(minor)
-    return None
+def _server_version(info: bytes) -> tuple[int, int] | None:
+    found = re.search(rb"^redis_version:(\d+)\.(\d+)", info, re.MULTILINE)
+    return (int(found[1]), int(found[2])) if found else None

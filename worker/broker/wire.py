@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from typing import Any
 
@@ -13,8 +12,6 @@ from worker.broker.address import FAULTS, Address
 from worker.broker.resp import Encoded, encode_command
 from worker.broker.scripts import Script
 from worker.errors import BrokerUnavailable
-
-log = logging.getLogger("worker.broker")
 
 
 class Wire:
@@ -44,27 +41,12 @@ class Wire:
             return
         self.sent = False
         await self.close()
-        connection = None
         try:
             async with asyncio.timeout(self._timeout_s):
-                connection = await self._address.open()
-                await connection.connect()
+                found = await self._address.connect(identify=self._identify)
         except FAULTS as fault:
-            if connection is not None:
-                await connection.disconnect(nowait=True)
             raise self._address.explain(fault) from fault
-        self._connection = connection
-        if self._identify:
-            self.client_id = await self._ask_client_id()
-
-    async def _ask_client_id(self) -> int | None:
-        try:
-            return int(await self.call("CLIENT", "ID"))
-        except BrokerUnavailable as error:
-            if not self._connection.is_connected:
-                raise
-            log.debug("no CLIENT ID: %s", error)
-            return None
+        self._connection, self.client_id = found
 
     async def call(self, *command: Any, extra_s: float = 0.0) -> Any:
         """Send one command and read its answer; `extra_s` is how long the server may hold it.
@@ -193,8 +175,7 @@ class ThreadWire:
         with self._turn:
             try:
                 if self._connection is None:
-                    self._connection = self._address.open_sync(self._timeout_s)
-                    self._connection.connect()
+                    self._connection = self._address.connect_sync(self._timeout_s)
                 self._connection.send_command(*command)
                 return self._connection.read_response(disable_decoding=True)
             except NoScriptError:
