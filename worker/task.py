@@ -7,19 +7,16 @@ codec may only save that parser the work where both agree.
 
 from __future__ import annotations
 
-import functools
 import json
-import logging
 import math
 import re
-import time
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NoReturn
 
 import msgspec
 
-log = logging.getLogger("worker.task")
+from worker.odd_values import moment, task_id, trace_of
 
 MAX_DEPTH = 500  # well under every interpreter's recursion limit, far above real payloads
 MAX_TYPE_BYTES = 256
@@ -95,33 +92,16 @@ class Task:
         run = fields.get("run")
         if type(run) is str and (found := RECORD_RUN.fullmatch(run)):
             self.run = (found[1], found[2])
-        self.enqueued_at = _moment(fields.get("enqueued_at"))
-        run_at = fields.get("run_at")
-        self.run_at = _moment(run_at)
-        if self.run_at is None and run_at is not None:
-            _tell_of_bad_run_at()
-        trace = {name: fields[name] for name in _TRACE if type(fields.get(name)) is str}
-        self.trace = trace or None
+        at = fields.get("enqueued_at")
+        if at is not None:
+            self.enqueued_at = moment("enqueued_at", at, self.type)
+        at = fields.get("run_at")
+        if at is not None:
+            self.run_at = moment("run_at", at, self.type)
+        self.trace = trace_of(fields, _TRACE, self.type) or None
         given = fields.get("id")
-        if type(given) is int:
-            given = str(given)
-        if type(given) is str and given:
-            self.id = given
-
-
-@functools.cache
-def _tell_of_bad_run_at() -> None:
-    log.warning(
-        "a task's run_at is not Unix seconds, such as %d: it runs at once (said only once)",
-        time.time(),
-    )
-
-
-def _moment(at: Any) -> float | None:
-    """Unix seconds, where `at` can be that."""
-    if isinstance(at, (int, float)) and at is not True and 0 < at < 1e11:
-        return float(at)
-    return None
+        if given is not None:
+            self.id = task_id(given, self.type)
 
 
 def _refuse_constant(_: str) -> NoReturn:

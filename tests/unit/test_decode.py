@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import msgspec
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.bad_items import BAD, GOOD
-from worker.task import REASONS, Invalid, _tell_of_bad_run_at, decode, make_decoder, parse_strictly
+from worker import odd_values
+from worker.task import REASONS, Invalid, decode, make_decoder, parse_strictly
 
 CODECS = {
     "the one in use": decode,
@@ -103,12 +105,87 @@ def test_an_id_is_text_or_a_whole_number(decoder):
     assert [id_of(text) for text in ('""', "7.0", "true", "null", "[7]")] == [None] * 5
 
 
-def test_a_run_at_that_is_no_time_is_ignored_and_told_of_once(decoder, caplog):
-    _tell_of_bad_run_at.cache_clear()
-    for text in (b"1767225600000", b'"2026-01-01"', b"-1", b"true"):
-        assert decoder(b'{"type": "x", "run_at": %s}' % text).run_at is None
-    assert decoder(b'{"type": "x", "run_at": 1767225600}').run_at == 1767225600
-    assert decoder(b'{"type": "x", "run_at": null}').run_at is None
-    assert [line.partition(",")[0] for line in caplog.messages] == [
-        "a task's run_at is not Unix seconds"
+@pytest.fixture
+def said(caplog, monkeypatch):
+    """What was said of odd values, in a process that has said nothing yet."""
+    monkeypatch.setattr(odd_values, "_said", set())
+    monkeypatch.setattr(odd_values, "_near", dict.fromkeys(odd_values._near, 0.0))
+    return lambda: list(caplog.messages)
+
+
+AT_S = 1_760_000_000
+ODD_MOMENTS = {
+    str(AT_S * 10**3): "milliseconds",
+    str(AT_S * 10**6): "microseconds",
+    str(AT_S * 10**9): "nanoseconds",
+    f"{AT_S}000.5": "milliseconds",
+    "1e300": "too large",
+    "9" * 4300: "too large",
+    "0": "not positive",
+    "-1": "not positive",
+    f'"{AT_S}"': "text",
+    '"2026-01-01"': "text",
+    "true": "true or false",
+    "false": "true or false",
+    "[1]": "an array",
+    "{}": "an object",
+}
+
+
+@pytest.mark.parametrize("key", ["enqueued_at", "run_at"])
+@pytest.mark.parametrize(("text", "wrong"), ODD_MOMENTS.items(), ids=lambda value: value[:20])
+def test_a_moment_that_is_not_unix_seconds_is_ignored_and_said_once(
+    decoder, said, key, text, wrong
+):
+    for _ in range(3):
+        task = decoder(b'{"type": "x", "%s": %s}' % (key.encode(), text.encode()))
+        assert getattr(task, key) is None
+    [line] = said()
+    assert line.startswith(f"a task of type 'x' has an odd {key} (")
+    assert f"{wrong}): it must be Unix seconds, such as 1" in line
+    assert "it is ignored, so the " in line and len(line) < 300
+
+
+@pytest.mark.parametrize("key", ["enqueued_at", "run_at"])
+def test_a_length_of_time_in_place_of_a_moment_is_said_once(decoder, said, key):
+    for _ in range(3):
+        assert getattr(decoder(b'{"type": "x", "%s": 30}' % key.encode()), key) == 30
+    [line] = said()
+    assert f"odd {key} (30, before 2001): is it a length of time? it must be Unix seconds" in line
+
+
+@pytest.mark.parametrize(("key", "ahead_s"), [("enqueued_at", 90_000), ("run_at", 400 * 86_400)])
+def test_a_moment_that_is_far_ahead_is_used_and_said_once(decoder, said, key, ahead_s):
+    at = int(time.time()) + ahead_s
+    for _ in range(3):
+        assert getattr(decoder(b'{"type": "x", "%s": %d}' % (key.encode(), at)), key) == at
+    [line] = said()
+    assert f"odd {key} " in line and "days ahead of this worker's clock" in line
+
+
+def test_each_kind_of_mistake_has_its_own_line_and_good_values_have_none(decoder, said):
+    for text in (b"1", b"2", b"true", b"null", b"%d" % AT_S, b"%d.25" % AT_S):
+        decoder(b'{"type": "x", "run_at": %s, "enqueued_at": %s}' % (text, text))
+    assert [line.split(" has an odd ")[1].split(")")[0] for line in said()] == [
+        "enqueued_at (1, before 2001",
+        "run_at (1, before 2001",
+        "enqueued_at (true or false",
+        "run_at (true or false",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [('""', "empty"), ("7.0", "7.0, a fraction"), ("true", "true or false"), ("[7]", "an array")],
+)
+def test_an_id_that_is_none_is_ignored_and_said_once(decoder, said, text, wrong):
+    for _ in range(3):
+        assert decoder(b'{"type": "x", "id": %s}' % text.encode()).id is None
+    [line] = said()
+    assert f"an odd id ({wrong}): it must be text that is not empty, or a whole number" in line
+
+
+def test_no_text_of_a_task_gets_into_such_a_line_as_it_is(decoder, said):
+    decoder(json.dumps({"type": "x\ny" * 80, "id": ["a\nb"], "traceparent": 7}).encode())
+    assert len(said()) == 2
+    assert not any("\n" in line or len(line) > 300 for line in said())
