@@ -47,6 +47,7 @@ class ChaosReport:
     totals: dict[str, int]
     unexpected: list[str] = field(default_factory=list)  # workers that ended by themselves
     workers_started: int = 0
+    lease_s: float = 0.0
 
     @property
     def lost(self) -> int:
@@ -73,6 +74,12 @@ class ChaosReport:
         """(how many, median, worst) seconds of the recoveries of one kind; None without any."""
         times = [i.recovery_s for i in self.injected if i.name == name and i.recovery_s is not None]
         return (len(times), statistics.median(times), max(times)) if times else None
+
+    def kills_in_time(self) -> tuple[int, int]:
+        """(how many killed workers' tasks came back within two leases, how many kills)."""
+        kills = [one for one in self.injected if one.killed]
+        in_time = [one for one in kills if (one.recovery_s or 1e9) <= 2 * self.lease_s]
+        return len(in_time), len(kills)
 
 
 def schedule(duration_s: float) -> list[tuple[float, Fault]]:
@@ -172,8 +179,9 @@ class Chaos:
         accepted, found, totals = await self._conservation(client, arena.keys, result)
         await client.aclose()
         return ChaosReport(
-            result, injected, accepted, found, totals, fleet.unexpected, fleet.started
-        )
+            result, injected, accepted, found, totals, fleet.unexpected, fleet.started,
+            self._shape[2],
+        )  # fmt: skip
 
     async def _until_alive(self, client: Any, keys: Keys, supervising: asyncio.Task[None]) -> None:
         """Wait until every worker has a lease, or the fleet is broken."""

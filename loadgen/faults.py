@@ -67,6 +67,7 @@ class Injected:
     lasted_s: float = 0.0
     recovery_s: float | None = None  # None: not to be measured, or not within the limit
     gave_up: bool = False
+    killed: bool = False  # a worker, which held tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ async def _kill_worker(arena: Arena, note: Injected) -> None:
     arena.fleet.kill(pid)
     killed = time.monotonic()
     note.target += f", {len(tags)} in flight"
+    note.killed = bool(tags)
     await _until_released(arena, note, tags, killed)
 
 
@@ -252,6 +254,17 @@ async def _wire_for(
     await _until_tasks_settle(arena, note)
 
 
+async def _cut_idle(arena: Arena, note: Injected) -> None:
+    """Between two renewals of a lease, its connection is idle for longer than it may be."""
+    await arena.client.config_set("timeout", "2")
+    arena.wire.cut_idle(arena.lease_s / 6)
+    began = time.monotonic()
+    await asyncio.sleep(arena.lease_s)
+    await _kill_worker(arena, note)
+    await mend(arena)
+    note.lasted_s = time.monotonic() - began
+
+
 async def _eat_reply(arena: Arena, note: Injected) -> None:
     eaten = arena.wire.eaten
     what = arena.rng.choice((b"EVALSHA", b"BLMOVE"))
@@ -279,6 +292,7 @@ OTHERS = (
     Fault("scripts flushed", "SCRIPT FLUSH", _flush_scripts),
     Fault("wire silent", "bytes swallowed for 3 s", _silence_wire),
     Fault("redis reloads", "DEBUG RELOAD", _reload),
+    Fault("idle connections cut", "timeout 2, a balancer's limit; a worker killed", _cut_idle),
     Fault("wire slow", "0.1 s more each way for 2 s", _slow_wire),
 )
 
@@ -300,6 +314,11 @@ async def mend(arena: Arena) -> None:
     if not arena.server.running:
         await asyncio.to_thread(arena.server.start)
     arena.server.resume()
-    for command in (("REPLICAOF", "NO", "ONE"), ("CONFIG", "SET", "maxmemory", "0")):
+    whole = (
+        ("REPLICAOF", "NO", "ONE"),
+        ("CONFIG", "SET", "maxmemory", "0"),
+        ("CONFIG", "SET", "timeout", "0"),
+    )
+    for command in whole:
         with contextlib.suppress(*REDIS_ERRORS):
             await arena.client.execute_command(*command)

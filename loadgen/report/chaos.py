@@ -49,6 +49,7 @@ def _accounting(report: ChaosReport) -> Text:
     books, totals = report.result.accounting, report.totals
     outages = sum(f.is_outage for f in OTHERS for one in report.injected if one.name == f.name)
     kills = sum(one.name == KILL.name for one in report.injected)
+    in_time, killed = report.kills_in_time()
     return Text(
         f"\n{report.accepted:,} accepted, {books.succeeded:,} succeeded, "
         f"{books.failed:,} failed, {books.dead:,} dead, {report.left:,} left over, "
@@ -59,6 +60,7 @@ def _accounting(report: ChaosReport) -> Text:
         f"of which {books.never_arrived:,} never arrived\n"
         f"{kills} worker kills, {outages} outages of Redis, "
         f"{report.workers_started} workers started\n"
+        f"{in_time} of {killed} killed workers' tasks came back within two leases\n"
         f"conservation: {report.accepted:,} accepted, {report.found:,} found "
         f"by the server's own totals"
     )

@@ -9,6 +9,7 @@ import redis
 
 from loadgen.chaos import Chaos
 from loadgen.cli import main
+from loadgen.faults import OTHERS
 from loadgen.mix import parse_mix
 from loadgen.pacer import constant
 from loadgen.workload import Workload
@@ -30,6 +31,24 @@ def test_nothing_is_lost_while_workers_are_killed_and_redis_and_the_wire_break(t
     assert {"worker killed", "redis restarted"} <= {one["name"] for one in document["faults"]}
     assert "lost 0" in done.stdout
     assert list((tmp_path / "logs").glob("worker-*.log"))
+
+
+async def test_a_killed_workers_tasks_come_back_while_idle_connections_are_cut(
+    tmp_path, monkeypatch
+):
+    (row,) = (fault for fault in OTHERS if fault.name == "idle connections cut")
+    monkeypatch.setattr("loadgen.chaos.schedule", lambda length_s: [(1.0, row)])
+    workload = Workload(
+        mix=parse_mix("quick=2,long=1"), profile=constant(30, 5.0), drain_timeout_s=20, seed=1
+    )
+    chaos = Chaos(
+        load_config(None, env={}), workload, workers=2, concurrent=20, lease_s=1.0, folder=tmp_path
+    )
+    report = await chaos.run(lambda experiment: experiment.run(), lambda said: None)
+    assert report.holds
+    (injected,) = report.injected
+    assert injected.killed
+    assert injected.recovery_s is not None
 
 
 async def test_a_task_that_is_taken_away_is_reported_as_lost(tmp_path):
