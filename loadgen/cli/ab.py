@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 from loadgen.cli import compare as judge
 from loadgen.cli import options
-from loadgen.cli.console import remark
 from loadgen.comparison import MIN_RUNS, compare
 from loadgen.expectations import figure_of
 from loadgen.result.store import parse
 from worker.errors import TaskrigError, UsageError
+from worker.frame.output import remark
 
 EXAMPLE = "loadgen ab --a 'sleep 0.01' --b 'sleep 0.02' --runs 5 || echo B is slower"
 

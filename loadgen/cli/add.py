@@ -11,7 +11,7 @@ EXAMPLE = "loadgen add --mix fast=3,medium=2,slow=2"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen add`: those of the bare command; the mix has a default."""
-    bare.configure(parser, required=False)
+    bare.configure(parser)
     parser.set_defaults(mix="fast=3,medium=2,slow=2", no_follow=True)
 
 

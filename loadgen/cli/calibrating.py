@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-from loadgen.cli.console import remark
 from loadgen.cli.live import conduct
 from loadgen.connection import clear_errors, connected
 from loadgen.experiment import Experiment
@@ -21,6 +20,7 @@ from loadgen.result.model import Calibration, Result
 from loadgen.workload import Workload
 from worker.config import Config
 from worker.errors import UsageError
+from worker.frame.output import remark
 from worker.keys import Keys
 
 PROBE_S = 1.0  # least length of a flat-out drain that is believed

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 
 from loadgen.chaos import Chaos, ChaosReport
 from loadgen.cli import options, output
-from loadgen.cli.console import remark, report_console
+from loadgen.cli.console import report_console
 from loadgen.cli.live import conduct, run_loop
 from loadgen.experiment import Experiment
 from loadgen.mix import parse_mix
@@ -23,6 +23,7 @@ from loadgen.result.model import Result
 from loadgen.result.store import check_target, write_file
 from loadgen.workload import Workload
 from worker.errors import UsageError
+from worker.frame.output import remark
 
 EXAMPLE = """loadgen chaos
   loadgen chaos --duration 3m --rate 700"""

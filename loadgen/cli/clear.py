@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 from loadgen.cli import options
-from loadgen.cli.console import remark
 from loadgen.cli.live import run_loop
 from loadgen.connection import clear_errors, connected
 from loadgen.queueview import further_lists
 from worker.config import Config
 from worker.errors import UsageError
+from worker.frame.output import ask, remark
 from worker.keys import Keys
 
 EXAMPLE = "loadgen clear --yes"
@@ -31,23 +30,18 @@ def run(args: argparse.Namespace) -> int:
     if not waiting:
         print(f"nothing waits on {config.queue.key!r}")
         return 0
-    if not args.yes and not _agreed(config.queue.key, waiting):
-        remark("nothing was dropped")
-        return 1
+    if not args.yes:
+        agreed = ask(f"drop {waiting:,} waiting tasks from {config.queue.key!r}?")
+        if agreed is None:
+            raise UsageError(
+                f"{waiting:,} tasks wait on {config.queue.key!r}: no terminal to ask; add --yes"
+            )
+        if not agreed:
+            remark("nothing was dropped")
+            return 1
     dropped = run_loop(_drop(config))
     print(f"dropped {dropped:,} waiting tasks from {config.queue.key!r}")
     return 0
-
-
-def _agreed(key: str, waiting: int) -> bool:
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError(f"{waiting:,} tasks wait on {key!r}: no terminal to ask; add --yes")
-    try:
-        answer = input(f"drop {waiting:,} waiting tasks from {key!r}? [y/N] ")
-    except EOFError:  # Ctrl-D
-        print()
-        return False
-    return answer.strip().lower() in ("y", "yes")
 
 
 async def _waiting_keys(client: Any, config: Config) -> list[tuple[str, str]]:

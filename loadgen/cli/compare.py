@@ -14,12 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from loadgen.cli import options
-from loadgen.cli.console import remark, report_console
+from loadgen.cli.console import report_console
 from loadgen.comparison import MIN_RUNS, Comparison, compare
 from loadgen.expectations import figure_of
 from loadgen.result.model import Environment, Result
 from loadgen.result.store import load
 from worker.errors import UsageError
+from worker.frame.output import remark
 
 EXAMPLE = "loadgen compare base-*.json -- new-*.json --figure e2e.p50"
 DEFAULT_FIGURES = ("e2e.p50", "service.p50")

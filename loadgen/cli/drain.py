@@ -7,7 +7,6 @@ import secrets
 from typing import Any
 
 from loadgen.cli import options, output
-from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
 from loadgen.connection import clear_errors, connected
 from loadgen.expectations import check_types
@@ -16,6 +15,7 @@ from loadgen.result.model import Result
 from loadgen.workload import Workload
 from worker.config import Config
 from worker.errors import TaskrigError, UsageError
+from worker.frame.output import remark
 from worker.keys import Keys
 
 EXAMPLE = "loadgen drain --backlog 5000"

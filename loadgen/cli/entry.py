@@ -1,13 +1,9 @@
-"""Reads the command line, runs one command, turns errors into one line and an exit code."""
+"""Reads the command line and runs one command; each is a module with `configure` and `run`."""
 
 from __future__ import annotations
 
 import argparse
-import io
-import os
 import re
-import sys
-import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
@@ -22,7 +18,6 @@ from loadgen.cli import (
     merge,
     mix,
     monitor,
-    options,
     peers,
     plan,
     replay,
@@ -32,9 +27,9 @@ from loadgen.cli import (
     search,
     sweep,
 )
-from loadgen.cli.console import complain
-from worker.errors import TaskrigError
-from worker.standard_files import fill_standard_files
+from worker.errors import BrokerUnavailable
+from worker.frame.parser import Parser, finish, parse
+from worker.frame.program import run_program
 
 COMMANDS: dict[str, ModuleType] = {
     "run": run,
@@ -63,83 +58,58 @@ EXITS = """exit codes:
 """
 
 
+BARE = ""  # the command of `loadgen --mix ...`, which has no name
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `loadgen` with these arguments (sys.argv by default); returns the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
-    fill_standard_files()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know fewer characters than types
-        sys.stdout.reconfigure(errors="backslashreplace")
+    # Redis out of reach is 3 for a worker and 5 here, whoever noticed it.
+    return run_program("loadgen", execute, argv, codes={BrokerUnavailable.exit_code: 5})
+
+
+def execute(arguments: list[str]) -> int:
+    """Run the command that the arguments name; without any, show the help.
+
+    Raises:
+        TaskrigError: it is wrong, or what it does failed.
+    """
+    args = read(arguments or ["--help"])
+    code: int = args.execute(args)
+    return code
+
+
+def read(arguments: list[str]) -> argparse.Namespace:
+    """The parsed arguments; raises UsageError."""
     if arguments[:1] == ["compare"]:  # argparse would drop the -- between the two sides
         arguments = ["--new" if text == "--" else text for text in arguments]
-    try:
-        parser = _parser(arguments)
-        args = parser.parse_args(arguments)
-        code: int = args.run(args)
-        sys.stdout.flush()
-        return code
-    except TaskrigError as error:
-        if debug:
-            traceback.print_exc()
-        complain(str(error))
-        # Redis out of reach is 3 for a worker and 5 here, whoever noticed it.
-        return 5 if error.exit_code == 3 else error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # `loadgen ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except SystemExit as stop:  # argparse: --help, or a usage error it has reported
-        return stop.code if isinstance(stop.code, int) else 2
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        complain(f"unforeseen {type(error).__name__}: {error}; --debug shows the traceback")
-        return TaskrigError.exit_code
+    return parse(build_parser(), arguments, default=BARE, advice=_advice)
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line and point to the help."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        if re.fullmatch(r"unrecognized arguments:(?: ,?\S+=[0-9]+,?)+", message):
-            message += "; write the mix without spaces, like --mix fast=3,slow=2"
-        complain(f"{message} (see {self.prog} --help)")
-        raise SystemExit(2)
+def _advice(unknown: Sequence[str]) -> str:
+    if all(re.fullmatch(r",?[^\s-]\S*=[0-9]+,?", text) for text in unknown):
+        return "; write the mix without spaces, like --mix fast=3,slow=2"
+    return ""
 
 
-def _parser(arguments: list[str]) -> argparse.ArgumentParser:
-    wants_command = bool(arguments) and not arguments[0].startswith("-")
-    if not wants_command and arguments[:1] not in (["-h"], ["--help"], ["--version"], []):
-        parser = Parser(prog="loadgen", allow_abbrev=False)
-        mix.configure(parser)
-        options.add_common(parser)
-        parser.set_defaults(run=mix.run)
-        misplaced = next((text for text in arguments if text in COMMANDS), None)
-        if misplaced and "--mix" not in arguments:
-            parser.error(f"put the command first: loadgen {misplaced} ...")
-        return parser
+def build_parser() -> Parser:
+    """The parser of all commands."""
     parser = Parser(
         prog="loadgen",
         description="Put tasks on a queue, follow each one to its end, and report.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=mix.EPILOG + "\n" + EXITS,
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"loadgen {_version()}")
-    mix.configure(parser, required=False)
-    options.add_common(parser)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for one in (parser, commands.add_parser(BARE, prog="loadgen")):
+        mix.configure(one)
+        finish(one, mix.run)
     for name, module in COMMANDS.items():
         summary = (module.__doc__ or "").strip().splitlines()[0]
         one = commands.add_parser(
-            name, help=summary, description=summary, allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            epilog=f"example:\n  {module.EXAMPLE}\n",
-        )  # fmt: skip
+            name, help=summary, description=summary, epilog=f"example:\n  {module.EXAMPLE}\n"
+        )
         module.configure(one)
-        options.add_common(one)
-        one.set_defaults(run=module.run)
+        finish(one, module.run)
     return parser
 
 

@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from loadgen.cli.console import live_console, remark
+from loadgen.cli.console import live_console
 from loadgen.experiment import Experiment, Stage
 from loadgen.ledger import Ledger
 from loadgen.quantity import show_rate, show_s
@@ -25,6 +25,7 @@ from loadgen.result.model import Result
 from loadgen.stats import percentile, supported
 from loadgen.workload import Workload
 from worker import early
+from worker.frame.output import remark
 
 FRAMES_PER_S = 8
 # Up to this rate what is due is counted off a copy of the schedule. Above, the profile tells it

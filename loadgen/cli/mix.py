@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 from loadgen.cli import options, output
-from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
 from loadgen.expectations import check_types
 from loadgen.experiment import Experiment
 from loadgen.result.verdict import exit_code
 from loadgen.workload import Workload
+from worker.frame.output import remark
 
 EXAMPLE = "loadgen --mix fast=3,medium=2,slow=2"
 EPILOG = f"""example:
@@ -19,9 +19,9 @@ EPILOG = f"""example:
 """
 
 
-def configure(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
     """The options of the bare command."""
-    options.add_mix(parser, required=required)
+    options.add_mix(parser, required=False)
     options.add_list(parser)
     options.add_follow(parser)
     options.add_observe(parser)
@@ -33,6 +33,8 @@ def configure(parser: argparse.ArgumentParser, *, required: bool = True) -> None
 
 def run(args: argparse.Namespace) -> int:
     """`loadgen --mix ...`"""
+    if args.mix is None:  # only now: a command that is not the first word has an error of its own
+        args.parser.error("the following arguments are required: --mix")
     config = options.read_config(args)
     expectations = output.read_expectations(args)
     options.check_observe(args)

@@ -7,19 +7,13 @@ import re
 from typing import Any
 
 from loadgen.blackbox import MODES
-from loadgen.cli.console import remark
 from loadgen.mix import Mix, near_miss, parse_mix
 from loadgen.quantity import duration_s
 from loadgen.workload import DRAIN_TIMEOUT_S
 from worker.config import Config
-from worker.config.flags import add_config_flags, config_from_args
+from worker.config.flags import config_from_args
 from worker.errors import UsageError
-
-
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """--config, --redis-url, --redis-key, --set, --debug."""
-    add_config_flags(parser)
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+from worker.frame.output import remark
 
 
 def read_config(args: argparse.Namespace) -> Config:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from loadgen.cli.console import remark, report_console
+from loadgen.cli.console import report_console
 from loadgen.expectations import Expectation, judge_all, parse_expectation
 from loadgen.report import csv, html, junit, markdown
 from loadgen.report.terminal import render
@@ -14,6 +14,7 @@ from loadgen.result.model import Result
 from loadgen.result.store import check_target, save, to_json, write_file
 from loadgen.result.verdict import exit_code
 from worker.errors import UsageError
+from worker.frame.output import remark
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from loadgen.cli.console import remark, report_console
+from loadgen.cli.console import report_console
 from loadgen.connection import open_redis
 from loadgen.environment import describe_environment
 from loadgen.peers.compare import compare
@@ -24,6 +24,7 @@ from loadgen.report.peers import render
 from loadgen.result.store import check_target, write_file
 from worker.config import load_config
 from worker.errors import UsageError
+from worker.frame.output import remark
 
 EXAMPLE = "loadgen peers --only dramatiq,huey --scenarios drain100,pickup"
 

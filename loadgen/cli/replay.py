@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 
 from loadgen.cli import options, output
-from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, run_loop
 from loadgen.expectations import check_types
 from loadgen.experiment import Experiment
 from loadgen.recording import read_recording
 from worker.errors import UsageError
+from worker.frame.output import remark
 
 EXAMPLE = """echo '{"type": "fast_task", "data": {}, "at": 0.5}' > tasks.jsonl
   loadgen replay tasks.jsonl --speed 2"""

@@ -11,7 +11,6 @@ from loadgen import meant
 from loadgen.barrier import parse_barrier
 from loadgen.cli import options, output
 from loadgen.cli.calibrating import Probing
-from loadgen.cli.console import remark
 from loadgen.cli.live import conduct, conduct_all, run_loop
 from loadgen.expectations import Expectation, check_types
 from loadgen.experiment import Experiment
@@ -26,6 +25,7 @@ from loadgen.workload import Workload, sized_data
 from loadgen.workload_file import read_workload
 from worker.config import Config
 from worker.errors import UsageError
+from worker.frame.output import remark
 
 EXAMPLE = """loadgen run --mix fast=1 --rate 5 --duration 2s --out run.json --html run.html
   loadgen run --mix fast=8,slow=1 --profile "1s@2, 1s@2..8" --arrivals poisson

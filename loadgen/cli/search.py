@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from loadgen.bracket import Bracket, grew, why_not
 from loadgen.cli import options, output
 from loadgen.cli.calibrating import Probing
-from loadgen.cli.console import remark
 from loadgen.cli.live import run_loop
 from loadgen.expectations import Expectation, check_types, parse_expectation
 from loadgen.forecast import queue_from, service_samples
@@ -19,6 +18,7 @@ from loadgen.result.model import Result
 from loadgen.stats import MIN_BEYOND, PERCENTILES
 from loadgen.workload import Workload
 from worker.errors import UsageError
+from worker.frame.output import remark
 
 EXAMPLE = """loadgen search --mix fast=1 --slo 'wait.p50<1s' \\
     --trial 3s --hold 5s --precision 30%"""

@@ -9,7 +9,7 @@ import json
 import msgspec
 
 from loadgen.cli import options, output
-from loadgen.cli.console import remark, report_console
+from loadgen.cli.console import report_console
 from loadgen.cli.live import conduct, on_interrupt, run_loop
 from loadgen.experiment import Experiment
 from loadgen.mix import EXAMPLE as CARD
@@ -21,6 +21,7 @@ from loadgen.result.verdict import exit_code
 from loadgen.workload import Workload
 from worker.config import Config
 from worker.errors import TaskrigError, UsageError
+from worker.frame.output import remark
 
 EXAMPLE = "loadgen sweep --mix fast=4 --concurrency 1,2 --html sweep.html"
 

@@ -58,7 +58,7 @@ def test_the_example_of_a_long_command_can_be_read(command, capsys):
     main([command, "--help"])
     for line in examples(capsys.readouterr().out).splitlines():
         _, *arguments = shlex.split(line)
-        assert entry._parser(arguments).parse_args(arguments).command == command
+        assert entry.read(arguments).parser.prog == f"loadgen {command}"
 
 
 def test_every_command_that_the_docs_show_can_be_read():
@@ -68,7 +68,7 @@ def test_every_command_that_the_docs_show_can_be_read():
     for line in shown:
         _, *arguments = shlex.split(line)
         if "..." not in arguments:  # left out by the docs
-            assert entry._parser(arguments).parse_args(arguments).run, line
+            assert entry.read(arguments).execute, line
 
 
 @pytest.mark.parametrize("command", PASTED)

@@ -278,7 +278,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback_only_when_asked(monkeyp
     def broken() -> str:
         raise KeyError("redis://user:hush@host/0")
 
-    monkeypatch.setattr("loadgen.cli.schema.schema_text", broken)
+    monkeypatch.setattr("loadgen.cli.schema.schema", broken)
     assert main(["schema"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("loadgen: unforeseen KeyError")
@@ -288,13 +288,15 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback_only_when_asked(monkeyp
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_ctrl_d_at_the_question_of_clear_is_a_no(monkeypatch):
-    from loadgen.cli.clear import _agreed
-
-    nothing = io.StringIO()
-    monkeypatch.setattr(nothing, "isatty", lambda: True)
-    monkeypatch.setattr("sys.stdin", nothing)
-    assert _agreed("q", 3) is False
+def test_ctrl_d_at_the_question_of_clear_is_a_no(monkeypatch, redis_url, redis_client, capsys):
+    redis_client.lpush(KEY, "{}")
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    assert main(["clear", "--redis-url", redis_url]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"drop 1 waiting tasks from '{KEY}'? [y/N] nothing was dropped\n")
+    assert redis_client.llen(KEY) == 1
 
 
 @pytest.mark.parametrize(
@@ -318,7 +320,6 @@ def test_ctrl_d_at_the_question_of_clear_is_a_no(monkeypatch):
         ["--mix", "fast=1", "--nonsense"],
         ["nonsense"],
         ["--redis-key", "k", "monitor"],
-        [],
     ],
 )
 def test_bad_arguments_are_one_line_and_2(arguments, capsys):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import http.server
-import io
 import json
 import logging
 import os
@@ -18,7 +16,6 @@ import pytest
 
 from worker import cli
 from worker.cli import entry
-from worker.cli.desk import confirmed
 from worker.cli.status import _picture
 from worker.config.http_address import http_address
 
@@ -373,20 +370,6 @@ def test_healthcheck_asks_this_machine_where_the_worker_listens_everywhere(
     file = settings.write(f"http: {{host: {listens_on}, port: 9465}}")
 
     assert http_address(file, {}, []) == (asked, 9465)
-
-
-@pytest.mark.parametrize(("typed", "yes"), [("y\n", True), ("no\n", False), ("", False)])
-def test_a_question_is_asked_on_standard_error_and_ctrl_d_means_no(monkeypatch, capsys, typed, yes):
-    terminal = io.StringIO(typed)
-    terminal.isatty = lambda: True
-    monkeypatch.setattr(sys, "stdin", terminal)
-    assert confirmed(argparse.Namespace(yes=False), "delete?") is yes
-    assert capsys.readouterr() == ("", "delete? [y/N] ")
-
-
-def test_a_closed_standard_input_means_no(monkeypatch):
-    monkeypatch.setattr(sys, "stdin", None)
-    assert not confirmed(argparse.Namespace(yes=False), "delete?")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from worker.cli.parser import Commands, command, did_you_mean
 from worker.cli.settings import load_settings
+from worker.frame.parser import Commands, command, did_you_mean
 
 if TYPE_CHECKING:
     from worker.config import Config

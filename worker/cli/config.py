@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from worker.cli.parser import Commands, Parser, command
 from worker.cli.settings import load_settings
+from worker.frame.parser import Commands, Parser, command
 
 EXAMPLES = """\
 examples:

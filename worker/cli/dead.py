@@ -12,15 +12,14 @@ from worker.cli.desk import (
     ProgressLine,
     add_json_flag,
     answer,
-    confirmed,
     dropped_lines,
     operator_of,
-    plain,
     print_json,
     shown_bytes,
 )
-from worker.cli.parser import Commands, Parser, command
 from worker.errors import TaskrigError, UsageError
+from worker.frame.output import ask, plain
+from worker.frame.parser import Commands, Parser, command
 
 if TYPE_CHECKING:
     from worker.broker import DeadLetter, DeadLetters, Operator
@@ -202,7 +201,7 @@ def _move_all(args: argparse.Namespace, operator: Operator, where: dict[str, str
     letters, total = _dead_letters(operator), operator.survey().dead
     if args.act == "drop" and not args.dry_run:
         what = "all" if args.all else "the matching ones of"
-        if not confirmed(args, f"delete {what} {total:,} dead letters for good?"):
+        if not args.yes and not ask(f"delete {what} {total:,} dead letters for good?"):
             raise UsageError("nothing was dropped; --yes drops without asking, --dry-run counts")
     line, count = ProgressLine(_word(args)), 0
     walk = letters.count(where) if args.dry_run else letters.move(args.act, where)

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from worker.cli.parser import Parser
 from worker.cli.settings import load_settings
 from worker.errors import BrokerBroken
+from worker.frame.output import plain
+from worker.frame.parser import Parser
 
 if TYPE_CHECKING:
     from worker.broker import Operator, Survey
@@ -84,23 +85,6 @@ class ProgressLine:
         """Leave the terminal's line."""
         if self._open:
             print(file=sys.stderr)
-
-
-def confirmed(args: argparse.Namespace, question: str) -> bool:
-    """Whether --yes was given, or the person at the terminal says so."""
-    if args.yes:
-        return True
-    if sys.stdin is None or not sys.stdin.isatty():
-        return False
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)  # stdout may be a file
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def plain(text: str, most: int = 200) -> str:
-    """Text from a task on one line of a terminal: cut, and with nothing that steers it."""
-    shown = text[: most + 1]
-    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
-    return shown if len(text) <= most else shown[:most] + "..."
 
 
 def shown_bytes(raw: bytes, size: int, most: int = 100) -> str:

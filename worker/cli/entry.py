@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
-import sys
-import traceback
 from collections.abc import Sequence
 
 from worker.cli import (
@@ -21,9 +17,8 @@ from worker.cli import (
     version,
     web,
 )
-from worker.cli.parser import Parser, parse
-from worker.errors import TaskrigError
-from worker.standard_files import fill_standard_files
+from worker.frame.parser import Parser, parse
+from worker.frame.program import run_program
 
 COMMANDS = (run, status, pause, steer, dead, queue, web, check, config, healthcheck, version)
 
@@ -46,33 +41,20 @@ exit codes: 0 done or drained, 1 failed, 2 wrong usage or configuration, 3 Redis
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
-    fill_standard_files()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know fewer characters than types
-        sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        args = parse(build_parser(), arguments, default="run")
-        code: int = args.execute(args)
-        sys.stdout.flush()
-        return code
-    except SystemExit as end:  # --help and --version
-        return end.code if isinstance(end.code, int) else 0
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # `worker config show | head`; nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except TaskrigError as error:
-        if debug:
-            traceback.print_exc()
-        complain(str(error))
-        return error.exit_code
-    except Exception as error:
-        if debug:
-            traceback.print_exc()
-        complain(f"unforeseen {type(error).__name__}: {error}; --debug shows the traceback")
-        return TaskrigError.exit_code
+    return run_program("worker", execute, argv)
+
+
+def execute(arguments: list[str]) -> int:
+    """Run the command that the arguments name.
+
+    Raises:
+        TaskrigError: it is wrong, or what it does failed.
+    """
+    if arguments[:1] == ["--version"]:
+        arguments = ["version", *arguments[1:]]
+    args = parse(build_parser(), arguments, default="run")
+    code: int = args.execute(args)
+    return code
 
 
 def build_parser() -> Parser:
@@ -83,11 +65,3 @@ def build_parser() -> Parser:
     for command in COMMANDS:
         command.add(commands)
     return parser
-
-
-def complain(text: str) -> None:
-    """Print an error on stderr, each of its lines by itself, without the password of any URL."""
-    from worker.config.raw import without_password
-
-    for line in without_password(text).splitlines() or ["failed"]:
-        print(f"worker: {line}", file=sys.stderr)

@@ -12,10 +12,10 @@ import socket
 import sys
 import time
 
-from worker.cli.parser import Commands, command
 from worker.config.flags import config_file
 from worker.config.http_address import host_and_port, http_address
 from worker.errors import UsageError
+from worker.frame.parser import Commands, command
 
 EXAMPLES = """\
 examples:

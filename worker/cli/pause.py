@@ -10,9 +10,10 @@ import socket
 import sys
 from collections.abc import Iterable
 
-from worker.cli.desk import ProgressLine, add_json_flag, answer, operator_of, plain
-from worker.cli.parser import Commands, command
+from worker.cli.desk import ProgressLine, add_json_flag, answer, operator_of
 from worker.errors import UsageError
+from worker.frame.output import plain
+from worker.frame.parser import Commands, command
 
 EXAMPLES = """\
 examples:

@@ -12,12 +12,12 @@ from worker.cli.desk import (
     ProgressLine,
     add_json_flag,
     operator_of,
-    plain,
     print_json,
     shown_bytes,
 )
-from worker.cli.parser import Commands, Parser, command
 from worker.errors import UsageError
+from worker.frame.output import plain
+from worker.frame.parser import Commands, Parser, command
 
 if TYPE_CHECKING:
     from worker.broker import Operator

@@ -6,9 +6,9 @@ import argparse
 import logging
 import os
 
-from worker.cli.parser import Commands, command
 from worker.cli.settings import load_settings
 from worker.config.flags import add_setting_flag
+from worker.frame.parser import Commands, command
 
 log = logging.getLogger("worker.cli")
 

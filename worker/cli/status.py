@@ -10,9 +10,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from worker.cli.desk import add_json_flag, age, dropped_lines, operator_of, plain, print_json
-from worker.cli.parser import Commands, command
+from worker.cli.desk import add_json_flag, age, dropped_lines, operator_of, print_json
 from worker.errors import BrokerUnavailable, UsageError
+from worker.frame.output import plain
+from worker.frame.parser import Commands, command
 
 if TYPE_CHECKING:
     from worker.broker import Operator, PausedType, Rates, Survey

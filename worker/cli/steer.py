@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from worker.cli.desk import add_json_flag, answer, operator_of, plain
-from worker.cli.parser import Commands, command
+from worker.cli.desk import add_json_flag, answer, operator_of
 from worker.errors import TaskrigError, UsageError
+from worker.frame.output import plain
+from worker.frame.parser import Commands, command
 
 if TYPE_CHECKING:
     from worker.broker import Operator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import platform
 
-from worker.cli.parser import Commands, command
+from worker.frame.parser import Commands, command
 
 EXAMPLES = """\
 example:

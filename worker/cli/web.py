@@ -7,9 +7,9 @@ import contextlib
 import threading
 
 from worker import early
-from worker.cli.parser import Commands, command
 from worker.cli.settings import load_settings
 from worker.errors import UsageError
+from worker.frame.parser import Commands, command
 
 EXAMPLES = """\
 examples:

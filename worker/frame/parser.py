@@ -1,4 +1,4 @@
-"""An argument parser whose errors are one line, with "did you mean"."""
+"""A parser of arguments whose errors are one line, with "did you mean" and the help to read."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from worker.errors import UsageError
 Commands = Any  # argparse's own type for it is private
 Execute = Callable[[argparse.Namespace], int]
 
+_OF_THE_PROGRAM = ("-h", "--help", "--version")
+
 
 class Parser(argparse.ArgumentParser):
     """argparse with whole flag names only, examples kept as written, and errors that are raised."""
@@ -26,20 +28,41 @@ class Parser(argparse.ArgumentParser):
         """Raise the message as one line that names the help."""
         raise UsageError(f"{message} (see {self.prog} --help)")
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += did_you_mean(str(value), map(str, action.choices or ()))
+            raise
+
 
 def command(commands: Commands, name: str, execute: Execute, *, help: str, examples: str) -> Parser:
     """Add a command with the flags that all have."""
     parser: Parser = commands.add_parser(
         name, help=help, description=help[0].upper() + help[1:] + ".", epilog=examples
     )
-    add_config_flags(parser)
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
-    parser.set_defaults(execute=execute, parser=parser)
+    finish(parser, execute)
     return parser
 
 
-def parse(parser: Parser, arguments: Sequence[str], *, default: str) -> argparse.Namespace:
-    """The parsed arguments; without a command the default one is meant.
+def finish(parser: Parser, execute: Execute) -> None:
+    """Add the flags that every command has, and say what it does."""
+    add_config_flags(parser)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    parser.set_defaults(execute=execute, parser=parser)
+
+
+def parse(
+    parser: Parser,
+    arguments: Sequence[str],
+    *,
+    default: str,
+    advice: Callable[[Sequence[str]], str] = lambda unknown: "",
+) -> argparse.Namespace:
+    """The parsed arguments; where no command is named, the default one is meant.
+
+    Args:
+        advice: what to add to the error about these unknown arguments.
 
     Raises:
         UsageError: a command, a flag or its value is wrong.
@@ -48,32 +71,32 @@ def parse(parser: Parser, arguments: Sequence[str], *, default: str) -> argparse
         if not is_unicode(one):
             parser.error(f"{one!a} must be UTF-8")
     names = _names(parser)
-    first = arguments[0] if arguments else ""
-    if first == "--version":
-        arguments = ["version", *arguments[1:]]
-    elif not first or (first.startswith("-") and first not in ("-h", "--help")):
+    first = arguments[0] if arguments else "-"
+    if first.startswith("-") and first not in _OF_THE_PROGRAM:
         arguments = [default, *arguments]
     elif not first.startswith("-") and first not in names:
         parser.error(f"unknown command {first!r}{did_you_mean(first, names)}")
-    args, extra = parser.parse_known_args(arguments)
-    if extra:
-        _refuse(args.parser, extra, names)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        _refuse(args.parser, unknown, parser.prog, names, advice(unknown))
     return args
 
 
 def _names(parser: Parser) -> list[str]:
     actions = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    return [name for action in actions for name in action.choices]
+    return [name for action in actions for name in action.choices if name]
 
 
-def _refuse(parser: Parser, extra: Sequence[str], commands: Sequence[str]) -> NoReturn:
-    unknown = next((word for word in extra if word.startswith("-")), extra[0])
-    if unknown in commands:
-        parser.error(f"the command comes first: worker {unknown} ...")
-    name = unknown.partition("=")[0]  # its value may be a secret
+def _refuse(
+    parser: Parser, unknown: Sequence[str], program: str, commands: Sequence[str], advice: str
+) -> NoReturn:
+    word = next((word for word in unknown if word.startswith("-")), unknown[0])
+    if word in commands:
+        parser.error(f"the command comes first: {program} {word} ...")
+    name = word.partition("=")[0]  # its value may be a secret
     kind = "flag" if name.startswith("-") else "argument"
     flags = [flag for action in parser._actions for flag in action.option_strings]
-    parser.error(f"unknown {kind} {name}{did_you_mean(name, flags)}")
+    parser.error(f"unknown {kind} {name}{did_you_mean(name, flags)}{advice}")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,0 +1,133 @@
+"""The command lines of both programs: the same words for the same mistake, the same exit codes."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import sys
+
+import pytest
+
+from loadgen.cli import main as loadgen
+from worker.cli import main as worker
+from worker.frame.output import ask, printable
+
+PROGRAMS = {"worker": worker, "loadgen": loadgen}
+
+
+def said(line: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command line that is wrong is told."""
+    program, *arguments = shlex.split(line)
+    assert PROGRAMS[program](arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"{program}: ")
+    assert err.count("\n") == 1
+    return err.removeprefix(f"{program}: ").rstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("worker chek", "unknown command 'chek'; did you mean check? (see worker --help)"),
+        ("loadgen swep", "unknown command 'swep'; did you mean sweep? (see loadgen --help)"),
+        ("loadgen ''", "unknown command '' (see loadgen --help)"),
+        ("loadgen xyz", "unknown command 'xyz' (see loadgen --help)"),
+        ("worker run --inteval 3",
+         "unknown flag --inteval; did you mean --interval? (see worker run --help)"),
+        ("loadgen run --rat=5 --mix fast=1",
+         "unknown flag --rat; did you mean --rate? (see loadgen run --help)"),
+        ("loadgen --mix fast=1 --sed 3",
+         "unknown flag --sed; did you mean --seed? (see loadgen --help)"),
+        ("loadgen plan --from x --rate 1 extra",
+         "unknown argument extra (see loadgen plan --help)"),
+        ("worker --redis-key k status",
+         "the command comes first: worker status ... (see worker run --help)"),
+        ("loadgen --redis-key k monitor",
+         "the command comes first: loadgen monitor ... (see loadgen --help)"),
+        ("loadgen --mix fast=1 monitor",
+         "the command comes first: loadgen monitor ... (see loadgen --help)"),
+        ("loadgen --redis-key k",
+         "the following arguments are required: --mix (see loadgen --help)"),
+        ("loadgen --mix fast=3, slow=2", "unknown argument slow; write the mix without spaces, "
+         "like --mix fast=3,slow=2 (see loadgen --help)"),
+        ("loadgen run --rate", "argument --rate: expected one argument (see loadgen run --help)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_word_is_named_with_the_right_one_and_the_help_to_read(line, told, capsys):
+    assert said(line, capsys) == told
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("worker config shw", "show"),
+        ("worker dead lst", "list"),
+        ("loadgen --mix fast=1 --on-interrupt wiat", "wait"),
+        ("loadgen run --observe quue", "queue"),
+    ],
+)
+def test_a_word_that_is_none_of_a_few_is_told_the_nearest(line, meant, capsys):
+    told = said(line, capsys)
+    assert "invalid choice" in told
+    assert f"; did you mean {meant}? (see" in told
+
+
+def test_loadgen_alone_shows_its_help(capsys):
+    assert loadgen([]) == 0
+    alone = capsys.readouterr()
+    assert loadgen(["--help"]) == 0
+    assert alone == capsys.readouterr()
+    assert "loadgen --mix fast=3,medium=2,slow=2" in alone.out
+    assert alone.out.startswith("usage: loadgen ")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_what_would_steer_the_terminal_is_shown_and_not_obeyed(program, capsys):
+    told = said(f"{program} run --\x1b[2J", capsys)
+    assert "\\x1b[2J" in told
+    assert "\x1b" not in told
+    assert printable("fünf 五\t\x9b") == "fünf 五\\t\\x9b"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_argument_that_is_not_utf_8_is_one_line(program, capsys):
+    assert PROGRAMS[program](["--set", "a=\udcff"]) == 2
+    assert "must be UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("program", "command"), [("worker", "worker.cli.version"), ("loadgen", "loadgen.cli.schema")]
+)
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), 130), (RuntimeError("redis://u:hush@h"), 1)]
+)
+def test_ctrl_c_is_130_and_what_nobody_foresaw_one_line(
+    program, command, error, code, monkeypatch, capsys
+):
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("builtins.print", broken)
+    name = command.rpartition(".")[2]
+    monkeypatch.setattr("worker.frame.output.remark", lambda text: sys.stderr.write(text + "\n"))
+    assert PROGRAMS[program]([name]) == code
+    err = capsys.readouterr().err
+    assert "hush" not in err
+    assert err.startswith(f"{program}: unforeseen RuntimeError") or code == 130
+
+
+@pytest.mark.parametrize(("typed", "yes"), [("y\n", True), ("no\n", False), ("", False)])
+def test_a_question_is_asked_on_standard_error_and_ctrl_d_means_no(monkeypatch, capsys, typed, yes):
+    terminal = io.StringIO(typed)
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", terminal)
+    assert ask("delete?") is yes
+    assert capsys.readouterr() == ("", "delete? [y/N] ")
+
+
+@pytest.mark.parametrize("stdin", [None, io.StringIO("y\n")])
+def test_without_a_terminal_nobody_is_asked(monkeypatch, capsys, stdin):
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert ask("delete?") is None
+    assert capsys.readouterr().err == ""

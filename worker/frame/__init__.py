@@ -1,0 +1,1 @@
+"""What the command lines of `worker` and `loadgen` have in common."""
