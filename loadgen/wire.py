@@ -1,4 +1,4 @@
-"""A TCP wire between a program and its Redis that can be cut, slowed, silenced, or lose a reply.
+"""A TCP wire between a program and its Redis: it can be cut, reset, slowed, silenced, lose a reply.
 
 The kernels of build machines have no netem, so the faults of a network are made here: clients
 connect to the wire's port, and it carries their bytes to the server and back on threads.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
 
 _CHUNK_BYTES = 65536
 _CONNECT_TIMEOUT_S = 2.0
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of no time: a close sends RST, not FIN
 
 
 class Wire:
@@ -26,7 +28,7 @@ class Wire:
     def __init__(self, host: str, port: int) -> None:
         self._server = (host, port)
         self._lock = threading.Lock()
-        self._pairs: set[_Pair] = set()
+        self._pairs: dict[_Pair, None] = {}  # in the order in which they were opened
         self._listener: socket.socket | None = None
         self._closed = False
         self.port = 0
@@ -62,6 +64,18 @@ class Wire:
             pairs = list(self._pairs)
         for pair in pairs:
             pair.close()
+
+    def reset(self, which: Callable[[int], bool] = lambda number: True) -> int:
+        """Reset connections (RST to both ends), as balancers and NAT do; new ones are carried.
+
+        `which` is asked with the number of each connection: 0 for the oldest one that is open.
+        Returns how many were reset.
+        """
+        with self._lock:
+            pairs = [pair for n, pair in enumerate(self._pairs) if which(n)]
+        for pair in pairs:
+            pair.reset()
+        return len(pairs)
 
     def mend(self) -> None:
         """End every fault: whole, fast and loud again; connections of a silence are closed."""
@@ -124,7 +138,7 @@ class Wire:
                     continue
             pair = _Pair(self, client, server)
             with self._lock:
-                self._pairs.add(pair)
+                self._pairs[pair] = None
             pair.start()
 
     def _loses_reply_to(self, request: bytes) -> bool:
@@ -136,7 +150,7 @@ class Wire:
 
     def _gone(self, pair: _Pair) -> None:
         with self._lock:
-            self._pairs.discard(pair)
+            self._pairs.pop(pair, None)
 
 
 class _Pair:
@@ -148,6 +162,7 @@ class _Pair:
         self._server = server
         self._eats = False
         self.used_at = time.monotonic()
+        self._how = socket.SHUT_RDWR
 
     def start(self) -> None:
         threading.Thread(target=self._carry_requests, daemon=True).start()
@@ -159,8 +174,16 @@ class _Pair:
         for sock in (self._client, self._server):
             if sock is not None:
                 with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
+                    sock.shutdown(self._how)  # also ends a recv that would hold the close up
                 sock.close()
+
+    def reset(self) -> None:
+        self._how = socket.SHUT_RD  # sends nothing, whichever thread closes
+        for sock in (self._client, self._server):
+            if sock is not None:
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.close()
 
     def _carry_requests(self) -> None:
         self._carry(self._client, self._server, self._send_request)

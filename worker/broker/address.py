@@ -37,8 +37,6 @@ from worker.config import RedisConfig
 from worker.errors import BrokerBroken, BrokerRefused, BrokerUnavailable, UsageError
 from worker.keys import same_slot
 
-FAULTS = (RedisError, OSError, TimeoutError, EOFError)  # all that a call may end with
-
 
 class Address:
     """Makes connections to the server that the config names; async ones and sync ones alike."""
@@ -66,7 +64,7 @@ class Address:
         """An unconnected redis.asyncio connection without retries and without a timeout of its own
         (Wire watches the time: a timer for every command would cost a third of the throughput).
 
-        Raises what `FAULTS` lists when Sentinels or Cluster do not know the server.
+        Raises RedisError or OSError when Sentinels or Cluster do not know the server.
         """
         options = self._options(parse_async_url(self.config.url))
         cls = options.pop("connection_class", redis.asyncio.Connection)
@@ -74,7 +72,7 @@ class Address:
             find = self._locator.find
             server = await asyncio.get_running_loop().run_in_executor(None, find)
             options["host"], options["port"] = server
-        return cls(**options, socket_timeout=None)
+        return cls(**{**options, "socket_connect_timeout": None}, socket_timeout=None)
 
     async def connect(self, *, identify: bool = False) -> tuple[Any, int | None]:
         """A connection as `open` makes it, ready for commands; with `identify` its id too, None
@@ -162,8 +160,8 @@ def _kind(fault: BaseException) -> str:
         lead = text.split(" ", 1)[0]
         known = ("MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "NOREPLICAS", "TRYAGAIN")
         return lead.lower() if lead in known else "script"
-    if isinstance(fault, (RedisConnectionError, OSError, EOFError)):
-        return "connection"
+    if isinstance(fault, RedisConnectionError) or not isinstance(fault, RedisError):
+        return "connection"  # whatever else a transport raises: RuntimeError of uvloop, ...
     return "other"
 
 

@@ -1,0 +1,270 @@
+"""What the connections to Redis make of a reset, a cut, a silence, and of answers read late."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import uvloop
+
+import loadgen.wire
+from tests.support.waiting import until
+from worker.broker import Address
+from worker.broker.wire import ThreadWire, Wire
+from worker.config import load_config
+from worker.errors import BrokerUnavailable
+
+LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture(params=LOOPS)
+def run(request):
+    """Runs a coroutine on each of the two event loops."""
+
+    def in_loop(main):
+        with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
+            return runner.run(main)
+
+    return in_loop
+
+
+@pytest.fixture
+def between(redis_url):
+    """A wire to the session's server that the test can break, and the URL by it."""
+    parts = urlsplit(redis_url)
+    wire = loadgen.wire.Wire(parts.hostname, parts.port).start()
+    wire.url = urlunsplit(parts._replace(netloc=f"127.0.0.1:{wire.port}"))
+    yield wire
+    wire.close()
+
+
+def address(url, **settings):
+    config = load_config(None, env={}, overrides={"redis.url": url, **settings})
+    return Address(config.redis, config.queue.key, "tests")
+
+
+@contextlib.contextmanager
+def peer(*answers: bytes, then_close: bool = False):
+    """A listener that greets like a server and gives these bytes for each PING."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(client):
+        left = list(answers)
+        with client, contextlib.suppress(OSError):
+            while left and (asked := client.recv(65536)):
+                client.sendall(b"+OK\r\n" * asked.count(b"CLIENT"))
+                if b"PING" in asked:
+                    client.sendall(left.pop(0))
+            if not then_close:
+                client.recv(65536)
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+    finally:
+        listener.close()
+
+
+async def failed(call) -> BrokerUnavailable:
+    with pytest.raises(BrokerUnavailable) as caught:
+        await call
+    return caught.value
+
+
+def test_a_connection_that_was_reset_while_idle_is_replaced_before_it_is_used(between, run):
+    async def main():
+        wire = Wire(address(between.url), 5.0)
+        for _ in range(3):
+            assert await wire.call("PING") == b"PONG"
+            between.reset()
+            await asyncio.sleep(0.05)  # the loop gets to know
+        await wire.close()
+
+    run(main())
+
+
+def test_a_reset_under_a_call_is_an_outage_and_the_next_call_connects_again(between, run):
+    async def main():
+        wire = Wire(address(between.url), 5.0)
+        await wire.call("PING")
+        waiting = asyncio.ensure_future(wire.call("BLPOP", "nothing", 3, extra_s=3))
+        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(between.reset) == 1
+        error = await failed(waiting)
+        assert (error.kind, wire.sent) == ("connection", True)
+        assert await wire.call("PING") == b"PONG"
+        await wire.close()
+
+    run(main())
+
+
+def test_a_reset_that_the_loop_has_not_heard_of_is_an_outage_too(between, run):
+    async def main():
+        wire = Wire(address(between.url), 5.0)
+        for _ in range(5):
+            await wire.call("PING")
+            between.reset()
+            time.sleep(0.05)  # noqa: ASYNC251 - so that the reset and the call meet
+            with contextlib.suppress(BrokerUnavailable):
+                await wire.call("PING")
+        assert await wire.call("PING") == b"PONG"
+        await wire.close()
+
+    run(main())
+
+
+def test_an_answer_that_came_while_the_loop_was_held_is_a_success(between, run):
+    async def main():
+        wire = Wire(address(between.url), 0.1)
+        await wire.call("SET", "large", "x" * 3_000_000)
+        for _ in range(3):
+            call = asyncio.ensure_future(wire.call("GET", "large"))
+            await asyncio.sleep(0)
+            time.sleep(0.4)  # noqa: ASYNC251 - a handler that holds the loop
+            assert len(await call) == 3_000_000
+        await wire.close()
+
+    run(main())
+
+
+def test_a_connection_is_made_although_the_loop_is_held_again_and_again(between, run):
+    async def main():
+        async def hold():
+            while True:
+                time.sleep(0.25)  # noqa: ASYNC251
+                await asyncio.sleep(0.001)
+
+        holding = asyncio.ensure_future(hold())
+        wire = Wire(address(between.url), 0.2)
+        assert await wire.call("PING") == b"PONG"
+        holding.cancel()
+        await wire.close()
+
+    run(main())
+
+
+def test_a_server_that_is_silent_is_given_up_in_time(between, run):
+    async def main():
+        wire = Wire(address(between.url), 0.3)
+        await wire.call("PING")
+        between.blackhole()
+        began = time.monotonic()
+        error = await failed(wire.call("PING"))
+        assert error.kind == "timeout"
+        assert "no answer within 0.3 s" in str(error)
+        began, waited_s = time.monotonic(), time.monotonic() - began
+        error = await failed(wire.call("PING"))  # accepted, and never greeted
+        assert "no connection within 0.3 s" in str(error)
+        assert min(waited_s, time.monotonic() - began) >= 0.3
+        await wire.close()
+
+    run(main())
+
+
+def test_an_answer_before_the_other_end_hangs_up_is_a_success(run):
+    async def main(url):
+        wire = Wire(address(url), 5.0)
+        for _ in range(3):
+            assert await wire.call("PING") == b"PONG"
+            await asyncio.sleep(0.05)
+        await wire.close()
+
+    with peer(b"+PONG\r\n", then_close=True) as url:
+        run(main(url))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"$100\r\nhalf", b"?what\r\n", b"*2\r\n$-1\r\n"],
+    ids=["nothing", "half an answer", "no RESP", "half an array"],
+)
+def test_whatever_a_connection_ends_with_is_an_outage(run, answer):
+    async def main(url):
+        wire = Wire(address(url), 5.0)
+        for _ in range(2):
+            assert (await failed(wire.call("PING"))).kind in ("connection", "other")
+        await wire.close()
+
+    with peer(answer, then_close=True) as url:
+        run(main(url))
+
+
+def test_bytes_that_nobody_asked_for_are_not_taken_for_an_answer(run):
+    async def main(url):
+        wire = Wire(address(url), 5.0)
+        assert await wire.call("PING") == b"PONG"
+        await asyncio.sleep(0.05)
+        assert await wire.call("PING") == b"PONG"
+        await wire.close()
+
+    with peer(b"+PONG\r\n+stray\r\n", b"+stray\r\n") as url:
+        run(main(url))
+
+
+def test_a_call_that_is_cancelled_leaves_no_connection_out_of_step(between, run):
+    async def main():
+        wire = Wire(address(between.url), 5.0)
+        await wire.call("PING")
+        waiting = asyncio.ensure_future(wire.call("BLPOP", "nothing", 1, extra_s=1))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert await wire.call("ECHO", "mine") == b"mine"
+        await wire.close()
+
+    run(main())
+
+
+# -- the same for threads
+
+
+@pytest.fixture
+def thread_wire(between):
+    wire = ThreadWire(address(between.url), 2.0)
+    wire.call("PING")
+    yield wire
+    wire.close()
+
+
+@pytest.mark.parametrize("end", ["reset", "drop"])
+def test_a_thread_replaces_a_connection_that_ended_while_idle(between, thread_wire, end):
+    for _ in range(3):
+        getattr(between, end)()
+        time.sleep(0.05)  # until the end is here
+        assert thread_wire.call("PING") == b"PONG"
+
+
+def test_a_reset_under_a_threads_call_is_an_outage(between, thread_wire):
+    threading.Timer(0.1, between.reset).start()
+    with pytest.raises(BrokerUnavailable) as caught:
+        thread_wire.call("BLPOP", "nothing", 2)
+    assert caught.value.kind == "connection"
+    assert thread_wire.call("PING") == b"PONG"
+
+
+def test_what_interrupts_a_threads_call_leaves_no_connection_out_of_step(between, thread_wire):
+    class Interrupt(BaseException):
+        pass
+
+    connection = thread_wire._connection
+    connection.read_response = lambda **_: (_ for _ in ()).throw(Interrupt)
+    with pytest.raises(Interrupt):
+        thread_wire.call("ECHO", "other")
+    assert thread_wire.call("ECHO", "mine") == b"mine"
+
+
+def test_the_wire_of_these_tests_does_reset(between):
+    with socket.create_connection(("127.0.0.1", between.port)) as client:
+        until(lambda: between.reset(), what="the wire has taken the connection")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)

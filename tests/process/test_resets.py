@@ -1,0 +1,89 @@
+"""A connection to Redis that is reset (RST) under a worker, and answers that come in time."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+
+import pytest
+
+from loadgen.wire import Wire
+from tests.support.processes import ROOT
+from tests.support.waiting import until
+from tests.support.world import LEASE_S
+
+LOOPS = ["uvloop", "asyncio"]
+
+
+@pytest.fixture(params=LOOPS)
+def loop_env(request, tmp_path):
+    """The environment of a program that runs on this event loop."""
+    if request.param == "uvloop":
+        return {}
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "uvloop.py").write_text("raise ImportError('not installed')\n")
+    return {"PYTHONPATH": f"{tmp_path / 'without'}{os.pathsep}{ROOT}"}
+
+
+@pytest.fixture
+def wired(server, world_on):
+    """A world whose workers reach Redis over a wire; the test itself has the direct way."""
+    own = server()
+    wire = Wire("127.0.0.1", own.port).start()
+    world = world_on(own.url)
+    world.url = f"redis://127.0.0.1:{wire.port}/0"
+    yield wire, world
+    wire.close()
+
+
+def connections(world):
+    """The server's ids of the worker's connections."""
+    return {one["id"] for one in world.redis.client_list() if "taskrig" in one["name"]}
+
+
+def test_an_idle_worker_lives_through_resets_of_its_connections(wired, loop_env):
+    wire, world = wired
+    worker = world.start_worker(env=loop_env)
+    for turn in range(5):
+        until(lambda: wire.reset() > 0, what="there is something to reset")
+        world.enqueue("note", id=turn)
+        world.all_settled()
+    assert worker.drain() == 0, worker.log()
+
+
+def test_resets_at_random_moments_neither_end_a_busy_worker_nor_poison_its_long_task(
+    wired, loop_env
+):
+    wire, world = wired
+    worker = world.start_worker(env=loop_env, concurrent=4)
+    world.enqueue("sleep", id="long", s=3 * LEASE_S)
+    rng = random.Random(13)
+    for turn in range(20):
+        world.enqueue("sleep", 10, id=turn, s=rng.choice((0, 0.01, 0.05)))
+        wire.reset(lambda _: rng.random() < 0.7)
+        time.sleep(rng.uniform(0, 0.2))  # the point is the moment, not a condition
+    world.all_settled(30)
+    assert world.runs()["long"] == 1
+    assert (world.totals()["dead"], world.totals()["reclaimed"]) == (0, 0)
+    assert worker.drain() == 0, worker.log()
+    assert "Traceback" not in worker.log()
+
+
+def test_a_handler_that_holds_the_loop_longer_than_the_socket_timeout_costs_no_connection(
+    wired, loop_env
+):
+    _, world = wired
+    worker = world.start_worker(
+        env=loop_env, concurrent=3, redis={"socket_timeout": 0.2}, worker={"lease": 5}
+    )
+    before = until(lambda: len(connections(world)) == 4 and connections(world))
+    for turn in range(3):
+        world.enqueue("block", id=f"block {turn}", s=0.5)
+        world.enqueue("note", 5, id=f"note {turn}")
+        world.enqueue("sleep", 5, id=f"sleep {turn}", s=0.05)
+    world.all_settled(30)
+    assert worker.metric("worker_redis_errors_total") == 0
+    assert "Redis" not in worker.log().partition("started")[2].replace("redis://", "")
+    assert connections(world) == before
+    assert worker.drain() == 0, worker.log()
