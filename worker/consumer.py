@@ -77,6 +77,7 @@ class Consumer:
         self._finished: list[Execution] = []
         self._share = _share(config.worker.max_concurrent)
         self._claims = Claims()
+        self._unread: list[tuple[int, bytes]] = []  # (size, start), not yet told of
         self._resend = False
         self._counted = 0
         self._idle = False  # the last exchange got less than it asked for
@@ -237,8 +238,8 @@ class Consumer:
 
     def _take(self, reply: Exchanged, want: int) -> None:
         """Start what was claimed."""
-        for size, start in reply.too_large:
-            self._journal.invalid("too_large", size, start)
+        if reply.too_large or self._unread:
+            self._skip_too_large(reply.too_large)
         self._make_room = reply.why == "alone"
         if self._make_room and self._reserved():
             self._waiters[0].interrupt()
@@ -258,6 +259,14 @@ class Consumer:
             self._journal.metrics.last_claim_at = time.time()
         for delivery in reply.deliveries:
             self._start(delivery)
+
+    def _skip_too_large(self, found: list[tuple[int, bytes]]) -> None:
+        """Tell of items that an exchange dead-lettered unread, each once."""
+        sizes = [size for size, _ in found]
+        found = [*found, *(one for one in self._unread if one[0] not in sizes)]
+        self._unread.clear()
+        for size, start in found:
+            self._journal.invalid("too_large", size, start)
 
     def _start(self, delivery: Delivery) -> None:
         if not self.claiming:  # the drain began while this claim was under way
@@ -347,6 +356,13 @@ class Consumer:
         if reply is None or not reply.deliveries:
             self._idle = False
         return not self.has_room()  # every slot is filled: let it wake another worker
+
+    def left_unread(self, size: int, start: bytes, number: int | None) -> None:
+        """A blocking move brought an item that is too large to be read. The claim that rode on it,
+        if any, has dead-lettered it, unless the next exchange does; its answer is lost."""
+        if number is not None:
+            self._claims.lost.append((number, 1))
+            self._unread.append((size, start))
 
     def move_failed(self, error: BrokerUnavailable, number: int | None, sent: bool) -> float:
         """Once sent, it may have brought the task of that number. Returns the seconds until the

@@ -32,6 +32,7 @@ class Owner(Protocol):
     def due_in_s(self) -> float: ...
     def reserve(self) -> int: ...
     def arrived(self, arrival: Arrival) -> bool: ...
+    def left_unread(self, size: int, start: bytes, number: int | None) -> None: ...
     def move_failed(self, error: BrokerUnavailable, number: int | None, sent: bool) -> float: ...
 
 
@@ -116,8 +117,10 @@ class Waiter:
                 number, self.number = self.number, None
                 await self._rest(error, number)
                 continue
-            self.number = None
+            number, self.number = self.number, None
             self._moved = arrival.moved and arrival.exchanged is None
+            if arrival.unread is not None:
+                owner.left_unread(*arrival.unread, number)
             if owner.arrived(arrival):
                 await self._pass_on()
             if arrival.fault is not None:

@@ -7,6 +7,7 @@ import math
 import time
 
 from tests.support.brokers import Hand
+from tests.support.waiting import until
 from worker.errors import BrokerUnavailable
 
 
@@ -92,3 +93,38 @@ async def test_a_full_server_refuses_the_move_and_runs_the_claim(queue):
     assert arrival.fault.kind == "out_of_memory"
     assert [one.raw for one in arrival.exchanged.deliveries] == [b"a"]
     queue.assert_conserved()
+
+
+async def test_an_item_that_is_too_large_is_not_read_and_the_claim_dead_letters_it(queue):
+    hand = queue.hand(**{"queue.max_item_bytes": "1MiB"})
+    await hand.exchange()  # teaches the server the script
+    queue.push(b"L" * 50_000_000)
+    arrival = await hand.broker.moves[0].wait(1, 7, math.inf)
+    assert (arrival.moved, arrival.exchanged) == (True, None)
+    size, start = arrival.unread
+    assert (size, set(start)) == (50_000_000, set(b"L"))
+    until(lambda: queue.total("invalid") == 1, what="the claim behind the move has run")
+    (letter,) = queue.dead()
+    assert (letter[b"reason"], len(letter[b"raw"])) == (b"too_large", 50_000_000)
+    assert not await hand.claim(5)
+    queue.assert_conserved()
+
+
+async def test_without_a_claim_an_item_that_is_too_large_waits_for_an_exchange(queue):
+    hand = queue.hand(**{"queue.max_item_bytes": "1000"})
+    queue.push(b"L" * 1001)
+    arrival = await hand.broker.moves[0].wait(0, 7, math.inf)
+    assert arrival.unread == (1001, b"L" * len(arrival.unread[1]))
+    assert queue.redis.llen(queue.keys.arrivals) == 1
+    reply = await hand.exchange(5)
+    assert [size for size, _ in reply.too_large] == [1001]
+    queue.assert_conserved()
+
+
+async def test_an_item_of_just_the_largest_size_is_read(queue):
+    hand = queue.hand(**{"queue.max_item_bytes": "1000"})
+    await hand.exchange()
+    queue.push(b"L" * 1000)
+    arrival = await hand.broker.moves[0].wait(1, 7, math.inf)
+    assert arrival.unread is None
+    assert [len(one.raw) for one in arrival.exchanged.deliveries] == [1000]

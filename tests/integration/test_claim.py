@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.brokers import LEASE_S
 from worker.broker import DeadLetters, Operator
+from worker.broker.queue import CLAIM_BYTES
 from worker.errors import BrokerUnavailable
 from worker.task import Outcome
 
@@ -100,6 +101,34 @@ async def test_an_item_beyond_the_limit_is_a_dead_letter_and_its_neighbours_are_
     assert reply.too_large == [(2000, b"L" * 64)] or reply.too_large == [[2000, b"L" * 64]]
     assert queue.dead()[0][b"raw"] == b"L" * 2000
     assert queue.total("invalid") == 1
+    queue.assert_conserved()
+
+
+async def test_a_claim_ends_at_its_bytes_where_large_items_follow_small_ones(queue):
+    queue.push(*(b"small" for _ in range(30)), *(b"L" * 1_000_000 for _ in range(10)))
+    hand = queue.hand()
+    claimed = []
+    while got := await hand.claim(500):
+        sizes = [len(one.raw) for one in got]
+        assert sum(sizes[:-1]) < CLAIM_BYTES, "only the last one may pass the bound"
+        claimed += sizes
+    assert claimed == [5] * 30 + [1_000_000] * 10
+    queue.assert_conserved()
+
+
+async def test_what_was_claimed_under_a_larger_limit_is_not_sent_under_a_smaller_one(queue):
+    queue.push(b"small", b"L" * 2000, b"after")
+    first = queue.hand("first")
+    await first.claim(3)
+    queue.lapse("first")
+    hand = queue.hand(**{"queue.max_item_bytes": "1000"})
+    await hand.exchange()
+    assert await hand.scan() == 3
+    reply = await hand.exchange(5)
+    assert [one.raw for one in reply.deliveries] == [b"small", b"after"]
+    assert [size for size, _ in reply.too_large] == [2000]
+    assert [letter[b"raw"] for letter in queue.dead()] == [b"L" * 2000]
+    assert [one.deliveries for one in reply.deliveries] == [1, 1]
     queue.assert_conserved()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from worker.broker import SLICE_BYTES, Address, DeadLetters, Operator, waiting_items
+from worker.config import load_config
 from worker.task import Outcome
 
 
@@ -169,3 +171,24 @@ async def test_with_the_rights_of_0_1_0_the_letters_are_bounded_with_the_invalid
         queue.assert_conserved()
     finally:
         queue.redis.execute_command("ACL", "DELUSER", "old")
+
+
+async def test_looking_at_large_items_behind_small_ones_is_done_in_slices(queue):
+    config = load_config(None, env={}, overrides={"redis.url": queue.url})
+    operator = Operator(config, Address(config.redis, config.queue.key, "tests"))
+    replies = []
+    asked = operator.wire.run
+    operator.wire.run = lambda *args: replies.append(asked(*args)) or replies[-1]
+    sizes = [5] * 30 + [100_000] * 30
+    await bury(queue, Outcome.FAILED, *(b"x" * size for size in sizes))
+    letters = DeadLetters(operator).page({}, 100, oldest_first=True, shown=-1).letters
+    assert [letter.size for letter in letters] == sizes
+    queue.push(*(b"x" * size for size in sizes))
+    assert [item.size for item in waiting_items(operator)] == sizes
+    operator.close()
+    assert all(weight(reply) < 2 * SLICE_BYTES for reply in replies)
+
+
+def weight(reply) -> int:
+    """The bytes of all texts in a reply."""
+    return sum(map(weight, reply)) if isinstance(reply, list) else len(str(reply))

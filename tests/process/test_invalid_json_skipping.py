@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from tests.support.bad_items import BAD, GOOD, of_size
 from tests.support.waiting import until
 
@@ -88,3 +90,20 @@ def test_invalid_items_cannot_push_out_the_dead_letters_of_real_failures(world):
     assert any(one["outcome"] == b"failed" for one in world.dead())
     assert len(world.dead()) == 21
     assert world.totals()["dead_trimmed"] == 480
+
+
+@pytest.mark.parametrize("tasks", [{}, {"note": {"concurrency": 1}}], ids=["plain", "limits"])
+def test_an_idle_worker_does_not_download_an_item_that_is_too_large(world, tasks):
+    worker = world.start_worker(tasks=tasks)
+    world.enqueue("note", id="before")
+    world.all_settled()
+    before = worker.most_memory()
+    for number in range(1, 3):
+        world.push(of_size(64 * 1024 * 1024))
+        until(lambda number=number: world.totals()["invalid"] == number, what="it is skipped")
+    world.enqueue("note", id="after")
+    world.all_settled()
+    until(lambda: worker.metric("worker_invalid_items_total", reason="too_large") == 2)
+    assert worker.most_memory() - before < 16 * 1024 * 1024
+    assert len(world.dead()) == 2
+    assert world.runs() == {"before": 1, "after": 1}

@@ -161,6 +161,11 @@ class WorkerProcess:
             raise AssertionError(f"{self.name} ended at its start; its log:\n{self.log()[-2000:]}")
         return self.get("/readyz")[0] == 200
 
+    def most_memory(self) -> int:
+        """The most bytes that were ever resident (Linux)."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     def threads(self) -> int:
         """How many threads the process has (Linux)."""
         return len(list(Path(f"/proc/{self.pid}/task").iterdir()))

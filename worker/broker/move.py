@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker.broker.scripts import EXCHANGE, PASS_ON
+from worker.broker.stream import TooLarge
 from worker.broker.wire import Wire
 from worker.errors import BrokerUnavailable
 
@@ -21,6 +22,8 @@ class Arrival:
     moved: bool  # something arrived
     exchanged: Exchanged | None = None  # of the exchange sent with it, where it was executed
     fault: BrokerUnavailable | None = None  # what the server refused
+    unread: tuple[int, bytes] | None = None  # (size, start) of an item too large to be read: then
+    # the connection was dropped, and the exchange's answer is lost with it
 
 
 class Move:
@@ -38,11 +41,12 @@ class Move:
         arrivals: str,
         side: str,
         hold_s: float,
+        most: int,
     ) -> None:
         """`ask` and `run` send a command, and a script, beside the move.
 
         `claim` gives the arguments of an exchange for so many tasks, numbered from so much, and
-        `read` reads its reply.
+        `read` reads its reply. An item of more than `most` bytes is not read.
         """
         self.source = source
         self._wire = wire
@@ -53,6 +57,7 @@ class Move:
         self._arrivals = arrivals
         self._side = side
         self._hold_s = hold_s
+        self._most = most
 
     async def wait(self, want: int, first: int, within_s: float) -> Arrival:
         """Hold the move, for at most `within_s`; with a `want` from 1, claim in the same write:
@@ -65,10 +70,14 @@ class Move:
         hold_s = max(0.001, min(self._hold_s, within_s))
         ends = (self._side.upper(), "LEFT")
         move = ("BLMOVE", self.source, self._arrivals, *ends, f"{hold_s:.3f}")
-        if not want:
-            return Arrival(await self._wire.call(*move, extra_s=hold_s) is not None)
-        claim = (b"EVALSHA", EXCHANGE.sha, *self._claim(want, first))
-        moved, reply = await self._wire.call_both(move, claim, extra_s=hold_s)
+        try:
+            if not want:
+                moved = await self._wire.call(*move, extra_s=hold_s, most=self._most)
+                return Arrival(moved is not None)
+            claim = (b"EVALSHA", EXCHANGE.sha, *self._claim(want, first))
+            moved, reply = await self._wire.call_both(move, claim, extra_s=hold_s, most=self._most)
+        except TooLarge as item:
+            return Arrival(True, unread=(item.size, item.start))
         arrival = Arrival(moved is not None and not isinstance(moved, Exception))
         if isinstance(reply, list):
             arrival.exchanged = self._read(reply, first)

@@ -185,7 +185,7 @@ class Broker:
             Move(
                 Wire(address, timeout_s, identify=True), self._side_call, self._side,
                 self._claim, self._exchanged, source=list, arrivals=k.arrivals_of(list),
-                side=config.queue.pop, hold_s=hold_s,
+                side=config.queue.pop, hold_s=hold_s, most=config.queue.max_item_bytes,
             )
             for list in config.queue.sources
         )  # fmt: skip

@@ -88,7 +88,7 @@ class Wire:
         second: tuple[Any, ...],
         *,
         extra_s: float,
-        most: int | None = None,
+        most: int | None,
     ) -> tuple[Any, Any]:
         """Send two commands in one write and read both answers; the server runs the second as
         soon as the first has ended. An error for an answer is returned in its place, as the

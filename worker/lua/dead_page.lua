@@ -23,8 +23,10 @@ end
 while left > 0 and bytes > 0 and (room == 0 or #rows < room) do
   local n = math.min(step, left, room == 0 and step or room - #rows)
   local chunk = read(n)
-  local largest = 0
-  for _, entry in ipairs(chunk) do
+  local largest, read_now = 0, 0
+  while read_now < #chunk and (read_now == 0 or bytes > 0) do
+    read_now = read_now + 1
+    local entry = chunk[read_now]
     local f, flat = {}, entry[2]
     for i = 1, #flat, 2 do f[flat[i]] = flat[i + 1] end
     local raw = f['raw'] or ''
@@ -43,7 +45,8 @@ while left > 0 and bytes > 0 and (room == 0 or #rows < room) do
       }
     end
   end
-  left = left - #chunk
+  left = left - read_now
+  if read_now < #chunk then break end  -- the bytes are used up
   if #chunk < n then return { '', seen, matching, rows } end
   -- Small entries are read in large steps; the first step looks at one only.
   step = math.max(1, math.min(step == 1 and 16 or 500, math.floor(bytes / (largest + 1))))

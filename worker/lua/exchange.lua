@@ -270,6 +270,12 @@ local function claim_requeued(raw)
   return since
 end
 
+local function bury_unread(raw, deliveries, attempts)
+  bury(raw, 'invalid', '', 'too_large', '', deliveries, attempts)
+  count('invalid', 1)
+  too_large[#too_large + 1] = { #raw, string.sub(raw, 1, 64) }
+end
+
 -- Copy up to n items of one end of a list into in flight, then remove them from the list.
 local function take(list, right, n)
   local step = 1
@@ -279,13 +285,12 @@ local function take(list, right, n)
     local got = #chunk
     if got == 0 then return end
     local book = {}
-    local largest = 0
-    for i = 1, got do
-      local raw = right and chunk[got + 1 - i] or chunk[i]
+    local largest, taken = 0, 0
+    while taken < got and (taken == 0 or bytes < max_bytes) do
+      taken = taken + 1
+      local raw = right and chunk[got + 1 - taken] or chunk[taken]
       if #raw > max_item then
-        bury(raw, 'invalid', '', 'too_large', '', 1, 1)
-        count('invalid', 1)
-        too_large[#too_large + 1] = { #raw, string.sub(raw, 1, 64) }
+        bury_unread(raw, 1, 1)
       else
         items[#items + 1] = raw
         book[#book + 1] = id .. ':' .. string.format('%.0f', first + #items - 1)
@@ -300,8 +305,8 @@ local function take(list, right, n)
       largest = math.max(largest, #raw)
     end
     if #book > 0 then call('HSET', inflight, unpack(book)) end
-    if right then call('LTRIM', list, 0, -got - 1) else call('LTRIM', list, got, -1) end
-    n = n - got
+    if right then call('LTRIM', list, 0, -taken - 1) else call('LTRIM', list, taken, -1) end
+    n = n - taken
     if bytes >= max_bytes then more = 1 end
     -- Small items go in large steps; the first step looks at one item only.
     step = math.max(1, math.min(step == 1 and 16 or 500, math.floor((max_bytes - bytes) / (largest + 1))))
@@ -320,8 +325,9 @@ local function take_redelivered(n)
     local since, its_tag = string.match(old or '', '^(%d+)/(.*)$')
     old = its_tag or old
     deliveries, attempts = tonumber(deliveries) or 0, tonumber(attempts) or 0
+    local large = #entry - bar > max_item  -- it was claimed before under a larger limit
     local last_one = deliveries > 0 and deliveries + 1 >= max_deliveries
-    if last_one then
+    if last_one and not large then
       -- On its last delivery a task runs alone, or its neighbours would die with it. Last ones
       -- stand at the back, so everything here is one. One worker at a time makes room.
       if #items > 0 then return end
@@ -336,15 +342,21 @@ local function take_redelivered(n)
       alone = 1
     end
     local raw = string.sub(entry, bar + 1)
-    items[#items + 1] = raw
-    local tag = id .. ':' .. string.format('%.0f', first + #items - 1)
-    call('HSET', meta, tag, deliveries .. ':' .. attempts .. (since and ':' .. since or ''))
-    if since then requeues[#requeues + 1] = { #items, tonumber(since) } end
-    call('HSET', inflight, tag, raw)
-    if has_marks and old then pass_mark(old, tag) end
+    if large then
+      bury_unread(raw, deliveries + 1, attempts + 1)
+      local mark = has_marks and old and call('HGET', marks, old)
+      if mark then unmark(old, mark) end
+    else
+      items[#items + 1] = raw
+      local tag = id .. ':' .. string.format('%.0f', first + #items - 1)
+      call('HSET', meta, tag, deliveries .. ':' .. attempts .. (since and ':' .. since or ''))
+      if since then requeues[#requeues + 1] = { #items, tonumber(since) } end
+      call('HSET', inflight, tag, raw)
+      if has_marks and old then pass_mark(old, tag) end
+      counts[#counts + 1] = { #items, deliveries, attempts }
+    end
     call('RPOP', redeliver)
     count('recounted', 1)
-    counts[#counts + 1] = { #items, deliveries, attempts }
     bytes = bytes + #raw
     if bytes >= max_bytes then more = 1 end
     n = n - 1

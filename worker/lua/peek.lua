@@ -14,14 +14,15 @@ while left > 0 and bytes > 0 do
   local n = math.min(step, left)
   local chunk = right and call('LRANGE', KEYS[1], -skip - n, -skip - 1)
     or call('LRANGE', KEYS[1], skip, skip + n - 1)
-  local largest = 0
-  for i = 1, #chunk do
-    local item = right and chunk[#chunk + 1 - i] or chunk[i]
+  local largest, seen = 0, 0
+  while seen < #chunk and bytes > 0 do
+    seen = seen + 1
+    local item = right and chunk[#chunk + 1 - seen] or chunk[seen]
     items[#items + 1] = #item <= max_item and item or #item
     bytes, largest = bytes - #item, math.max(largest, #item)
   end
-  skip, left = skip + #chunk, left - #chunk
-  if #chunk < n then break end
+  skip, left = skip + seen, left - seen
+  if seen < n then break end
   step = math.max(1, math.min(step == 1 and 16 or 500, math.floor(bytes / (largest + 1))))
 end
 return { call('LLEN', KEYS[1]), items }
