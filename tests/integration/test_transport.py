@@ -225,6 +225,17 @@ def test_a_call_that_is_cancelled_leaves_no_connection_out_of_step(between, run)
     run(main())
 
 
+def test_a_connection_that_ends_while_it_tells_its_name_is_no_refusal_of_names(between, run):
+    async def main():
+        between.eat_reply(b"SETNAME")
+        wire = Wire(address(between.url), 5.0)
+        assert await wire.call("CLIENT", "GETNAME") == b"tests"
+        await wire.close()
+
+    run(main())
+    assert between.eaten == 1
+
+
 # -- the same for threads
 
 

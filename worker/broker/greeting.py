@@ -1,7 +1,8 @@
 """What a new connection is asked beside the data: to bear our name, and to tell its id.
 
 Managed servers and proxies refuse such commands, by an error or by hanging up. We can do without:
-what was refused is not asked again. Timeouts are not refusals.
+what was refused is not asked again. Timeouts are not refusals, nor is one connection that ends: any
+may be reset. One question that ends two in a row is refused.
 """
 
 from __future__ import annotations
@@ -43,11 +44,10 @@ class Greeting:
             connection = await open()
             try:
                 await connection.connect()
-                self._note(hung_up)  # the server is there: it was the question
                 return connection, await self._greet(connection, identify)
             except _HungUp as question:
                 await connection.disconnect(nowait=True)
-                hung_up = str(question)
+                hung_up = self._again(hung_up, str(question))
             except BaseException:
                 await connection.disconnect(nowait=True)
                 raise
@@ -72,12 +72,11 @@ class Greeting:
             connection = open()
             try:
                 connection.connect()
-                self._note(hung_up)
                 self._greet_sync(connection)
                 return connection
             except _HungUp as question:
                 connection.disconnect()
-                hung_up = str(question)
+                hung_up = self._again(hung_up, str(question))
             except BaseException:
                 connection.disconnect()
                 raise
@@ -91,6 +90,11 @@ class Greeting:
                 self._note(question, refusal)
             except Exception as fault:
                 raise _why(fault, question) from None
+
+    def _again(self, before: str, question: str) -> str:
+        if question == before:
+            self._note(question)
+        return question
 
     def _questions(self, identify: bool) -> list[str]:
         return [one for one in (NAME, ID)[: 1 + identify] if one not in self._refused]
