@@ -67,7 +67,7 @@ class RedisConfig(Section):
     max_outage_s: Annotated[float, Seconds(most=7 * 86400)] = 300.0
     """How long Redis may be away later before the worker drains and exits with 3."""
     socket_timeout_s: Annotated[float, Seconds(zero=False, most=3600)] = 5.0
-    """How long one answer may take before the connection is given up."""
+    """How long one answer may take; time in which a handler holds the loop does not count."""
     tls_ca_file: FileName = None
     """PEM file of a private CA; none takes the system's."""
     tls_cert_file: FileName = None
