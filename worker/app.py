@@ -23,11 +23,12 @@ from worker.broker import Address, Broker, LeaseWire, check_start
 from worker.config import Config
 from worker.config.http_address import host_and_port
 from worker.consumer import Consumer
-from worker.errors import BrokerUnavailable, TaskrigError
+from worker.errors import BrokerUnavailable, TaskrigError, describe, ended_with
 from worker.executor import Executor
 from worker.extras import opened
 from worker.http import HttpServer
 from worker.journal import Journal
+from worker.kept import Kept
 from worker.lease import Lease
 from worker.logs import set_up
 from worker.metrics import Metrics
@@ -100,6 +101,11 @@ class App:
         self.process = Process()
         self.lease: Lease | None = None
         self._loop = _new_loop()
+        self._kept = Kept(
+            self._loop,
+            lambda fault: self._from_thread(self._fail, fault),
+            lambda why: self._give_up(why, code=1),
+        )
         self._systemd = Systemd()
         self._stop_before_start: str | None = None
         self._signals = Signals(
@@ -115,39 +121,51 @@ class App:
     def run(self) -> int:
         """Serve until drained, and report."""
         self._signals.install()
+        self._kept.start()
         self._start_http()
         self._answer_parent()
         self._loop.set_exception_handler(self._loop_error)
-        code = 0
-        error: Exception | None = None
+        code, why = 0, ""
         try:
             self._serve_to_the_end()
         except TaskrigError as fault:
-            code, error = fault.exit_code, fault
-        except Exception as fault:
-            code, error = 1, fault
-            log.critical("the worker broke: %s", fault, exc_info=fault)
+            code, why = fault.exit_code, str(fault)
+        except BaseException as fault:  # also what is not an Exception would be a handler's doing
+            blame = self._kept.put_back_frames()
+            code = 1
+            log.critical("the worker broke: %s%s", describe(fault), blame, exc_info=fault)
         self._signals.close()
+        self._kept.close()
         if self.http is not None:
             self.http.close()
         if self.page is not None:
             self.page.close()
-        if error is not None and code != 1:
-            log.error("stopping: %s", error)
+        if why:
+            log.error("stopping: %s", why)
         self._say_totals(code)
         self._leave_process(code)
         return code
 
     def _serve_to_the_end(self) -> None:
-        """Run the loop, also on when SystemExit leaves it: something that a handler started."""
+        """Run the loop, also on when something that a handler started stops it."""
         serving = self._loop.create_task(self._serve())
-        while True:
+        while not serving.done():
             try:
-                return self._loop.run_until_complete(serving)
+                self._loop.run_until_complete(serving)
+                break
             except (SystemExit, KeyboardInterrupt) as fault:
-                if serving.done():
-                    raise
-                log.error("a handler's code raised %s, which does not stop the worker", repr(fault))
+                did = f"raised {describe(fault)}"
+            except RuntimeError as fault:
+                if serving.done() or not str(fault).startswith("Event loop stopped"):
+                    raise  # asyncio and uvloop say that of a loop that somebody stopped
+                did = "stopped the event loop"
+            except asyncio.CancelledError:
+                break
+            if not serving.done():
+                log.error("a handler's code %s, which does not stop the worker", did)
+        ended = ended_with(serving)
+        if ended is not None:
+            raise ended
 
     async def _serve(self) -> None:
         config = self.config
@@ -170,7 +188,7 @@ class App:
             LeaseWire(config, self.id, self.address),
             config.worker.lease_s,
             self._describe,
-            lambda fault: self._from_thread(self._lease_died, fault),
+            lambda fault: self._from_thread(self._fail, fault),
         )
         journal = Journal(
             self.metrics,
@@ -218,26 +236,31 @@ class App:
             await broker.close()
 
     async def _leave(self, broker: Broker, lease: Lease) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, lease.join, 2.0)
+        for _ in range(200):  # not in the loop's pool of threads: a handler may have ended that
+            if lease.renewing:
+                await asyncio.sleep(0.01)
         if self.consumer is not None and self.consumer.outage.since is None:
             try:
                 await broker.leave()
             except BrokerUnavailable as error:
                 log.warning("could not sign off, the lease will run out: %s", error)
 
-    def _lease_died(self, fault: BaseException) -> None:
+    def _fail(self, fault: BaseException) -> None:
         if self.consumer is not None:
             self.consumer.fail(fault)
 
     def _part_ended(self, task: asyncio.Task[None], consumer: Consumer) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            consumer.fail(task.exception() or RuntimeError("upkeep ended"))
+        fault = ended_with(task)
+        if fault is not None:
+            consumer.fail(fault)
 
     def _loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What a handler's own stray tasks raise is theirs: said, and survived."""
         fault = context.get("exception")
         log.error(
-            "in the event loop: %s%s", context.get("message"), f": {fault!r}" if fault else ""
+            "in the event loop: %s%s",
+            context.get("message"),
+            f": {describe(fault)}" if fault is not None else "",
         )
 
     def _say_totals(self, code: int) -> None:
@@ -259,6 +282,8 @@ class App:
             stuck = consumer.slots.unstoppable
             log.warning("%d handlers would not stop; leaving without them", stuck)
             _exit_now(code)
+        if code == 1:
+            _exit_now(code)  # what broke may hold threads that would not let the process end
 
     # -- stopping --------------------------------------------------------------------------------
 
@@ -282,16 +307,16 @@ class App:
         if self.consumer is not None:
             self.consumer.release()
 
-    def _give_up(self, why: str) -> None:
-        """In the signals' thread: the event loop does not end; give back and leave without it."""
+    def _give_up(self, why: str, code: int = 0) -> None:
+        """In another thread: the event loop does not end; give back and leave without it."""
         consumer = self.consumer
         tags = list(consumer.running) if consumer is not None else []
         if self.lease is not None:
             self.lease.stop()
         try:
             LeaseWire(self.config, self.id, self.address).release(tags[::-1])
-            log.warning("%s: %d tasks released, leaving without it, exit 0", why, len(tags))
-            _exit_now(0)
+            log.warning("%s: %d tasks released, leaving without it, exit %d", why, len(tags), code)
+            _exit_now(code)
         except BrokerUnavailable as error:
             log.error("%s, and Redis is away (%s): %d tasks stay in flight and will be reclaimed",
                       why, error, len(tags))  # fmt: skip

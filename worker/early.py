@@ -52,6 +52,14 @@ def take(action: Action, numbers: Iterable[int] = ENDING) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _actions)
 
 
+def take_back() -> list[int]:
+    """Take those again that somebody else has taken since; returns their numbers."""
+    lost = [number for number in _actions if signal.getsignal(number) is not _arrived]
+    for number in lost:
+        signal.signal(number, _arrived)
+    return lost
+
+
 def end_at_once(code: int, name: str = "") -> None:
     """Until somebody else takes them, end with `code` when they come: nothing has begun.
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+
+MAX_ERROR_CHARS = 500  # of an error kept with a dead letter or printed; messages can be huge
+
 
 class TaskrigError(Exception):
     """An error with one clear line for the person who started the program."""
@@ -30,6 +36,10 @@ class BrokerBroken(BrokerUnavailable):
     """A command failed on a live server (a key of the wrong type, a script error)."""
 
 
+class Interfered(TaskrigError):
+    """The code of a handler took from the worker what it needs to run."""
+
+
 class Reject(Exception):
     """Raised by a handler: this task can never succeed; keep it as a dead letter."""
 
@@ -37,9 +47,50 @@ class Reject(Exception):
 class Retry(Exception):
     """Raised by a handler: try this task again later; counts against its type's `retries`."""
 
+    after_s: float | None = None  # also of a subclass that does not call __init__
+
     def __init__(self, why: str = "", *, after: float | None = None) -> None:
         """`after`: seconds to wait, from 0; None takes the type's backoff."""
         if after is not None and not 0 <= after < 1e10:
             raise ValueError(f"after must be a number of seconds from 0, got {after!r}")
         super().__init__(why)
         self.after_s = after
+
+
+def ended_with(part: asyncio.Task[None]) -> BaseException | None:
+    """Why a part of the worker has ended before its time; None when it has ended as it should."""
+    if part.cancelled():  # never by the worker itself
+        name = getattr(part.get_coro(), "__qualname__", "?")
+        return Interfered(
+            f"a handler's code cancelled {name}, a part of the worker; asyncio.all_tasks() "
+            "holds those too, so cancel only what you started"
+        )
+    return part.exception()
+
+
+def wait_of(fault: BaseException) -> float | None:
+    """The seconds that a Retry asks for; None where it asks for none, or for none that can be."""
+    try:
+        after_s = float(fault.after_s)  # type: ignore[attr-defined]
+    except BaseException:  # whatever a class of the handler's own does here
+        return None
+    return after_s if 0 <= after_s < 1e10 else None
+
+
+def describe(fault: BaseException) -> str:
+    """The exception in one short printable line, whatever its class and its `__str__` do."""
+    name = _printable(type.__dict__["__name__"].__get__(type(fault)), 100)
+    try:
+        text = _printable(str(fault), 2 * MAX_ERROR_CHARS)
+    except BaseException:
+        return f"{name} (its message cannot be had)"
+    line = f"{name}: {text}" if text else name
+    return line if len(line) <= MAX_ERROR_CHARS else line[: MAX_ERROR_CHARS - 3] + "..."
+
+
+def _printable(text: str, most: int) -> str:
+    """The first `most` characters on one line; a subclass of str is not asked for them."""
+    start = " ".join(str.__getitem__(text, slice(most)).split())
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in start
+    )

@@ -7,17 +7,19 @@ outcome. An exception that does leave is a bug in the worker, and ends it.
 from __future__ import annotations
 
 import asyncio
-import inspect
+import concurrent.futures
+import contextlib
 import logging
 import math
 import threading
 import traceback
+import types
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from worker.errors import Reject, Retry
+from worker.errors import Reject, Retry, describe, wait_of
 from worker.extras import Middleware
 from worker.keys import aside_name
 from worker.metrics import TypeMetrics
@@ -28,8 +30,16 @@ from worker.task import Delivery, Invalid, Outcome, Task, decode
 
 log = logging.getLogger("worker.task")
 
+_UNFINISHED = (
+    types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType, concurrent.futures.Future,
+)  # fmt: skip
+_A = {
+    types.CoroutineType: "a coroutine",
+    types.GeneratorType: "a generator",
+    types.AsyncGeneratorType: "an async generator",
+    concurrent.futures.Future: "a future",
+}
 THREAD_NAME = "task-"  # how the name of a plain function's thread begins
-MAX_ERROR_CHARS = 500  # of an error kept with a dead letter or printed; messages can be huge
 
 
 class Execution:
@@ -175,7 +185,9 @@ class Executor:
             elif handler.is_sync:
                 await self._in_thread(execution, handler.function, arguments)
             else:
-                await handler.function(*arguments)
+                result = await handler.function(*arguments)
+                if result is not None:
+                    _refuse_unfinished(result)
             execution.end(Outcome.SUCCEEDED)
         except GeneratorExit as fault:
             if not _in_a_task():
@@ -188,12 +200,13 @@ class Executor:
                 self._failed(execution, fault)
         except BaseException as fault:  # also SystemExit and KeyboardInterrupt: a task's own doing
             released = execution.stop_reason == "released"
-            if execution.stop_reason and not (released and isinstance(fault, Reject)):
+            kind = type(fault)  # isinstance would ask the exception for its class
+            if execution.stop_reason and not (released and issubclass(kind, Reject)):
                 execution.end_stopped()  # whatever it made of its cancellation
-            elif isinstance(fault, Reject):
+            elif issubclass(kind, Reject):
                 execution.end(Outcome.FAILED, "rejected", describe(fault))
-            elif isinstance(fault, Retry):
-                execution.fail("error", describe(fault), fault.after_s)
+            elif issubclass(kind, Retry):
+                execution.fail("error", describe(fault), wait_of(fault))
             else:
                 self._failed(execution, fault)
 
@@ -206,7 +219,7 @@ class Executor:
             if handler.is_sync:
                 await self._in_thread(execution, handler.function, arguments)
             else:
-                await handler.function(*arguments)
+                _refuse_unfinished(await handler.function(*arguments))
 
         call: Callable[[], Awaitable[None]] = innermost
         for one in reversed(self._middleware):
@@ -233,7 +246,7 @@ class Executor:
         def body() -> None:
             fault: BaseException | None = None
             try:
-                _refuse_coroutine(function(*arguments))
+                _refuse_unfinished(function(*arguments))
             except BaseException as caught:
                 fault = caught
             try:
@@ -251,11 +264,17 @@ class Executor:
             raise fault
 
 
-def _refuse_coroutine(result: Any) -> None:
-    """Raises TypeError: a plain function returned a coroutine, which nobody would await."""
-    if inspect.iscoroutine(result):
-        result.close()
-        raise TypeError("the handler returned a coroutine: declare it, or what wraps it, async def")
+def _refuse_unfinished(result: Any) -> None:
+    """Raises TypeError: a handler returned what has yet to run, and nobody would wait for it."""
+    kind = type(result)
+    if not issubclass(kind, _UNFINISHED) and not hasattr(kind, "__await__"):
+        return
+    with contextlib.suppress(Exception):  # none of it is to run after its task has failed
+        (result.close if issubclass(kind, types.CoroutineType) else result.cancel)()
+    raise TypeError(
+        f"the handler returned {_A.get(kind, 'an awaitable')}, which nobody would wait for: "
+        "await it in the handler, or declare async def what wraps it"
+    )
 
 
 def _resolve(done: asyncio.Future[BaseException | None], fault: BaseException | None) -> None:
@@ -268,20 +287,6 @@ def _in_a_task() -> bool:
         return asyncio.current_task() is not None
     except RuntimeError:
         return False
-
-
-def describe(fault: BaseException) -> str:
-    """The exception in one short printable line, whatever its `__str__` does."""
-    name = type(fault).__name__
-    try:
-        text = str(fault)
-    except BaseException:
-        return f"{name} (its message cannot be had)"
-    text = text[: MAX_ERROR_CHARS * 2].encode("utf-8", "backslashreplace").decode()
-    text = " ".join(text.split())
-    line = f"{name}: {text}" if text else name
-    line = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
-    return line if len(line) <= MAX_ERROR_CHARS else line[: MAX_ERROR_CHARS - 3] + "..."
 
 
 def trace(fault: BaseException) -> str:

@@ -122,9 +122,10 @@ class Lease:
         self._stop.set()
         self._now.set()
 
-    def join(self, timeout_s: float) -> None:
-        """Wait for the thread to end, so that no renewal comes after the worker has left."""
-        self._thread.join(timeout_s)
+    @property
+    def renewing(self) -> bool:
+        """Whether the thread goes on: a renewal may still come."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         try:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from worker.broker import Arrival, Move
-from worker.errors import BrokerUnavailable
+from worker.errors import BrokerUnavailable, ended_with
 from worker.journal import log
 
 ANSWER_S = 0.5  # how long the server may take to end a move that it was asked to end
@@ -93,7 +93,8 @@ class Waiter:
             log.debug("the blocking move is cut: %s", error)
             cut.cancel()
             self._cut(number)
-        self._asking = None
+        finally:
+            self._asking = None
 
     def _cut(self, number: int | None) -> None:
         if self.number == number:
@@ -155,5 +156,6 @@ class Waiter:
 
 
 def _report(work: asyncio.Task[None], failed: Callable[[BaseException], None]) -> None:
-    if not work.cancelled() and work.exception() is not None:
-        failed(work.exception() or RuntimeError("the waiter ended"))
+    fault = ended_with(work)
+    if fault is not None:
+        failed(fault)

@@ -19,7 +19,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, Status, StatusCode
 
 from worker import Context, Reject, middleware, resource
-from worker.executor import describe
+from worker.errors import describe
 from worker.executor import trace as traceback_of
 
 _tracer = trace.get_tracer("taskrig.worker")
