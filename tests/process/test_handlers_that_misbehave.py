@@ -68,10 +68,10 @@ def test_threads_that_outlive_their_timeout_keep_their_slots_and_are_counted(wor
 
 
 def test_garbage_collection_in_handlers_makes_nothing_vanish(world):
-    world.enqueue("collect", 300)
+    world.enqueue("collect", 100)
     world.start_worker(concurrent=50)
-    world.all_settled(40)
-    assert world.totals()["succeeded"] == 300
+    world.all_settled(60)
+    assert world.totals()["succeeded"] == 100
 
 
 def test_an_unknown_type_goes_to_the_demos_handler_under_one_label(world):
