@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.broker.stride import Stride
 from worker.keys import Keys
 
-SLICE = 1000  # entries read at a time
+SLICE = 1000  # most entries read at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,44 +139,48 @@ async def list_items(client: Any, key: str) -> AsyncIterator[bytes]:
     Read from the tail side so that pushes at the head shift entries towards what is still to
     be read: an entry may be seen twice, none is skipped unless it was taken.
     """
-    length = await client.llen(key)
-    stop = length
+    stop, stride = await client.llen(key), Stride(SLICE)
     while stop > 0:
-        start = max(0, stop - SLICE)
-        for raw in reversed(await client.lrange(key, start, stop - 1)):
+        start = max(0, stop - stride.count)
+        part = await client.lrange(key, start, stop - 1)
+        for raw in reversed(part):
             yield raw
+        stride.saw(len(part), sum(map(len, part)))
         stop = start
 
 
 async def hash_values(client: Any, key: str) -> AsyncIterator[bytes]:
     """Every value of a hash, by HSCAN."""
-    cursor = 0
+    cursor, stride = 0, Stride(SLICE)
     while True:
-        cursor, part = await client.hscan(key, cursor, count=SLICE)
+        cursor, part = await client.hscan(key, cursor, count=stride.count)
         for value in part.values():
             yield value
+        stride.saw(len(part), sum(map(len, part.values())))
         if not cursor:
             return
 
 
 async def zset_members(client: Any, key: str) -> AsyncIterator[bytes]:
     """Every member of a sorted set, by ZSCAN."""
-    cursor = 0
+    cursor, stride = 0, Stride(SLICE)
     while True:
-        cursor, part = await client.zscan(key, cursor, count=SLICE)
+        cursor, part = await client.zscan(key, cursor, count=stride.count)
         for member, _ in part:
             yield member
+        stride.saw(len(part), sum(len(member) for member, _ in part))
         if not cursor:
             return
 
 
 async def dead_letters(client: Any, key: str) -> AsyncIterator[dict[bytes, bytes]]:
     """Every entry of the dead-letter stream, oldest first, in slices."""
-    start = "-"
+    start, stride = "-", Stride(SLICE)
     while True:
-        part = await client.xrange(key, min=start, count=SLICE)
+        part = await client.xrange(key, min=start, count=stride.count)
         for _, fields in part:
             yield fields
-        if len(part) < SLICE:
+        if len(part) < stride.count:
             return
         start = f"({part[-1][0].decode()}"
+        stride.saw(len(part), sum(len(fields.get(b"raw", b"")) for _, fields in part))

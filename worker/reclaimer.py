@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from worker.broker import SLICE_BYTES, Broker, Depths
+from worker.broker import Broker, Depths, Stride
 from worker.config import Config
 from worker.journal import log
 from worker.lease import Lease, Step
@@ -81,12 +81,13 @@ class Reclaimer:
             self._too_long, self._full_scan_at = True, time.monotonic() + self._lease_s
         if self._back is None:
             return
-        by_s, within_s, count, moved = -self._back.by_s, self._back.within_s, 10, 0
+        by_s, within_s, moved = -self._back.by_s, self._back.within_s, 0
+        stride = Stride(SLICE_ITEMS)
         while self._back is not None:
-            slice = await self._broker.set_back(by_s, within_s, self._back_at, count)
+            slice = await self._broker.set_back(by_s, within_s, self._back_at, stride.count)
             self._back_at, seen, part, size = slice
             moved += part
-            count = _next_count(seen, size)
+            stride.saw(seen, size)
             if not self._back_at:
                 self._back = None
         if moved:
@@ -95,12 +96,12 @@ class Reclaimer:
 
     async def _scan(self, hold_ms: int) -> bool:
         """Scan all in flight, or with 0 this worker's own; False when it may not be done now."""
-        cursor, count, began = 0, 10, ""
+        cursor, stride, began = 0, Stride(SLICE_ITEMS), ""
         moved = dead = 0
         while True:
             below, known = self._holder.known_tags()
             part = await self._broker.reclaim(
-                cursor, count, hold_ms, below, known,
+                cursor, stride.count, hold_ms, below, known,
                 expected_s=self._lease.redis_time(time.monotonic()), steady_s=self._lease.steady_s,
             )  # fmt: skip
             if part.state:
@@ -111,7 +112,7 @@ class Reclaimer:
             moved, dead = moved + part.moved, dead + part.dead
             self._metrics.reclaimed += part.moved
             self._metrics.of("unknown").outcomes["dead"] += part.dead
-            count = _next_count(part.seen, part.bytes)
+            stride.saw(part.seen, part.bytes)
             cursor = part.cursor
             if cursor == 0:
                 break
@@ -125,8 +126,3 @@ class Reclaimer:
             if gone:
                 log.info("forgot %d dead workers: %s", len(gone), ", ".join(gone[:5]))
         return True
-
-
-def _next_count(seen: int, size: int) -> int:
-    """How many entries make a slice, where the last one had `seen` of `size` bytes together."""
-    return max(1, min(SLICE_ITEMS, int(SLICE_BYTES / (size / max(1, seen) + 64))))

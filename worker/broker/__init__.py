@@ -8,7 +8,6 @@ from worker.broker.operate import Operator
 from worker.broker.produce import Producer
 from worker.broker.queue import (
     CLAIM_ITEMS,
-    SLICE_BYTES,
     Broker,
     Depths,
     Exchanged,
@@ -16,12 +15,12 @@ from worker.broker.queue import (
 )
 from worker.broker.results import Results
 from worker.broker.start import check_start
+from worker.broker.stride import Stride
 from worker.broker.survey import PausedType, Rates, Survey
 from worker.broker.waiting import waiting_items
 
 __all__ = [
     "CLAIM_ITEMS",
-    "SLICE_BYTES",
     "Address",
     "Arrival",
     "Broker",
@@ -37,6 +36,7 @@ __all__ = [
     "Rates",
     "Results",
     "Slice",
+    "Stride",
     "Survey",
     "check_start",
     "waiting_items",

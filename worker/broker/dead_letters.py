@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.broker.operate import Operator
-from worker.broker.queue import SLICE_BYTES
 from worker.broker.scripts import DEAD_MOVE, DEAD_PAGE
+from worker.broker.stride import SLICE_BYTES
 
 SLICE_ITEMS = 300  # about 2 ms of Redis
 FIELDS = ("outcome", "type", "reason", "worker")  # what a filter may ask for

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.broker.address import Address
-from worker.broker.queue import SLICE_BYTES, Depths, bring_back_call, depths_of, reclaim_call
+from worker.broker.queue import Depths, bring_back_call, depths_of, reclaim_call
 from worker.broker.scripts import (
     ASK,
     BRING_BACK,
@@ -32,6 +32,7 @@ from worker.broker.scripts import (
     SURVEY,
 )
 from worker.broker.start import refuse_wrong_key
+from worker.broker.stride import Stride
 from worker.broker.survey import Survey, survey_of
 from worker.broker.wire import ThreadWire
 from worker.config import Config
@@ -220,11 +221,11 @@ class Operator:
 
     def _slices(self, one: Callable[[int, int], tuple[int, int, int, Any]]) -> Iterator[Any]:
         """Go through in flight in slices of about SLICE_BYTES."""
-        cursor, count = 0, 10
+        cursor, stride = 0, Stride(500)
         while True:
-            cursor, seen, size, result = one(cursor, count)
+            cursor, seen, size, result = one(cursor, stride.count)
             yield result
-            count = max(1, min(500, int(SLICE_BYTES / (size / max(1, seen) + 64))))
+            stride.saw(seen, size)
             if cursor == 0:
                 return
 

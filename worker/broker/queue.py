@@ -32,7 +32,6 @@ from worker.task import Delivery, Settlement
 
 CLAIM_BYTES = 256 * 1024  # per exchange: 1,000 items of 1 KiB cost Redis 5 ms, of 64 KiB 471 ms
 CLAIM_ITEMS = 1000
-SLICE_BYTES = 256 * 1024  # of a scan of in flight
 UNKNOWN = 2**53  # a position after all others: what has it never counts as older
 
 
@@ -339,7 +338,7 @@ class Broker:
         names: set[str] = set()
         cursor: bytes = b"0"
         while True:
-            cursor, found = await self._side_call("HSCAN", self.keys.about, cursor, "COUNT", 100)
+            cursor, found = await self._side_call("HSCAN", self.keys.about, cursor, "COUNT", 10)
             for about in map(about_of, found[1::2]):
                 limited = about.get("limited")
                 if isinstance(limited, list):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from worker.broker.operate import Operator
-from worker.broker.queue import SLICE_BYTES
 from worker.broker.scripts import PEEK
+from worker.broker.stride import SLICE_BYTES
 from worker.task import Invalid, decode
 
 SLICE_ITEMS = 1000
