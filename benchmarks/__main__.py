@@ -10,7 +10,7 @@ from benchmarks import document, profiling
 from benchmarks.bench import open_bench
 from benchmarks.measuring import load_rows, run
 from benchmarks.scenarios import rows
-from loadgen.capacity import fit_scaling
+from loadgen.maths.queueing import fit_scaling
 from loadgen.peers.server import own_server
 from loadgen.scaling import curve
 from worker.errors import TaskrigError

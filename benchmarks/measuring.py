@@ -14,8 +14,8 @@ from msgspec.structs import asdict
 from benchmarks.bench import Bench
 from benchmarks.scenarios import Row
 from loadgen.connection import open_redis
-from loadgen.environment import describe_environment
 from loadgen.peers.rounds import Samples, interleave
+from loadgen.run.environment import describe_environment
 from worker.config import load_config
 from worker.errors import UsageError
 

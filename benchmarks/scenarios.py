@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.bench import QUEUE, Bench, rate
 from benchmarks.parts import PARTS, measure_part, scrape_ms
-from loadgen.capacity import list_schedule_s
+from loadgen.maths.queueing import list_schedule_s
 from loadgen.peers.pickup import push_stamped
 from loadgen.peers.rounds import MeasureFailed
 

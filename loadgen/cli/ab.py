@@ -9,10 +9,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 
+from loadgen.analysis.comparison import MIN_RUNS, compare
+from loadgen.analysis.expectations import figure_of
 from loadgen.cli import compare as judge
 from loadgen.cli import options
-from loadgen.comparison import MIN_RUNS, compare
-from loadgen.expectations import figure_of
 from loadgen.result.store import parse
 from worker.errors import TaskrigError, UsageError
 from worker.frame.output import remark

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
+from loadgen.analysis.prediction import measured_calibration
 from loadgen.cli.live import conduct
 from loadgen.connection import clear_errors, connected
-from loadgen.experiment import Experiment
-from loadgen.forecast import calibration_of
-from loadgen.pacer import Arrivals, constant
+from loadgen.load.pacer import Arrivals, constant
+from loadgen.load.workload import Workload
 from loadgen.quantity import show_rate, show_s
 from loadgen.queueview import look
 from loadgen.result.model import Calibration, Result
-from loadgen.workload import Workload
+from loadgen.run.experiment import Experiment
 from worker.config import Config
 from worker.errors import UsageError
 from worker.frame.output import remark
@@ -34,7 +34,7 @@ SEED = 7919  # added to the workload's: a calibration has a schedule of its own
 
 
 @dataclass(slots=True)
-class Probing:
+class Calibrator:
     """Runs one workload in several ways, one after another; knows when one was cut short."""
 
     config: Config
@@ -109,7 +109,7 @@ class Probing:
                 seed=self.workload.seed + SEED, warmup_s=0.0,
             )
         )  # fmt: skip
-        self.calibration = found = None if self.interrupted else calibration_of(result)
+        self.calibration = found = None if self.interrupted else measured_calibration(result)
         if found is not None:
             remark(
                 f"calibrated with {found.tasks:,} tasks: service {show_s(found.service.mean)}, "

@@ -10,18 +10,18 @@ from pathlib import Path
 
 from msgspec.structs import asdict
 
-from loadgen.chaos import Chaos, ChaosReport
+from loadgen.chaos.program import Chaos, ChaosReport
 from loadgen.cli import options, output
 from loadgen.cli.console import report_console
 from loadgen.cli.live import conduct, run_loop
-from loadgen.experiment import Experiment
-from loadgen.mix import parse_mix
-from loadgen.pacer import constant
+from loadgen.load.mix import parse_mix
+from loadgen.load.pacer import constant
+from loadgen.load.workload import Workload
 from loadgen.quantity import duration_s, rate_per_s
 from loadgen.report.chaos import log_lines, render
 from loadgen.result.model import Result
 from loadgen.result.store import check_target, write_file
-from loadgen.workload import Workload
+from loadgen.run.experiment import Experiment
 from worker.errors import UsageError
 from worker.frame.output import remark
 

@@ -13,10 +13,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from loadgen.analysis.comparison import MIN_RUNS, Comparison, compare
+from loadgen.analysis.expectations import figure_of
 from loadgen.cli import options
 from loadgen.cli.console import report_console
-from loadgen.comparison import MIN_RUNS, Comparison, compare
-from loadgen.expectations import figure_of
 from loadgen.result.model import Environment, Result
 from loadgen.result.store import load
 from worker.errors import UsageError

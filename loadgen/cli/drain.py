@@ -6,13 +6,13 @@ import argparse
 import secrets
 from typing import Any
 
+from loadgen.analysis.expectations import check_types
 from loadgen.cli import options, output
 from loadgen.cli.live import conduct, run_loop
 from loadgen.connection import clear_errors, connected
-from loadgen.expectations import check_types
-from loadgen.experiment import Experiment
+from loadgen.load.workload import Workload
 from loadgen.result.model import Result
-from loadgen.workload import Workload
+from loadgen.run.experiment import Experiment
 from worker.config import Config
 from worker.errors import TaskrigError, UsageError
 from worker.frame.output import remark

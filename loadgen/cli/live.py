@@ -18,12 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from loadgen.cli.console import live_console
-from loadgen.experiment import Experiment, Stage
-from loadgen.ledger import Ledger
+from loadgen.load.workload import Workload
+from loadgen.maths.stats import percentile, supported
 from loadgen.quantity import show_rate, show_s
+from loadgen.result.ledger import Ledger
 from loadgen.result.model import Result
-from loadgen.stats import percentile, supported
-from loadgen.workload import Workload
+from loadgen.run.experiment import Experiment, Stage
 from worker import early
 from worker.frame.output import remark
 

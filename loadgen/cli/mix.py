@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from loadgen.analysis.expectations import check_types
 from loadgen.cli import options, output
 from loadgen.cli.live import conduct, run_loop
-from loadgen.expectations import check_types
-from loadgen.experiment import Experiment
+from loadgen.load.workload import Workload
 from loadgen.result.verdict import exit_code
-from loadgen.workload import Workload
+from loadgen.run.experiment import Experiment
 from worker.frame.output import remark
 
 EXAMPLE = "loadgen --mix fast=3,medium=2,slow=2"

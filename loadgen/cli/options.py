@@ -6,10 +6,10 @@ import argparse
 import re
 from typing import Any
 
-from loadgen.blackbox import MODES
-from loadgen.mix import Mix, near_miss, parse_mix
+from loadgen.load.mix import Mix, near_miss, parse_mix
+from loadgen.load.workload import DRAIN_TIMEOUT_S
 from loadgen.quantity import duration_s
-from loadgen.workload import DRAIN_TIMEOUT_S
+from loadgen.run.external_observer import MODES
 from worker.config import Config
 from worker.config.flags import config_from_args
 from worker.errors import UsageError

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from loadgen.analysis.expectations import Expectation, judge_all, parse_expectation
 from loadgen.cli.console import report_console
-from loadgen.expectations import Expectation, judge_all, parse_expectation
 from loadgen.report import csv, html, junit, markdown
 from loadgen.report.terminal import render
 from loadgen.result.model import Result

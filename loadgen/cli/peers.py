@@ -13,7 +13,6 @@ from msgspec.structs import asdict
 
 from loadgen.cli.console import report_console
 from loadgen.connection import open_redis
-from loadgen.environment import describe_environment
 from loadgen.peers.compare import compare
 from loadgen.peers.environments import Environments, cache_folder, newest_python
 from loadgen.peers.field import open_field
@@ -22,6 +21,7 @@ from loadgen.peers.scenarios import RECOVER, SCENARIOS
 from loadgen.peers.server import own_server
 from loadgen.report.peers import render
 from loadgen.result.store import check_target, write_file
+from loadgen.run.environment import describe_environment
 from worker.config import load_config
 from worker.errors import UsageError
 from worker.frame.output import remark

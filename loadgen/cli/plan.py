@@ -12,18 +12,18 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from loadgen.cli import options
-from loadgen.cli.console import report_console
-from loadgen.expectations import parse_expectation
-from loadgen.forecast import (
-    NOTHING_FORETOLD,
+from loadgen.analysis.expectations import parse_expectation
+from loadgen.analysis.planner import Plan, check_slo, plan_rate, plan_slots
+from loadgen.analysis.prediction import (
+    NO_PREDICTION,
     Prediction,
-    known_of,
+    calibration_of,
     predicted,
     queue_from,
     service_samples,
 )
-from loadgen.planner import Plan, check_slo, plan_rate, plan_slots
+from loadgen.cli import options
+from loadgen.cli.console import report_console
 from loadgen.quantity import rate_per_s, show_rate, show_s
 from loadgen.result.store import load
 from worker.errors import UsageError
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         check_slo(slo)
     rate = rate_per_s(args.rate, "--rate")
     result = load(args.source)
-    known = known_of(result)
+    known = calibration_of(result)
     if known is None:
         raise UsageError(f"{args.source}: holds no finished task or no worker to plan from")
     # Producers are independent of each other: whatever the run's arrivals, plan for Poisson.
@@ -100,7 +100,7 @@ def _render(plan: Plan) -> Iterator[RenderableType]:
 
 def _trust(trust: Prediction | None) -> Iterator[RenderableType]:
     if trust is None:
-        yield Text(f"nothing was foretold of that run: {NOTHING_FORETOLD}", style="dim")
+        yield Text(f"nothing was foretold of that run: {NO_PREDICTION}", style="dim")
         return
     for row in trust.rows:
         told, seen = row.predicted_s, row.measured_s

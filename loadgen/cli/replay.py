@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from loadgen.analysis.expectations import check_types
 from loadgen.cli import options, output
 from loadgen.cli.live import conduct, run_loop
-from loadgen.expectations import check_types
-from loadgen.experiment import Experiment
-from loadgen.recording import read_recording
+from loadgen.load.recording import read_recording
+from loadgen.run.experiment import Experiment
 from worker.errors import UsageError
 from worker.frame.output import remark
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from loadgen.analysis.expectations import judge_all, parse_expectation
 from loadgen.cli import output
-from loadgen.expectations import judge_all, parse_expectation
 from loadgen.result.store import load
 from loadgen.result.verdict import exit_code
 

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from loadgen import meant
-from loadgen.barrier import parse_barrier
+from loadgen.analysis.expectations import Expectation, check_types
 from loadgen.cli import options, output
-from loadgen.cli.calibrating import Probing
+from loadgen.cli.calibrating import Calibrator
 from loadgen.cli.live import conduct, conduct_all, run_loop
-from loadgen.expectations import Expectation, check_types
-from loadgen.experiment import Experiment
-from loadgen.exporter import RunCollector, serve
-from loadgen.mix import parse_mix
-from loadgen.own_workers import with_key
-from loadgen.pacer import Arrivals, constant, parse_arrivals, parse_profile
+from loadgen.cli.workload_file import read_workload
+from loadgen.load import meant
+from loadgen.load.mix import parse_mix
+from loadgen.load.pacer import Arrivals, constant, parse_arrivals, parse_profile
+from loadgen.load.workload import Workload, sized_data
 from loadgen.quantity import duration_s, rate_per_s, size_bytes
+from loadgen.report.exporter import RunCollector, serve
 from loadgen.result.merging import merge
 from loadgen.result.model import Result
-from loadgen.workload import Workload, sized_data
-from loadgen.workload_file import read_workload
+from loadgen.run.barrier import parse_barrier
+from loadgen.run.experiment import Experiment
+from loadgen.run.own_workers import with_key
 from worker.config import Config
 from worker.errors import UsageError
 from worker.frame.output import remark
@@ -89,10 +89,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--calibrate needs one queue, --observe probe and no --barrier")
     calibration = None
     if args.calibrate:
-        probing = Probing(config, workload, "calibration")
-        calibration = run_loop(probing.calibrated())
-        if probing.interrupted and probing.latest is not None:
-            return output.finish(probing.latest, args, [])
+        calibrator = Calibrator(config, workload, "calibration")
+        calibration = run_loop(calibrator.calibrated())
+        if calibrator.interrupted and calibrator.latest is not None:
+            return output.finish(calibrator.latest, args, [])
     lists = config.queue.lists and config.queue.sources  # of one queue, which follows them all
     experiments = [
         Experiment(

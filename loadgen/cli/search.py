@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, replace
 
-from loadgen.bracket import Bracket, grew, why_not
+from loadgen.analysis.expectations import Expectation, check_types, parse_expectation
+from loadgen.analysis.planner import check_slo, plan_rate
+from loadgen.analysis.prediction import queue_from, service_samples
+from loadgen.analysis.rate_search import Bracket, grew, why_not
 from loadgen.cli import options, output
-from loadgen.cli.calibrating import Probing
+from loadgen.cli.calibrating import Calibrator
 from loadgen.cli.live import run_loop
-from loadgen.expectations import Expectation, check_types, parse_expectation
-from loadgen.forecast import queue_from, service_samples
-from loadgen.pacer import constant, parse_arrivals
-from loadgen.planner import check_slo, plan_rate
+from loadgen.load.pacer import constant, parse_arrivals
+from loadgen.load.workload import Workload
+from loadgen.maths.stats import MIN_BEYOND, PERCENTILES
 from loadgen.quantity import duration_s, rate_per_s, show_rate
 from loadgen.result.model import Result
-from loadgen.stats import MIN_BEYOND, PERCENTILES
-from loadgen.workload import Workload
 from worker.errors import UsageError
 from worker.frame.output import remark
 
@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 class Search:
     """What is searched for, and how often it was tried."""
 
-    probing: Probing
+    calibrator: Calibrator
     slo: Expectation
     trial_s: float
     trials: int = 0
@@ -62,7 +62,7 @@ class Search:
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the latest experiment."""
-        return self.probing.interrupted
+        return self.calibrator.interrupted
 
 
 def run(args: argparse.Namespace) -> int:
@@ -81,11 +81,11 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     check_types([slo], workload.mix.types, "--slo")
     check_types(expectations, workload.mix.types)
-    search = Search(Probing(config, workload, "search"), slo, trial_s)
+    search = Search(Calibrator(config, workload, "search"), slo, trial_s)
     close = 1 + options.percent(args.precision, "--precision")
     first = rate_per_s(args.from_rate, "--from-rate") if args.from_rate else None
     held = run_loop(_search(search, first, close, hold_s))
-    latest = held or search.probing.latest
+    latest = held or search.calibrator.latest
     if latest is None:
         return 130 if search.interrupted else 99
     code = output.finish(latest, args, [slo, *expectations])
@@ -111,14 +111,14 @@ def _say(search: Search, held: Result) -> None:
 
 def _planned_rate(search: Search) -> float:
     """What `plan` makes of the calibration (tasks a second); 0 where it cannot tell."""
-    known = search.probing.calibration
+    known = search.calibrator.calibration
     try:
         check_slo(search.slo)
     except UsageError:
         return 0.0  # a per-type SLO: measured, not predicted
     if known is None:
         return 0.0
-    arrivals = search.probing.workload.arrivals.text
+    arrivals = search.calibrator.workload.arrivals.text
     queue = queue_from(known, rate=1.0, slots=known.slots, arrivals=arrivals)
     return plan_rate(queue, search.slo, service_samples(known))
 
@@ -126,10 +126,10 @@ def _planned_rate(search: Search) -> float:
 async def _search(
     search: Search, first: float | None, close: float, hold_s: float
 ) -> Result | None:
-    probing = search.probing
-    flat_out = await probing.flat_out()
+    calibrator = search.calibrator
+    flat_out = await calibrator.flat_out()
     if not search.interrupted:
-        await probing.calibrate(flat_out)
+        await calibrator.calibrate(flat_out)
     if search.interrupted:
         return None
     bracket = Bracket(flat_out, close)
@@ -146,7 +146,7 @@ async def _search(
                 break
             # Nothing but the flat-out rate is in the way: a pause may have spoilt that drain.
             measured_again = True
-            bracket.flat_out = max(bracket.flat_out, await probing.flat_out())
+            bracket.flat_out = max(bracket.flat_out, await calibrator.flat_out())
             if search.interrupted:
                 return None
             if bracket.is_close:
@@ -184,8 +184,8 @@ async def _at(search: Search, rate: float, length_s: float) -> Result:
             "bound a lower percentile, or the mean"
         )
     length_s = max(length_s, needed)
-    workload = search.probing.workload
-    return await search.probing.conduct(
+    workload = search.calibrator.workload
+    return await search.calibrator.conduct(
         replace(
             workload, profile=constant(rate, length_s), warmup_s=length_s * WARMUP_SHARE,
             seed=workload.seed + search.trials,

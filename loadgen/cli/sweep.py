@@ -11,14 +11,14 @@ import msgspec
 from loadgen.cli import options, output
 from loadgen.cli.console import report_console
 from loadgen.cli.live import conduct, on_interrupt, run_loop
-from loadgen.experiment import Experiment
-from loadgen.mix import EXAMPLE as CARD
-from loadgen.own_workers import forget_queue, own_queue, own_worker
+from loadgen.load.mix import EXAMPLE as CARD
+from loadgen.load.workload import Workload
 from loadgen.report import sweep as report
 from loadgen.result.model import Result
 from loadgen.result.store import write_file
 from loadgen.result.verdict import exit_code
-from loadgen.workload import Workload
+from loadgen.run.experiment import Experiment
+from loadgen.run.own_workers import forget_queue, own_queue, own_worker
 from worker.config import Config
 from worker.errors import TaskrigError, UsageError
 from worker.frame.output import remark

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from loadgen.capacity import list_schedule_s
+from loadgen.maths.queueing import list_schedule_s
+from loadgen.maths.stats import percentile
 from loadgen.peers.field import Field
 from loadgen.peers.rounds import MeasureFailed, Samples
-from loadgen.stats import percentile
 
 DRAIN_S = 90.0
 WARM_S = 3.0  # a worker's start and its first blocking read, before tasks come one by one

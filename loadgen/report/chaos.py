@@ -8,8 +8,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from loadgen.chaos import ChaosReport
-from loadgen.faults import KILL, OTHERS
+from loadgen.chaos.faults import KILL, OTHERS
+from loadgen.chaos.program import ChaosReport
 from loadgen.quantity import show_s
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec.structs import asdict, astuple
 
+from loadgen.maths.stats import PERCENTILES
 from loadgen.result.model import Result, TimelineRow
-from loadgen.stats import PERCENTILES
 
 _STATISTICS = ("count", "mean", "stddev", "min", *PERCENTILES, "max")
 

@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import asdict
 
-from loadgen.forecast import NOTHING_FORETOLD, predicted
-from loadgen.histogram import curve
+from loadgen.analysis.prediction import NO_PREDICTION, predicted
+from loadgen.maths.histogram import curve
 from loadgen.quantity import axis_s, show_rate, show_s
 from loadgen.report.page import definitions, facts, frame, notice, section, table
 from loadgen.report.svg import Bar, Line, bar_chart, legend, line_chart
@@ -259,7 +259,7 @@ def _forecast(result: Result) -> list[str]:
     if forecast is None:
         if result.workload.profile is None:
             return []
-        note = f"Nothing was foretold: {NOTHING_FORETOLD}."
+        note = f"Nothing was foretold: {NO_PREDICTION}."
         return [section("Predicted beside measured", "", note=note)]
     rows = [[row.figure, _known(row.predicted_s), _known(row.measured_s)] for row in forecast.rows]
     note = (

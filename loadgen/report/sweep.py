@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from loadgen.capacity import fit_scaling
+from loadgen.maths.queueing import fit_scaling
 from loadgen.quantity import axis_s, show_rate, show_s
 from loadgen.report.page import facts, frame, section, table
 from loadgen.report.svg import Line, line_chart

@@ -4,57 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
-from loadgen.capacity import list_schedule_s
-from loadgen.ledger import DEAD, FAILED, SUCCEEDED, Ledger
-from loadgen.mix import ALL, NOMINAL_SERVICE_S
-from loadgen.observer import Whereabouts
-from loadgen.queueview import QueueView
+from loadgen.load.mix import ALL, NOMINAL_SERVICE_S
+from loadgen.load.workload import Workload
+from loadgen.maths.queueing import list_schedule_s
 from loadgen.result.figures import collect, due_and_started, flat_out_per_s, slot_costs
+from loadgen.result.ledger import DEAD, FAILED, SUCCEEDED, Ledger
 from loadgen.result.model import (
     Accounting,
     Basis,
-    Calibration,
     Clock,
-    Environment,
-    Forecast,
     LoadShape,
-    Outside,
     Result,
     Totals,
 )
+from loadgen.result.record import RunRecord
 from loadgen.result.timeline import timeline
 from loadgen.result.verdict import judge_run, unjudged
-from loadgen.sender import SendReport
-from loadgen.workload import Workload
-
-
-@dataclass(slots=True, kw_only=True)
-class RunRecord:
-    """Everything a run has seen, before it is turned into figures."""
-
-    kind: str
-    run_id: str
-    command: list[str]
-    started: float
-    queue: str
-    workload: Workload
-    ledger: Ledger
-    where: Whereabouts
-    views: list[QueueView]
-    send: SendReport
-    outages: int
-    interrupted: bool
-    followed: bool
-    clock_error_s: float
-    clock_drift_s: float | None
-    environment: Environment = field(default_factory=Environment)
-    calibration: Calibration | None = None  # measured before the run, apart from it
-    forecast: Forecast | None = None  # the inputs of a prediction, fixed before the run
-    outside: Outside | None = None  # what was seen without completion records
 
 
 def make_result(record: RunRecord) -> Result:

@@ -12,10 +12,10 @@ from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from loadgen.ledger import OPEN, REFUSED, Ledger
-from loadgen.mix import ALL
+from loadgen.load.mix import ALL
+from loadgen.maths.stats import PERCENTILES, percentile, supported
+from loadgen.result.ledger import OPEN, REFUSED, Ledger
 from loadgen.result.model import Figures, TypeSeries
-from loadgen.stats import PERCENTILES, percentile, supported
 
 
 class Samples:
@@ -85,7 +85,7 @@ def collect(ledger: Ledger, *, since: float = -math.inf) -> dict[str, Samples]:
 
 def summary(samples: Sequence[float]) -> Figures:
     """Count, mean, spread, the percentiles the count supports, and a mergeable histogram."""
-    from loadgen.histogram import encode
+    from loadgen.maths.histogram import encode
 
     ordered = sorted(samples)
     count = len(ordered)

@@ -14,7 +14,7 @@ from typing import TypeVar
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from loadgen.histogram import merge as merge_histograms
+from loadgen.maths.histogram import merge as merge_histograms
 from loadgen.result.figures import percentiles
 from loadgen.result.model import (
     SERIES,

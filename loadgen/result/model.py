@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from loadgen.mix import ALL
+from loadgen.load.mix import ALL
 
 FORMAT: Final = "taskrig-loadgen-result"
 VERSION: Final = 1

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from loadgen.mix import ALL
+from loadgen.load.mix import ALL
 from loadgen.result.model import FORMAT, VERSION, Result
 from worker.errors import UsageError
 

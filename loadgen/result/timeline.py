@@ -6,10 +6,10 @@ import math
 from array import array
 from collections.abc import Sequence
 
-from loadgen.ledger import REFUSED, Ledger
+from loadgen.maths.stats import percentile
 from loadgen.queueview import QueueView
+from loadgen.result.ledger import REFUSED, Ledger
 from loadgen.result.model import TimelineRow
-from loadgen.stats import percentile
 
 
 def timeline(

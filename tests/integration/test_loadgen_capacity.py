@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.expectations import parse_expectation
-from loadgen.forecast import known_of, predicted, queue_from, service_samples
-from loadgen.planner import figure_s, with_slots
+from loadgen.analysis.expectations import parse_expectation
+from loadgen.analysis.planner import figure_s, with_slots
+from loadgen.analysis.prediction import calibration_of, predicted, queue_from, service_samples
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.results import typed
@@ -105,7 +105,7 @@ async def test_a_plan_is_made_from_a_run_without_a_redis(loadgen, tmp_path):
         )  # fmt: skip
     assert (tmp_path / "run.json").exists(), err
     result = json.loads((tmp_path / "run.json").read_text())
-    known = known_of(typed(result))
+    known = calibration_of(typed(result))
     queue = queue_from(known, rate=2000, slots=10, arrivals="poisson")
     assert queue.service_s >= result["series"]["all"]["service"]["mean"] >= 0.02
     code, out, _ = await loadgen(

@@ -13,7 +13,7 @@ import pytest
 
 from loadgen.cli import entry, main
 from loadgen.cli.entry import COMMANDS
-from loadgen.mix import NOMINAL_SERVICE_S
+from loadgen.load.mix import NOMINAL_SERVICE_S
 from loadgen.result.store import save
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen

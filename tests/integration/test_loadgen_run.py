@@ -16,11 +16,11 @@ import jsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadgen.blackbox import NotScraped, scrape
 from loadgen.cli import main
-from loadgen.own_workers import own_worker
 from loadgen.result.model import PARTS
 from loadgen.result.store import schema
+from loadgen.run.external_observer import NotScraped, scrape
+from loadgen.run.own_workers import own_worker
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.servers import free_port

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from loadgen.connection import connected
-from loadgen.environment import describe_environment
 from loadgen.queueview import look
+from loadgen.run.environment import describe_environment
 from tests.support.brokers import Queue
 from tests.support.refusing_proxy import RefusingProxy
 from tests.support.servers import RedisServer

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import uvloop
 
-import loadgen.wire
+from loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.waiting import until
 from worker.broker import Address
 from worker.broker.wire import ThreadWire, Wire
@@ -37,7 +37,7 @@ def run(request):
 def between(redis_url):
     """A wire to the session's server that the test can break, and the URL by it."""
     parts = urlsplit(redis_url)
-    wire = loadgen.wire.Wire(parts.hostname, parts.port).start()
+    wire = FaultProxy(parts.hostname, parts.port).start()
     wire.url = urlunsplit(parts._replace(netloc=f"127.0.0.1:{wire.port}"))
     yield wire
     wire.close()

@@ -7,12 +7,12 @@ import json
 import pytest
 import redis
 
-from loadgen.chaos import Chaos
+from loadgen.chaos.faults import OTHERS
+from loadgen.chaos.program import Chaos
 from loadgen.cli import main
-from loadgen.faults import OTHERS
-from loadgen.mix import parse_mix
-from loadgen.pacer import constant
-from loadgen.workload import Workload
+from loadgen.load.mix import parse_mix
+from loadgen.load.pacer import constant
+from loadgen.load.workload import Workload
 from tests.support.processes import run_to_end
 from worker.config import load_config
 
@@ -37,7 +37,7 @@ async def test_a_killed_workers_tasks_come_back_while_idle_connections_are_cut(
     tmp_path, monkeypatch
 ):
     (row,) = (fault for fault in OTHERS if fault.name == "idle connections cut")
-    monkeypatch.setattr("loadgen.chaos.schedule", lambda length_s: [(1.0, row)])
+    monkeypatch.setattr("loadgen.chaos.program.schedule", lambda length_s: [(1.0, row)])
     workload = Workload(
         mix=parse_mix("quick=2,long=1"), profile=constant(30, 5.0), drain_timeout_s=20, seed=1
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.wire import Wire
+from loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.waiting import until
 from tests.support.world import LEASE_S
 
@@ -16,7 +16,7 @@ def own(server):
 
 @pytest.fixture
 def wire(own):
-    one = Wire("127.0.0.1", own.port).start()
+    one = FaultProxy("127.0.0.1", own.port).start()
     yield one
     one.close()
 

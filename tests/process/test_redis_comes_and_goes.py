@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from loadgen.wire import Wire
+from loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
 from tests.support.world import LEASE_S
@@ -275,7 +275,7 @@ def test_a_key_set_to_a_wrong_type_under_a_live_worker_loses_nothing(own, world,
 @pytest.fixture
 def wired(own, world_on):
     """A world whose workers reach Redis over a wire; the test itself has the direct way."""
-    wire = Wire("127.0.0.1", own.port).start()
+    wire = FaultProxy("127.0.0.1", own.port).start()
     world = world_on(own.url)
     world.url = f"redis://127.0.0.1:{wire.port}/0"
     yield wire, world

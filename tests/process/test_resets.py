@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from loadgen.wire import Wire
+from loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.processes import ROOT
 from tests.support.waiting import until
 from tests.support.world import LEASE_S
@@ -30,7 +30,7 @@ def loop_env(request, tmp_path):
 def wired(server, world_on):
     """A world whose workers reach Redis over a wire; the test itself has the direct way."""
     own = server()
-    wire = Wire("127.0.0.1", own.port).start()
+    wire = FaultProxy("127.0.0.1", own.port).start()
     world = world_on(own.url)
     world.url = f"redis://127.0.0.1:{wire.port}/0"
     yield wire, world

@@ -6,16 +6,15 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from loadgen.forecast import calibration_of, foretell
-from loadgen.ledger import Ledger
-from loadgen.mix import parse_mix
-from loadgen.observer import Whereabouts
-from loadgen.pacer import constant
-from loadgen.result.build import RunRecord, make_result
+from loadgen.analysis.prediction import measured_calibration, predict
+from loadgen.load.mix import parse_mix
+from loadgen.load.pacer import constant
+from loadgen.load.workload import Workload
+from loadgen.result.build import make_result
+from loadgen.result.ledger import Ledger
 from loadgen.result.model import Calibration, Environment, Judged, Result
+from loadgen.result.record import RunRecord, SendReport, Whereabouts
 from loadgen.result.store import parse
-from loadgen.sender import SendReport
-from loadgen.workload import Workload
 
 HOSTILE = "<script>alert(1)</script>|[bold]x\"'&"
 
@@ -27,7 +26,7 @@ def typed(document: dict[str, Any]) -> Result:
 
 def a_calibration(rate: float) -> Calibration:
     """What a short run before the one that counts has shown."""
-    found = calibration_of(a_result(rate=rate))
+    found = measured_calibration(a_result(rate=rate))
     assert found is not None
     return found
 
@@ -53,7 +52,7 @@ def a_result(
     view = SimpleNamespace(at=1000.5, waiting=3, in_flight=2, concurrency=5, workers=("w",))
     calibration = a_calibration(rate) if calibrated else None
     record = RunRecord(
-        calibration=calibration, forecast=foretell(workload, 5, calibration),
+        calibration=calibration, forecast=predict(workload, 5, calibration),
         kind="run" if rate else "mix", run_id="r", command=["loadgen", HOSTILE], started=1000.0,
         queue=HOSTILE, workload=workload, ledger=ledger, where=Whereabouts(0, 0, 0, 0, 0),
         views=[view], send=SendReport(), outages=0, interrupted=False, followed=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.own_server import RedisServer
+from loadgen.chaos.own_server import RedisServer
 
 
 class SteppingServer(RedisServer):

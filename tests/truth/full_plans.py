@@ -20,8 +20,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadgen.forecast import predicted, queue_from
-from loadgen.own_workers import own_worker
+from loadgen.analysis.prediction import predicted, queue_from
+from loadgen.run.own_workers import own_worker
 from tests.support.loadgen_command import Loadgen
 from tests.support.results import typed
 from worker.config.load import load_config

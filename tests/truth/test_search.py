@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.own_workers import own_worker
+from loadgen.run.own_workers import own_worker
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.truth import FULL, scaled

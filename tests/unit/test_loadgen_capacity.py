@@ -8,8 +8,8 @@ import statistics
 
 import pytest
 
-from loadgen.capacity import Queue, erlang_c, fit_scaling, simulate
-from loadgen.stats import percentile
+from loadgen.maths.queueing import Queue, erlang_c, fit_scaling, simulate
+from loadgen.maths.stats import percentile
 
 
 @pytest.mark.parametrize(

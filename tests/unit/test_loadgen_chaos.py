@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from loadgen.chaos import ChaosReport, schedule
-from loadgen.faults import KILL, OTHERS, Injected
+from loadgen.chaos.faults import KILL, OTHERS, Injected
+from loadgen.chaos.program import ChaosReport, schedule
 from tests.support.results import a_result
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from loadgen.analysis.comparison import bootstrap_ratio, compare, mann_whitney_p
 from loadgen.cli import main
 from loadgen.cli.ab import is_higher_better, order
-from loadgen.comparison import bootstrap_ratio, compare, mann_whitney_p
 from loadgen.result.store import save
 from tests.support.results import a_result
 

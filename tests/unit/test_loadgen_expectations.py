@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from loadgen.expectations import judge_all, parse_expectation
+from loadgen.analysis.expectations import judge_all, parse_expectation
 from loadgen.result.model import SERIES, Result, TypeSeries
 from tests.support.results import a_result
 from worker.errors import UsageError

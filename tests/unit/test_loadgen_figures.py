@@ -9,14 +9,14 @@ import time
 import msgspec
 import pytest
 
-from loadgen.capacity import list_schedule_s
-from loadgen.histogram import encode, merge
-from loadgen.ledger import FAILED, SUCCEEDED, Ledger
-from loadgen.mix import NOMINAL_SERVICE_S, parse_mix
+from loadgen.load.mix import NOMINAL_SERVICE_S, parse_mix
+from loadgen.maths.histogram import encode, merge
+from loadgen.maths.queueing import list_schedule_s
+from loadgen.maths.stats import percentile, supported
 from loadgen.quantity import duration_s, rate_per_s, show_s, size_bytes
 from loadgen.result.figures import SlotCosts, collect, slot_costs, summary
+from loadgen.result.ledger import FAILED, SUCCEEDED, Ledger
 from loadgen.result.timeline import timeline
-from loadgen.stats import percentile, supported
 from worker.errors import UsageError
 
 

@@ -9,20 +9,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadgen.capacity import Queue
-from loadgen.forecast import (
+from loadgen.analysis.prediction import (
     TYPICAL_TURNAROUND_S,
     calibration_of,
-    foretell,
-    known_of,
+    measured_calibration,
+    predict,
     predicted,
     queue_from,
     service_samples,
 )
-from loadgen.mix import parse_mix
-from loadgen.pacer import Arrivals, constant, parse_profile
+from loadgen.load.mix import parse_mix
+from loadgen.load.pacer import Arrivals, constant, parse_profile
+from loadgen.load.workload import Workload
+from loadgen.maths.queueing import Queue
 from loadgen.result.model import Figures, Result
-from loadgen.workload import Workload
 from tests.support.results import a_calibration, a_result
 
 STEADY = Workload(mix=parse_mix("a=1"), profile=constant(100, 10), arrivals=Arrivals("poisson"))
@@ -65,7 +65,7 @@ def test_another_calibration_does_change_the_prediction():
     calibration = a_calibration(rate=100)
     calibration.service.mean *= 2
     slower = a_result(rate=100)
-    slower.forecast = foretell(STEADY, 5, calibration)
+    slower.forecast = predict(STEADY, 5, calibration)
     assert told(slower)[0] > told(a_result(rate=100, calibrated=True))[0]
 
 
@@ -84,14 +84,14 @@ def test_the_rate_foretold_is_that_of_the_schedule_after_the_warm_up():
     known = a_calibration(rate=100)
     warm = replace(STEADY, warmup_s=2.0)
     due = [moment for moment in warm.due() if moment >= 2.0]
-    assert foretell(warm, 5, known).rate_per_s == pytest.approx(len(due) / 8)
+    assert predict(warm, 5, known).rate_per_s == pytest.approx(len(due) / 8)
     huge = replace(STEADY, profile=constant(60_000, 60))
-    assert foretell(huge, 5, known).rate_per_s == 60_000  # not worth the counting
+    assert predict(huge, 5, known).rate_per_s == 60_000  # not worth the counting
 
 
 def test_declared_services_are_known_without_a_calibration():
     demo = replace(STEADY, mix=parse_mix("fast=1,slow=1"))
-    forecast = foretell(demo, 500, None)
+    forecast = predict(demo, 500, None)
     assert (forecast.service.mean, forecast.service.stddev) == pytest.approx((1.25, 0.75))
     assert forecast.turnaround_s == TYPICAL_TURNAROUND_S
     assert "declared" in forecast.made_from
@@ -108,18 +108,18 @@ def test_declared_services_are_known_without_a_calibration():
     ],
 )
 def test_where_theory_or_knowledge_ends_nothing_is_foretold(workload, slots):
-    assert foretell(workload, slots, None) is None
+    assert predict(workload, slots, None) is None
     assert predicted(a_result(rate=100)) is None
 
 
 def test_a_plan_takes_the_calibration_before_the_run_itself():
     result = a_result(rate=100, calibrated=True)
-    assert known_of(result) == result.calibration
-    assert known_of(a_result(rate=100)).tasks == 400
+    assert calibration_of(result) == result.calibration
+    assert calibration_of(a_result(rate=100)).tasks == 400
 
 
 def test_a_calibration_holds_no_wait():
     result = a_result(rate=100)
-    assert "wait" not in msgspec.json.encode(calibration_of(result)).decode()
+    assert "wait" not in msgspec.json.encode(measured_calibration(result)).decode()
     result.overall.service = Figures(count=0)
-    assert calibration_of(result) is None
+    assert measured_calibration(result) is None

@@ -7,10 +7,10 @@ import json
 import jsonschema
 import pytest
 
-from loadgen.barrier import parse_barrier
 from loadgen.result.merging import merge
 from loadgen.result.model import Outside, Result
 from loadgen.result.store import schema, to_json
+from loadgen.run.barrier import parse_barrier
 from tests.support.results import a_result
 from worker.errors import UsageError
 

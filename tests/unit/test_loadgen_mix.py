@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.mix import Mix, mix_of, near_miss, parse_mix
+from loadgen.load.mix import Mix, mix_of, near_miss, parse_mix
 from worker.errors import UsageError
 
 weights = st.lists(st.integers(1, 40), min_size=1, max_size=6)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.pacer import Arrivals, Profile, Segment, constant, parse_arrivals, parse_profile
+from loadgen.load.pacer import Arrivals, Profile, Segment, constant, parse_arrivals, parse_profile
 from worker.errors import UsageError
 
 rates = st.floats(0, 500)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.recording import read_recording
-from loadgen.sender import TaskWriter
-from loadgen.workload import Workload
+from loadgen.load.recording import read_recording
+from loadgen.load.workload import Workload
+from loadgen.run.sender import TaskWriter
 from worker.errors import UsageError
 
 

@@ -16,10 +16,10 @@ import pytest
 from rich.console import Console
 
 from loadgen.cli import main
-from loadgen.environment import safe_command
 from loadgen.report import csv as csv_report
 from loadgen.report import html, junit, markdown, terminal
 from loadgen.result.store import load, save, schema, to_json, write_file
+from loadgen.run.environment import safe_command
 from tests.support.results import HOSTILE, a_result
 from worker.errors import UsageError
 

@@ -8,10 +8,10 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from loadgen.bracket import Bracket, grew, why_not
+from loadgen.analysis.rate_search import Bracket, grew, why_not
 from loadgen.cli import main, search
-from loadgen.ledger import Ledger
 from loadgen.result.figures import due_and_started, flat_out_per_s
+from loadgen.result.ledger import Ledger
 from loadgen.result.model import Judged, Result
 from tests.support.results import a_result
 
@@ -140,7 +140,7 @@ def test_tasks_due_and_started_are_counted_between_the_same_two_moments():
 
 def test_a_search_that_finds_no_rate_leaves_its_last_trial_and_is_99(monkeypatch, tmp_path):
     async def nothing_holds(one, *_):
-        one.probing.latest = replace(a_result(rate=100), run_id="last")
+        one.calibrator.latest = replace(a_result(rate=100), run_id="last")
 
     monkeypatch.setattr(search, "_search", nothing_holds)
     out, xml = tmp_path / "r.json", tmp_path / "j.xml"

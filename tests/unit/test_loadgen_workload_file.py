@@ -10,8 +10,8 @@ import pytest
 
 import loadgen
 from loadgen.cli import run
-from loadgen.payload import make_pool
-from loadgen.workload_file import read_workload
+from loadgen.cli.workload_file import read_workload
+from loadgen.load.payload import make_pool
 from worker.config import Config
 from worker.errors import UsageError
 

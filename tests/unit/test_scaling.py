@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.capacity import fit_scaling
+from loadgen.maths.queueing import fit_scaling
 from loadgen.scaling import curve, rate_of_workers
 
 

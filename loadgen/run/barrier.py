@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from loadgen.clock import Offset
+from loadgen.run.clock import Offset
 from worker.errors import TaskrigError, UsageError
 from worker.keys import Keys
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadgen.mix import MAX_TYPES, Mix, check_type
-from loadgen.pacer import Segment
-from loadgen.workload import Workload
+from loadgen.load.mix import MAX_TYPES, Mix, check_type
+from loadgen.load.pacer import Segment
+from loadgen.load.workload import Workload
 from worker.errors import UsageError
 
 MAX_BYTES = 1024**3  # a recording is held in memory

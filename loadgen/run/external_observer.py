@@ -20,10 +20,11 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadgen.ledger import Ledger
-from loadgen.observer import Observer, Whereabouts
 from loadgen.queueview import QueueView
+from loadgen.result.ledger import Ledger
 from loadgen.result.model import Outside
+from loadgen.result.record import Whereabouts
+from loadgen.run.observer import Observer
 from worker.errors import TaskrigError
 from worker.keys import Keys
 
@@ -156,7 +157,7 @@ def _is_here(url: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-class OutsideObserver(Observer):
+class ExternalObserver(Observer):
     """Looks at depths only; every task that is nowhere in the queue is `gone`."""
 
     def __init__(self, client: Any, keys: Keys, run_id: str, ledger: Ledger) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from loadgen.connection import REDIS_ERRORS
-from loadgen.ledger import DEAD, FAILED, Ledger
 from loadgen.queueview import (
     QueueView,
     dead_letters,
@@ -19,26 +17,14 @@ from loadgen.queueview import (
     look,
     zset_members,
 )
+from loadgen.result.ledger import DEAD, FAILED, Ledger
+from loadgen.result.record import Whereabouts
 from worker.keys import Keys
 
 READ = 500  # records in one answer: more would hold up the sender, on the same event loop
 TRIM_AFTER = 50_000  # records read and kept in Redis before they are dropped there
 LOOK_EVERY_S = 0.25  # depth and workers
 POLL_S = 0.02  # completion records
-
-
-@dataclass(frozen=True, slots=True)
-class Whereabouts:
-    """Where this run's unfinished tasks are; what was looked for and is nowhere was lost."""
-
-    waiting: int
-    in_flight: int
-    delayed: int
-    lost: int
-    never_arrived: int  # unconfirmed pushes that are nowhere: most likely never tasks
-    gone: int = 0  # seen from outside only: no longer in the queue, more is not known
-    unknown: int = 0  # could not be looked for
-    unsearched: str = ""  # why not
 
 
 class Observer:

@@ -51,7 +51,7 @@ class FleetPlan:
                 # Faults kill on purpose: the tasks are no poison, however often they are hit.
                 "max_deliveries": 50,
             },
-            "handlers": ["loadgen.chaos_tasks:handle"],
+            "handlers": ["loadgen.chaos.tasks:handle"],
             "tasks": {"quick": {}, "short": {}, "long": {}},
             "log": {"tasks": "failures"},
             "http": {"port": 0},

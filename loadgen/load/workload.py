@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice, repeat
 
-from loadgen.mix import Mix
-from loadgen.pacer import Arrivals, Profile
+from loadgen.load.mix import Mix
+from loadgen.load.pacer import Arrivals, Profile
 
 DRAIN_TIMEOUT_S = 30.0  # without any progress, before a run gives up on what is left
 SEND_GRACE_S = 1.0  # past the schedule's end, before unsent tasks are given up

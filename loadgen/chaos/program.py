@@ -1,6 +1,6 @@
 """Load under faults, and the proof afterwards that nothing was lost.
 
-A server, a wire and workers of its own: nobody else's data is touched. Kills and other faults
+A server, a proxy and workers of its own: nobody else's data is touched. Kills and other faults
 take turns on a fixed clock; the kinds follow one another in a fixed order; the rest is the seed's.
 """
 
@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadgen import faults
+from loadgen.chaos import faults
+from loadgen.chaos.fault_proxy import FaultProxy
+from loadgen.chaos.faults import Arena, Fault, Injected
+from loadgen.chaos.fleet import Fleet, FleetPlan
+from loadgen.chaos.own_server import RedisServer
 from loadgen.connection import clear_errors, open_redis
-from loadgen.experiment import Experiment
-from loadgen.faults import Arena, Fault, Injected
-from loadgen.fleet import Fleet, FleetPlan
-from loadgen.own_server import RedisServer
+from loadgen.load.workload import Workload
 from loadgen.queueview import further_lists
 from loadgen.result.model import Result
-from loadgen.wire import Wire
-from loadgen.workload import Workload
+from loadgen.run.experiment import Experiment
 from worker.config import Config
 from worker.keys import Keys
 
@@ -108,7 +108,7 @@ class Chaos:
     ) -> None:
         """`folder` gets the server's data and the logs. `config` gives the queue's key only."""
         self._server = RedisServer(folder / "redis")
-        self._wire = Wire("127.0.0.1", self._server.port)
+        self._proxy = FaultProxy("127.0.0.1", self._server.port)
         self.config = config.model_copy(
             update={"redis": config.redis.model_copy(update={"url": self._server.url})}
         )
@@ -141,13 +141,13 @@ class Chaos:
             finally:
                 await asyncio.to_thread(fleet.stop)
         finally:
-            self._wire.close()
+            self._proxy.close()
             self._server.close()
 
     def _build_fleet(self) -> Fleet:
         workers, concurrent, lease_s = self._shape
-        self._wire.start()
-        url = f"redis://127.0.0.1:{self._wire.port}/0"
+        self._proxy.start()
+        url = f"redis://127.0.0.1:{self._proxy.port}/0"
         plan = FleetPlan(workers, concurrent, lease_s, url, self.config.queue.key)
         return Fleet(plan, self._folder)
 
@@ -159,7 +159,7 @@ class Chaos:
     ) -> ChaosReport:
         client = open_redis(self.config, timeout_s=10)
         arena = Arena(
-            self._server, self._wire, fleet, client,
+            self._server, self._proxy, fleet, client,
             Keys.of(self.config.queue.key), self._shape[2], self._rng,
         )  # fmt: skip
         ended = asyncio.Event()

@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from loadgen.mix import ALIASES, ALL
+from loadgen.load.mix import ALIASES, ALL
+from loadgen.maths.stats import PERCENTILES
 from loadgen.quantity import duration_s, show_s
 from loadgen.result.model import SERIES, Accounting, Judged, Result
-from loadgen.stats import PERCENTILES
 from worker.errors import UsageError
 
 EXAMPLE = "'e2e{type=fast_task}.p99 < 50ms' or 'lost == 0'"

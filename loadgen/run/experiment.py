@@ -14,20 +14,21 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from loadgen.barrier import sleep_until, wait_at
-from loadgen.blackbox import OutsideObserver, scrape, seen_outside
-from loadgen.clock import Offset, drift_s, measure_offset
+from loadgen.analysis.prediction import predict
 from loadgen.connection import REDIS_ERRORS, RedisOutOfReach, clear_errors, connected, describe
-from loadgen.cutting import Cutter
-from loadgen.environment import describe_environment, safe_command
-from loadgen.forecast import foretell
-from loadgen.ledger import Ledger
-from loadgen.observer import POLL_S, Observer, Whereabouts
+from loadgen.load.workload import SEND_GRACE_S, Workload
 from loadgen.queueview import QueueView, look
-from loadgen.result.build import RunRecord, make_result
+from loadgen.result.build import make_result
+from loadgen.result.ledger import Ledger
 from loadgen.result.model import Calibration, Result
-from loadgen.sender import Sender, TaskWriter
-from loadgen.workload import SEND_GRACE_S, Workload
+from loadgen.result.record import RunRecord, Whereabouts
+from loadgen.run.abort import ConnectionAborter
+from loadgen.run.barrier import sleep_until, wait_at
+from loadgen.run.clock import Offset, drift_s, measure_offset
+from loadgen.run.environment import describe_environment, safe_command
+from loadgen.run.external_observer import ExternalObserver, scrape, seen_outside
+from loadgen.run.observer import POLL_S, Observer
+from loadgen.run.sender import Sender, TaskWriter
 from worker.errors import TaskrigError
 from worker.keys import Keys
 
@@ -100,8 +101,8 @@ class Experiment:
         self._kind = kind
         self._keys = Keys.of(config.queue.key)
         self._stop = asyncio.Event()
-        self._cutter = Cutter()
-        self._give_up = self._cutter.given_up
+        self._aborter = ConnectionAborter()
+        self._give_up = self._aborter.given_up
         self._sender: Sender | None = None
         self._searched = 0.0
         self.interrupted = False
@@ -114,7 +115,7 @@ class Experiment:
         Called once more, it does not even wait for what Redis has been asked.
         """
         if self.interrupted or not wait:
-            self._cutter.give_up()
+            self._aborter.give_up()
         self.interrupted = True
         self._stop.set()
         if self._sender is not None:
@@ -128,7 +129,7 @@ class Experiment:
             InterruptedEarly: by Ctrl-C, with Redis out of reach at the start.
         """
         try:
-            async with self._cutter.watching(self._config):
+            async with self._aborter.watching(self._config):
                 return await self._run(follow)
         except RedisOutOfReach as error:
             if self.interrupted:
@@ -136,7 +137,7 @@ class Experiment:
             raise
 
     async def _run(self, follow: bool) -> Result:
-        config, clients = self._config, self._cutter.clients
+        config, clients = self._config, self._aborter.clients
         async with (
             connected(config, clients=clients) as client,
             connected(config, clients=clients) as watching,
@@ -145,7 +146,7 @@ class Experiment:
                 environment = await describe_environment(client, config)
                 offset = await measure_offset(client)
                 view = await look(client, self._keys)
-            forecast = foretell(self._workload, view.concurrency, self._calibration)
+            forecast = predict(self._workload, view.concurrency, self._calibration)
             run_id = secrets.token_hex(6)
             ledger = Ledger(self._workload.mix.types)
             sender = Sender(
@@ -154,7 +155,7 @@ class Experiment:
                 offset, push_right=config.queue.pop == "left",
                 patience_s=self._workload.drain_timeout_s,
             )  # fmt: skip
-            cls = Observer if self._observe_by == "probe" else OutsideObserver
+            cls = Observer if self._observe_by == "probe" else ExternalObserver
             observer = cls(watching, self._keys, run_id, ledger)
             before = await scrape(self._scrape_urls)
             observer.views.append(view)
@@ -275,7 +276,7 @@ class Experiment:
 
     def _why(self, error: BaseException) -> str:
         """Why there was no final search, in one line."""
-        if self._cutter.at_once:
+        if self._aborter.at_once:
             return "interrupted again while Redis was asked"
-        cut = self._cutter.has_cut
+        cut = self._aborter.has_cut
         return describe(self._config, TimeoutError("it does not answer") if cut else error)

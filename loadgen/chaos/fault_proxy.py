@@ -18,7 +18,7 @@ _CONNECT_TIMEOUT_S = 2.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of no time: a close sends RST, not FIN
 
 
-class Wire:
+class FaultProxy:
     """Carries bytes between `port` on the loopback and a server, as long as it is whole.
 
     Args:
@@ -38,7 +38,7 @@ class Wire:
         self._lossy: Callable[[bytes], bool] | None = None
         self.eaten = 0
 
-    def start(self) -> Wire:
+    def start(self) -> FaultProxy:
         """Listen on a free port of the loopback (the same one after a `cut`)."""
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -156,8 +156,10 @@ class Wire:
 class _Pair:
     """One client's connection and the one to the server behind it."""
 
-    def __init__(self, wire: Wire, client: socket.socket, server: socket.socket | None) -> None:
-        self._wire = wire
+    def __init__(
+        self, proxy: FaultProxy, client: socket.socket, server: socket.socket | None
+    ) -> None:
+        self._proxy = proxy
         self._client = client
         self._server = server
         self._eats = False
@@ -170,7 +172,7 @@ class _Pair:
             threading.Thread(target=self._carry_replies, daemon=True).start()
 
     def close(self) -> None:
-        self._wire._gone(self)
+        self._proxy._gone(self)
         for sock in (self._client, self._server):
             if sock is not None:
                 with contextlib.suppress(OSError):
@@ -201,10 +203,10 @@ class _Pair:
         try:
             while chunk := source.recv(_CHUNK_BYTES):
                 self.used_at = time.monotonic()
-                if self._wire.silent or sink is None:
+                if self._proxy.silent or sink is None:
                     continue
-                if self._wire.delay_s:
-                    time.sleep(self._wire.delay_s)
+                if self._proxy.delay_s:
+                    time.sleep(self._proxy.delay_s)
                 if not send(sink, chunk):
                     break
         except OSError:
@@ -212,14 +214,14 @@ class _Pair:
         self.close()
 
     def _send_request(self, sink: socket.socket, chunk: bytes) -> bool:
-        if self._wire._loses_reply_to(chunk):
+        if self._proxy._loses_reply_to(chunk):
             self._eats = True  # before sending: the reply may be quick
         sink.sendall(chunk)
         return True
 
     def _send_reply(self, sink: socket.socket, chunk: bytes) -> bool:
         if self._eats:
-            self._wire.eaten += 1
+            self._proxy.eaten += 1
             return False
         sink.sendall(chunk)
         return True

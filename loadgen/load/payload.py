@@ -14,7 +14,7 @@ import string
 import uuid
 from typing import Any
 
-from loadgen.workload import sized_data
+from loadgen.load.workload import sized_data
 from worker.errors import UsageError
 
 POOL = 1000  # different objects of a template with fields

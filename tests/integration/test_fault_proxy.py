@@ -7,14 +7,14 @@ import time
 import pytest
 import redis
 
-from loadgen.wire import Wire
+from loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.waiting import until
 
 
 @pytest.fixture
 def wired(server):
     own = server()
-    wire = Wire("127.0.0.1", own.port).start()
+    wire = FaultProxy("127.0.0.1", own.port).start()
     client = redis.Redis(port=wire.port, socket_timeout=0.3, retry=None)
     yield wire, client, own
     client.close()

@@ -1,7 +1,7 @@
 """The faults of `loadgen chaos`: each breaks one thing, holds, mends it, and times the recovery.
 
 Recovery of a killed or frozen worker: from the fault until nothing that it held is in flight
-under its name. Of Redis and of the wire: from the mending until a task is settled again.
+under its name. Of Redis and of the proxy: from the mending until a task is settled again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from loadgen.chaos.fault_proxy import FaultProxy
+from loadgen.chaos.fleet import Fleet
+from loadgen.chaos.own_server import RedisServer
 from loadgen.connection import REDIS_ERRORS
-from loadgen.fleet import Fleet
-from loadgen.own_server import RedisServer
-from loadgen.wire import Wire
 from worker.keys import Keys
 
 RECOVERY_LIMIT_S = 30.0  # a recovery that takes longer is given up on and reported as such
@@ -28,10 +28,10 @@ _NOBODY = ("127.0.0.1", "1")  # a closed port: a replica of it keeps its data an
 
 @dataclass(slots=True)
 class Arena:
-    """All that faults may break: one server, one wire, one fleet."""
+    """All that faults may break: one server, one proxy, one fleet."""
 
     server: RedisServer
-    wire: Wire
+    proxy: FaultProxy
     fleet: Fleet
     client: Any  # asyncio Redis, straight to the server
     keys: Keys
@@ -229,19 +229,19 @@ async def _reload(arena: Arena, note: Injected) -> None:
     await _until_tasks_settle(arena, note)
 
 
-# -- the wire between the workers and the server
+# -- the proxy between the workers and the server
 
 
 async def _cut_wire(arena: Arena, note: Injected) -> None:
-    await _wire_for(arena, note, arena.wire.cut, 1.5)
+    await _wire_for(arena, note, arena.proxy.cut, 1.5)
 
 
 async def _slow_wire(arena: Arena, note: Injected) -> None:
-    await _wire_for(arena, note, lambda: arena.wire.slow(0.1), 2.0)
+    await _wire_for(arena, note, lambda: arena.proxy.slow(0.1), 2.0)
 
 
 async def _silence_wire(arena: Arena, note: Injected) -> None:
-    await _wire_for(arena, note, arena.wire.blackhole, 3.0)
+    await _wire_for(arena, note, arena.proxy.blackhole, 3.0)
 
 
 async def _wire_for(
@@ -249,7 +249,7 @@ async def _wire_for(
 ) -> None:
     break_it()
     await asyncio.sleep(seconds)
-    arena.wire.mend()
+    arena.proxy.mend()
     note.lasted_s = seconds
     await _until_tasks_settle(arena, note)
 
@@ -257,7 +257,7 @@ async def _wire_for(
 async def _cut_idle(arena: Arena, note: Injected) -> None:
     """Between two renewals of a lease, its connection is idle for longer than it may be."""
     await arena.client.config_set("timeout", "2")
-    arena.wire.cut_idle(arena.lease_s / 6)
+    arena.proxy.cut_idle(arena.lease_s / 6)
     began = time.monotonic()
     await asyncio.sleep(arena.lease_s)
     await _kill_worker(arena, note)
@@ -266,14 +266,14 @@ async def _cut_idle(arena: Arena, note: Injected) -> None:
 
 
 async def _eat_reply(arena: Arena, note: Injected) -> None:
-    eaten = arena.wire.eaten
+    eaten = arena.proxy.eaten
     what = arena.rng.choice((b"EVALSHA", b"BLMOVE"))
-    arena.wire.eat_reply(what)
+    arena.proxy.eat_reply(what)
     note.target = f"to {what.decode()}"
     deadline = time.monotonic() + 2.0
-    while arena.wire.eaten == eaten and time.monotonic() < deadline:  # noqa: ASYNC110
+    while arena.proxy.eaten == eaten and time.monotonic() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(_LOOK_EVERY_S)
-    arena.wire.mend()
+    arena.proxy.mend()
     await _until_tasks_settle(arena, note)
 
 
@@ -310,7 +310,7 @@ async def inject(fault: Fault, arena: Arena, at_s: float) -> Injected:
 
 async def mend(arena: Arena) -> None:
     """Make everything whole again."""
-    arena.wire.mend()
+    arena.proxy.mend()
     if not arena.server.running:
         await asyncio.to_thread(arena.server.start)
     arena.server.resume()

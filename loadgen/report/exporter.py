@@ -17,10 +17,10 @@ from prometheus_client.core import (
     Metric,
 )
 
-from loadgen.experiment import Stage
-from loadgen.ledger import DEAD, FAILED, SUCCEEDED, Ledger
-from loadgen.stats import percentile
-from loadgen.workload import Workload
+from loadgen.load.workload import Workload
+from loadgen.maths.stats import percentile
+from loadgen.result.ledger import DEAD, FAILED, SUCCEEDED, Ledger
+from loadgen.run.experiment import Stage
 from worker.errors import UsageError
 
 RECENT = 2000  # tasks that the send lag looks back on

@@ -1,6 +1,6 @@
 """Theory beside measurement: what a queue should do, told from what was known before the run. Pure.
 
-`foretell` is called before the first task is sent and sees the workload, the slots and, if there
+`predict` is called before the first task is sent and sees the workload, the slots and, if there
 was one, a calibration: a short run of its own, before and apart. Nothing that the run measures
 can reach the prediction; `predicted` only sets the two side by side.
 """
@@ -12,14 +12,14 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from loadgen.capacity import Queue
-from loadgen.histogram import merge
-from loadgen.mix import NOMINAL_SERVICE_S
+from loadgen.load.mix import NOMINAL_SERVICE_S
+from loadgen.load.workload import Workload
+from loadgen.maths.histogram import merge
+from loadgen.maths.queueing import Queue
+from loadgen.maths.stats import PERCENTILES
 from loadgen.result.model import Calibration, Forecast, MeasuredService, Result, Service, SlotUse
-from loadgen.stats import PERCENTILES
-from loadgen.workload import Workload
 
-NOTHING_FORETOLD = (
+NO_PREDICTION = (
     "it needs a steady rate, and --calibrate where the types are not fast, medium and slow"
 )
 WITHIN = ("p50", "p90", "p95", "p99")
@@ -31,7 +31,7 @@ TYPICAL_PICKUP_S = 0.0003  # from the queue to the start on a free slot
 TYPICAL_LAG_S = 0.0010  # from the intended time to the queue: the sender looks once a millisecond
 
 
-def calibration_of(result: Result) -> Calibration | None:
+def measured_calibration(result: Result) -> Calibration | None:
     """What a short run shows of services and overheads; None when nothing of it ended.
 
     Only what a plan takes as given: times of handlers, of the worker between them and of the
@@ -93,7 +93,7 @@ def _cv2(arrivals: str) -> float:
     return 1.0
 
 
-def foretell(workload: Workload, slots: int, calibration: Calibration | None) -> Forecast | None:
+def predict(workload: Workload, slots: int, calibration: Calibration | None) -> Forecast | None:
     """The inputs of a prediction, for the result; None where the theory does not apply.
 
     It applies to a steady rate: not to a mix pushed at once, nor to a ramp. And something must
@@ -129,7 +129,7 @@ def _rate(workload: Workload) -> float:
     It is fixed before the run, so it is counted, as far as it lies after the warm-up.
     """
     profile = workload.profile
-    assert profile is not None  # foretell has looked
+    assert profile is not None  # predict has looked
     length_s = profile.length_s - workload.warmup_s
     if profile.total > MOST_COUNTED or length_s <= 0:
         return profile.total / profile.length_s
@@ -193,9 +193,9 @@ def _row(name: str, forecast: float, measured: float | None) -> PredictedRow:
     )
 
 
-def known_of(result: Result) -> Calibration | None:
+def calibration_of(result: Result) -> Calibration | None:
     """What a result gives a plan for another rate: its calibration, else its own figures."""
-    return result.calibration or calibration_of(result)
+    return result.calibration or measured_calibration(result)
 
 
 def service_samples(known: Calibration, most: int = 20_000) -> list[float]:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from loadgen.expectations import Expectation, parse_expectation
-from loadgen.mix import ALIASES, Mix, mix_of
-from loadgen.pacer import Profile, constant, parse_arrivals, parse_profile
-from loadgen.payload import make_pool
+from loadgen.analysis.expectations import Expectation, parse_expectation
+from loadgen.load.mix import ALIASES, Mix, mix_of
+from loadgen.load.pacer import Profile, constant, parse_arrivals, parse_profile
+from loadgen.load.payload import make_pool
+from loadgen.load.workload import DRAIN_TIMEOUT_S, Workload
 from loadgen.quantity import duration_s, rate_per_s, size_bytes
-from loadgen.workload import DRAIN_TIMEOUT_S, Workload
 from worker.config.document import read_file
 from worker.config.raw import Layer, Odd
 from worker.errors import UsageError

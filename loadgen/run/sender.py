@@ -7,15 +7,15 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from redis.exceptions import ResponseError
 
-from loadgen.clock import Offset
 from loadgen.connection import REDIS_ERRORS
-from loadgen.ledger import Ledger
+from loadgen.result.ledger import Ledger
+from loadgen.result.record import SendReport
+from loadgen.run.clock import Offset
 
 BATCH = 1000  # tasks in one LPUSH
 BATCH_BYTES = 256 * 1024  # and bytes: a longer command holds Redis for over 10 ms
@@ -55,21 +55,6 @@ class TaskWriter:
         pool = self._heads[kind]
         head = pool[number % len(pool)] if len(pool) > 1 else pool[0]
         return b'%s%d","enqueued_at":%.6f}' % (head, number, enqueued_at)
-
-
-@dataclass(slots=True)
-class SendReport:
-    """What became of the pushes, beyond what the ledger holds."""
-
-    refused: int = 0  # Redis answered with an error: never tasks
-    gave_up: bool = False  # not all had been sent when the schedule, or our patience, was over
-    errors: dict[str, int] = field(default_factory=dict)  # text -> batches
-
-    def note(self, error: BaseException) -> None:
-        """Count an error by its text (at most 20 different ones)."""
-        text = " ".join(str(error).split())[:200] or type(error).__name__
-        if text in self.errors or len(self.errors) < 20:
-            self.errors[text] = self.errors.get(text, 0) + 1
 
 
 class Sender:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 from msgspec import Struct
 
-from loadgen.capacity import Queue, simulate
-from loadgen.expectations import Expectation
-from loadgen.forecast import Prediction
-from loadgen.stats import PERCENTILES, percentile
+from loadgen.analysis.expectations import Expectation
+from loadgen.analysis.prediction import Prediction
+from loadgen.maths.queueing import Queue, simulate
+from loadgen.maths.stats import PERCENTILES, percentile
 from worker.errors import UsageError
 
 MAX_SLOTS = 100_000

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from math import gcd
 
-from loadgen import meant
+from loadgen.load import meant
 from worker.errors import UsageError
 
 # The short names of the three demo types, and how long one of each takes.

@@ -25,7 +25,7 @@ ASK_EVERY_S = 0.5
 CUT_EVERY_S = 0.05
 
 
-class Cutter:
+class ConnectionAborter:
     """Cuts the connections of a run that was given up, when Redis no longer answers."""
 
     def __init__(self) -> None:

@@ -1,0 +1,1 @@
+"""What results say: expectations, predictions, plans, comparisons, the search for a rate. Pure."""

@@ -1,0 +1,1 @@
+"""Percentiles, histograms, queueing theory. Pure."""

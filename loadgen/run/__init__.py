@@ -1,0 +1,1 @@
+"""One run against a queue: sender, observer, and what ends them."""
