@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import time
+
 import pytest
 
 from loadgen.chaos.fault_proxy import FaultProxy
+from tests.support.processes import environment
 from tests.support.waiting import until
 from tests.support.world import LEASE_S
+from worker.broker.produce import Producer
+from worker.config import load_config
 
 
 @pytest.fixture
@@ -37,4 +45,37 @@ def test_a_killed_workers_task_is_run_by_another_whose_idle_connections_are_cut(
     until(lambda: world.runs()["held"] == 2, 15 * LEASE_S, "the task runs again")
     world.open_gate()
     world.all_settled()
+    assert "Redis is away" not in rescuer.log()
     assert rescuer.drain() == 0
+
+
+def test_whoever_looks_now_and_then_does_so_under_a_servers_timeout(server, world_on, tmp_path):
+    """A person's questions, a live view and the page: their connections are idle in between."""
+    own = server(args=["--timeout", "1"])
+    world = world_on(own.url)
+    worker = world.start_worker(worker={"interval": 5, "lease": 15})
+
+    def start(module, *words):
+        command = [sys.executable, "-m", module, *words, "--redis-url", world.url]
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    top = start("worker", "top", "--every", "2.5", "--count", "3", "--json")
+    monitor = start("loadgen", "monitor", "--every", "2.5s", "--for", "5s")
+    producer = Producer(load_config(None, env={}, overrides={"redis.url": world.url}))
+    ended = False
+    while not ended:  # a look, a push, and a pause in which all is idle
+        ended = top.poll() is not None and monitor.poll() is not None
+        assert json.loads(worker.get("/api/status")[1])["workers"]
+        producer.push([b'{"type": "note", "data": {"id": "pushed"}}'])
+        world.accepted += 1
+        time.sleep(2.5)
+    for process in (top, monitor):
+        out = process.communicate()[0]
+        assert process.returncode == 0, out
+        assert "Redis at" not in out, "no look failed"
+    world.all_settled()
+    assert "Redis is away" not in worker.log()
+    assert worker.metric("worker_redis_errors_total") == 0
