@@ -13,9 +13,9 @@ import os
 import secrets
 import signal
 import socket
-import sys
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from worker import __version__
@@ -26,12 +26,14 @@ from worker.consumer import Consumer
 from worker.errors import BrokerUnavailable, TaskrigError, describe, ended_with
 from worker.executor import Executor
 from worker.extras import opened
+from worker.faults import trace
 from worker.http import HttpServer
 from worker.journal import Journal
 from worker.kept import Kept
 from worker.lease import Lease
-from worker.logs import set_up
+from worker.logs import log_error, stay_seen, without_waiting
 from worker.metrics import Metrics
+from worker.outlet import dropped, settle
 from worker.page import Sample, StatusPage
 from worker.plan import Plans
 from worker.reclaimer import Reclaimer
@@ -69,8 +71,8 @@ def run_worker(config: Config, pipes: dict[str, int] | None = None) -> int:
     Raises:
         TaskrigError: it could not start, or had to end; the exit code is the error's.
     """
-    set_up(config.log.level, config.log.format)
     registry = load_handlers(config.handlers, config)
+    stay_seen()
     return App(config, registry, pipes or {}).run()
 
 
@@ -93,6 +95,7 @@ class App:
             dry_runs=(handler.label for handler in registry.dry_runs()),
         )  # fmt: skip
         self.metrics.longest_running_s = self._longest_running_s
+        self.metrics.lines_dropped = dropped
         self.address = Address(config.redis, config.queue.key, f"taskrig-{self.id}")
         self.http: HttpServer | None = None
         self.page: StatusPage | None = None
@@ -133,7 +136,7 @@ class App:
         except BaseException as fault:  # also what is not an Exception would be a handler's doing
             blame = self._kept.put_back_frames()
             code = 1
-            log.critical("the worker broke: %s%s", describe(fault), blame, exc_info=fault)
+            without_waiting(partial(log.critical, "the worker broke%s", blame, exc_info=fault))
         self._signals.close()
         self._kept.close()
         if self.http is not None:
@@ -141,8 +144,8 @@ class App:
         if self.page is not None:
             self.page.close()
         if why:
-            log.error("stopping: %s", why)
-        self._say_totals(code)
+            without_waiting(log.error, "stopping: %s", why)
+        without_waiting(self._say_totals, code)
         self._leave_process(code)
         return code
 
@@ -257,11 +260,8 @@ class App:
     def _loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What a handler's own stray tasks raise is theirs: said, and survived."""
         fault = context.get("exception")
-        log.error(
-            "in the event loop: %s%s",
-            context.get("message"),
-            f": {describe(fault)}" if fault is not None else "",
-        )
+        lines, what = ("", "") if fault is None else (trace(fault).text, f": {describe(fault)}")
+        log_error(log, lines, "in the event loop: %s%s", context.get("message"), what)
 
     def _say_totals(self, code: int) -> None:
         totals, dry = self.metrics.totals(), self.metrics.dry_runs()
@@ -315,11 +315,12 @@ class App:
             self.lease.stop()
         try:
             LeaseWire(self.config, self.id, self.address).release(tags[::-1])
-            log.warning("%s: %d tasks released, leaving without it, exit %d", why, len(tags), code)
+            text = "%s: %d tasks released, leaving without it, exit %d"
+            without_waiting(log.warning, text, why, len(tags), code)
             _exit_now(code)
         except BrokerUnavailable as error:
-            log.error("%s, and Redis is away (%s): %d tasks stay in flight and will be reclaimed",
-                      why, error, len(tags))  # fmt: skip
+            text = "%s, and Redis is away (%s): %d tasks stay in flight and will be reclaimed"
+            without_waiting(log.error, text, why, error, len(tags))
             _exit_now(3)
 
     def _tell_what_runs(self) -> None:
@@ -465,6 +466,6 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 def _exit_now(code: int) -> None:
-    logging.shutdown()
-    sys.stdout.flush()
+    without_waiting(logging.shutdown)
+    settle()
     os._exit(code)

@@ -67,13 +67,15 @@ def end_at_once(code: int, name: str = "") -> None:
     """
 
     def end(number: int, _frame: FrameType | None) -> None:
+        from select import select
         from signal import Signals
 
         line = f"{name}: {Signals(number).name} before the start: nothing was begun\n"
         try:
-            os.write(2, line.encode() if name else b"")
-        except OSError:
-            pass  # nobody reads it
+            if name and select((), (2,), (), 0)[1]:  # else nobody reads it
+                os.write(2, line.encode())
+        except (OSError, ValueError):
+            pass  # it is closed
         os._exit(code)
 
     take(end)

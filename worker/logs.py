@@ -1,60 +1,268 @@
-"""Log lines for people and for collectors, on standard error."""
+"""Log lines for people and for collectors, on standard error.
+
+A line of ours cannot be forged by text from a task, a call of a logger never raises into a handler,
+and what a handler module does to the logging of the process does not silence the worker.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from worker import outlet
+from worker.errors import describe
+from worker.faults import cut, printable, trace
+
+log = logging.getLogger("worker")
+
+OF_TASKS = ("worker.task", "worker.handlers")  # loggers of ours whose exceptions are the user's
+EXTRA_CHARS = 10_000  # of one value that a handler gave in `extra`
+PATIENCE_S = 0.5  # how long a line may hold up a thread that must not wait
+
+_PLAIN = len(vars(logging.makeLogRecord({})))  # how many attributes a record without extra has
+_KNOWN = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+_quoted = json.encoder.encode_basestring_ascii
+_FIELDS = ("time", "level", "logger", "message", "error")
 
 
-class TextFormatter(logging.Formatter):
-    """2026-01-31 12:00:00.123 INFO  message"""
+class _Lines(logging.Formatter):
+    """What both styles have in common. Tracebacks of our own are shown with `debug` only."""
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
-        """Local time with milliseconds."""
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        return f"{stamp}.{int(record.msecs):03d}"
+    def __init__(self, debug: bool = False) -> None:
+        super().__init__()
+        self._debug = debug
+
+    def message(self, record: logging.LogRecord) -> str:
+        """The message; of a wrong call all that it was given, and what is wrong."""
+        try:
+            text = str.__str__(record.getMessage())
+        except BaseException as fault:
+            given = f"{_shown(record.msg)} with {_shown(record.args)}"
+            text = f"{given} (a wrong log call: {describe(fault)})"
+        broke = _fault(record) if record.exc_info else None
+        if broke is not None and self._is_own(record) and not self._debug:
+            text += f": {describe(broke)} (--debug shows the traceback)"
+        return text
+
+    def error(self, record: logging.LogRecord) -> str:
+        """Its traceback in lines; "" without one."""
+        fault = _fault(record)
+        text = record.exc_text or ""
+        if fault is not None and self._is_own(record):
+            text = self.formatException(record.exc_info) if self._debug else ""  # type: ignore[arg-type]
+        elif fault is not None:
+            text = trace(fault).text or describe(fault)
+        return f"{text}\n{record.stack_info}".strip("\n") if record.stack_info else text
+
+    @staticmethod
+    def _is_own(record: logging.LogRecord) -> bool:
+        return f"{record.name}.".startswith("worker.") and record.name not in OF_TASKS
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (Unix seconds), level, logger, message, tag, type, error."""
+class TextFormatter(_Lines):
+    """2026-01-31 12:00:00.123 INFO    message, and below it the lines of a traceback, indented."""
+
+    _second, _stamp = 0, ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record in local time; what would steer a terminal or begin a line is spelled out."""
+        second = int(record.created)
+        if second != self._second:
+            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._second = second
+        head = f"{self._stamp}.{int(record.msecs):03d} {record.levelname:<7}"
+        text = f"{head} {printable(self.message(record))}"
+        if _has_lines(record):
+            for line in filter(None, self.error(record).split("\n")):
+                text += f"\n  | {printable(line)}"
+        return text
+
+
+class JsonFormatter(_Lines):
+    """One JSON object a line: time (Unix seconds), level, logger, message, error, and `extra`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of JSON."""
-        line = {
-            "time": round(record.created, 3),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        for name in ("tag", "type"):  # bound by a handler's context().log
-            if hasattr(record, name):
-                line[name] = getattr(record, name)
-        if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=True)
-
-
-def set_up(level: str, style: str) -> None:
-    """Log to standard error from `level` on, as "text" or "json"."""
-    handler = logging.StreamHandler(sys.stderr)
-    text = TextFormatter("%(asctime)s %(levelname)-7s %(message)s")
-    handler.setFormatter(JsonFormatter() if style == "json" else text)
-    handler.addFilter(_one_line)
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    logging.raiseExceptions = False  # a closed standard error must not end the worker
-
-
-def _one_line(record: logging.LogRecord) -> bool:
-    """Text from a task must not be able to forge a log line or hide one."""
-    message = record.getMessage()
-    if not message.isprintable() and not record.exc_info:
-        record.msg = "".join(
-            c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode("ascii")
-            for c in message
+        text = (
+            f'{{"time": {record.created:.3f}, "level": {_quoted(record.levelname.lower())}, '
+            f'"logger": {_quoted(record.name)}, "message": {_quoted(self.message(record))}'
         )
-        record.args = None
-    return True
+        if _has_lines(record) and (error := self.error(record)):
+            text += f', "error": {_quoted(error)}'
+        if len(vars(record)) != _PLAIN:
+            text += "".join(f", {_quoted(name)}: {value}" for name, value in _extra(record))
+        return text + "}"
+
+
+def _has_lines(record: logging.LogRecord) -> bool:
+    return bool(record.exc_info or record.exc_text or record.stack_info)
+
+
+def _fault(record: logging.LogRecord) -> BaseException | None:
+    """The exception of a record, which may have been given anything for it."""
+    given = record.exc_info
+    fault = given[1] if isinstance(given, tuple) and len(given) == 3 else None
+    return fault if issubclass(type(fault), BaseException) else None
+
+
+def _extra(record: logging.LogRecord) -> Iterator[tuple[str, str]]:
+    """What was given in `extra`, in JSON; a value that JSON has no form for as text."""
+    for name, value in vars(record).items():
+        if name in _KNOWN:
+            continue
+        try:
+            text = json.dumps(value, ensure_ascii=True, allow_nan=False, default=_shown)
+        except BaseException:
+            text = _quoted(_shown(value))
+        if len(text) > EXTRA_CHARS:
+            text = _quoted(cut(text, EXTRA_CHARS))
+        yield f"extra_{name}" if name in _FIELDS else str(name), text
+
+
+def _shown(value: object) -> str:
+    try:
+        return cut(str.__str__(repr(value)), 500)
+    except BaseException:
+        return f"a {type.__dict__['__name__'].__get__(type(value))} that cannot be shown"
+
+
+# -- the logging of the process ------------------------------------------------------------------
+
+_own: logging.Handler | None = None
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+
+    def flush(self) -> None:
+        """Nothing: it writes every line at once."""
+
+
+def set_up(level: str, style: str, *, debug: bool = False, whole: bool = True) -> None:
+    """Log to standard error from `level` on, as "text" or "json".
+
+    With `whole` the root logger is ours; else there is a configuration of the user's, and only what
+    it would not show of us is written by ourselves.
+    """
+    global _own
+    outlet.tell_of_losses(_tell_of_loss)
+    for changed in map(outlet.unblock, ("stdout", "stderr")):
+        if changed is not None:
+            _point_handlers(*changed)
+    _never_raise()
+    _own = _Stderr()
+    _own.setFormatter(JsonFormatter(debug) if style == "json" else TextFormatter(debug))
+    if whole:
+        root = logging.getLogger()
+        root.handlers[:] = [_own]
+        root.setLevel(level.upper())
+        logging.raiseExceptions = False  # a closed standard error must not end the worker
+    if whole or log.level == logging.NOTSET:
+        log.setLevel(level.upper())
+    stay_seen()
+
+
+def stay_seen() -> None:
+    """Undo what a module of handlers, or Django's LOGGING, did to our lines.
+
+    dictConfig disables the loggers that it does not name; and where no handler would show a line of
+    ours, we show it ourselves.
+    """
+    if _own is None:
+        return
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        if f"{name}.".startswith("worker.") and isinstance(logger, logging.Logger):
+            logger.disabled = False
+    level = log.getEffectiveLevel()
+    probe = log.makeRecord(log.name, level, __file__, 0, "is this seen?", (), None)
+    if any(_shows(handler, probe) for handler in _others()):
+        log.removeHandler(_own)
+    else:
+        log.addHandler(_own)
+
+
+def _others() -> Iterator[logging.Handler]:
+    """The handlers that get the records of our logger, but for the one that is added here."""
+    yield from (handler for handler in log.handlers if handler is not _own)
+    logger = log.parent if log.propagate else None
+    while logger is not None:
+        yield from logger.handlers
+        logger = logger.parent if logger.propagate else None
+
+
+def _shows(handler: logging.Handler, probe: logging.LogRecord) -> bool:
+    if isinstance(handler, logging.NullHandler) or probe.levelno < handler.level:
+        return False
+    try:
+        return bool(handler.filter(probe))
+    except Exception:
+        return False
+
+
+def _point_handlers(old: Any, new: Any) -> None:
+    """Let handlers that were made before write to the stream that never blocks."""
+    loggers = [logging.root, *list(logging.root.manager.loggerDict.values())]
+    for handler in (h for one in loggers if isinstance(one, logging.Logger) for h in one.handlers):
+        if isinstance(handler, logging.StreamHandler) and handler.stream is old:
+            handler.setStream(new)
+
+
+def _never_raise() -> None:
+    """From now on no call of a logger raises for what it was given.
+
+    The standard library prints what goes wrong in a handler, but raises for a name in `extra` that
+    a record has already, for a keyword that it does not know, for a filter that fails.
+    """
+    strict = logging.Logger._log
+    if getattr(strict, "never_raises", False):
+        return
+
+    def _log(
+        self: logging.Logger, level: int, msg: object, args: Any, exc_info: Any = None,
+        extra: Any = None, stack_info: bool = False, stacklevel: int = 1, **unknown: Any,
+    ) -> None:  # fmt: skip
+        at = stacklevel + 1
+        try:
+            extra = {**extra, **unknown} if extra and unknown else extra or unknown
+            strict(self, level, msg, args, exc_info, extra, stack_info, at)
+        except Exception as fault:
+            given = ", ".join(map(_shown, (msg, *args, *filter(None, (extra, unknown)))))
+            with contextlib.suppress(Exception):
+                text = "%s (a wrong log call: %s)"
+                strict(self, level, text, (given, describe(fault)), stacklevel=at)
+
+    _log.never_raises = True  # type: ignore[attr-defined]
+    logging.Logger._log = _log  # type: ignore[method-assign]
+
+
+def _tell_of_loss(lines: int, stream: str) -> None:
+    text = "%d lines for %s were dropped: nobody read it, or it could not be written"
+    without_waiting(log.error, text, lines, stream)
+
+
+# -- lines of ours -------------------------------------------------------------------------------
+
+
+def log_error(logger: logging.Logger, lines: str, text: str, *args: object) -> None:
+    """Log an error with a traceback that is text already."""
+    if logger.isEnabledFor(logging.ERROR):
+        record = logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, args, None)
+        record.exc_text = lines or None
+        logger.handle(record)
+
+
+def without_waiting(say: Callable[..., None], *args: object) -> None:
+    """Log from a thread that must not wait: a handler of the user's may block, or hold a lock."""
+    thread = threading.Thread(target=say, args=args, daemon=True, name="log")
+    try:
+        thread.start()
+    except RuntimeError:  # no more threads are to be had
+        return
+    thread.join(PATIENCE_S)

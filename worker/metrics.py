@@ -100,6 +100,7 @@ class Metrics(Collector):
         self.oldest_age_s = self.loop_lag_s = self.last_claim_at = 0.0
         self.redis_up = self.draining = self.paused = self.held = self.overdue_threads = 0
         self.longest_running_s: Callable[[], float] = lambda: 0.0
+        self.lines_dropped: Callable[[], int] = lambda: 0
         self._facts = (version, config)
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -158,6 +159,8 @@ class Metrics(Collector):
                        self.settles_unconfirmed)  # fmt: skip
         yield _counter("tasks_reclaimed", "Tasks of dead workers that this worker gave back to the "
                        "queue.", self.reclaimed)  # fmt: skip
+        yield _counter("log_lines_dropped", "Lines of standard output and error that nobody read, "
+                       "or that could not be written.", self.lines_dropped())  # fmt: skip
         yield _gauge("last_claim_timestamp_seconds", "When this worker last claimed a task.",
                      self.last_claim_at)  # fmt: skip
         yield _gauge("draining", "1 while this worker drains.", self.draining)

@@ -7,6 +7,9 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from worker.errors import describe
+from worker.faults import printable
+
 if TYPE_CHECKING:
     from worker.task import Delivery, Task
 
@@ -110,13 +113,19 @@ class Context:
 class _Bound(logging.LoggerAdapter[logging.Logger]):
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         """Log with the tag and the type in front and, for collectors, beside the message."""
+        level = level if isinstance(level, int) else logging.INFO
         if not self.isEnabledFor(level):
             return
-        bound = dict(self.extra or {})
-        head = f"{bound['tag']} ({bound['type']}): "
-        kwargs["extra"] = {**(kwargs.get("extra") or {}), **bound}
-        text = f"{head.replace('%', '%%')}{msg}" if args else f"{head}{msg}"
-        self.logger.log(level, text, *args, **kwargs)
+        bound, given = dict(self.extra or {}), kwargs.get("extra") or {}
+        more = given if isinstance(given, dict) else {"extra": given}
+        kwargs |= {"extra": {**more, **bound}, "stacklevel": kwargs.get("stacklevel", 1) + 1}
+        head = f"{bound['tag']} ({printable(str(bound['type']))}): "
+        try:
+            text = str(msg)
+        except BaseException as fault:
+            text = f"(a message without text: {describe(fault)})"
+        self.logger.log(level, head.replace("%", "%%") + text if args else head + text,
+                        *args, **kwargs)  # fmt: skip
 
 
 def context() -> Context:

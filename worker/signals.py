@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from worker import early
+from worker.logs import without_waiting
 
 log = logging.getLogger("worker")
 
@@ -60,20 +61,23 @@ class Signals:
     def _next_stop(self) -> str:
         """The name of the next signal that is to end the process."""
         while (number := os.read(self._read, 1)[0]) == signal.SIGUSR1:
-            try:
-                self._tell()
-            except Exception:  # a glance at what changes meanwhile; stopping must go on working
-                log.exception("could not tell what runs")
+            without_waiting(self._try_to_tell)
         return signal.Signals(number).name
+
+    def _try_to_tell(self) -> None:
+        try:
+            self._tell()
+        except Exception:  # a glance at what changes meanwhile
+            log.exception("could not tell what runs")
 
     def _watch(self) -> None:
         name = self._next_stop()
-        log.info("%s: draining, up to %g s; signal again to give running tasks back at once",
-                 name, self._timeout_s)  # fmt: skip
+        text = "%s: draining, up to %g s; signal again to give running tasks back at once"
+        without_waiting(log.info, text, name, self._timeout_s)
         self._drain(name)
         threading.Thread(target=self._await_end, daemon=True, name="deadline").start()
         name = self._next_stop()
-        log.warning("%s again: giving back what runs", name)
+        without_waiting(log.warning, "%s again: giving back what runs", name)
         self._release()
         if not self._ended.wait(FORCE_S):
             self._give_up("a handler blocks the event loop")

@@ -25,6 +25,7 @@ from worker.broker import Address
 from worker.config import Config
 from worker.config.http_address import host_and_port
 from worker.http import HttpServer
+from worker.logs import stay_seen, without_waiting
 from worker.merge import Merged
 from worker.page import StatusPage
 from worker.registry import load_handlers
@@ -102,6 +103,7 @@ class Supervisor:
         load_handlers(
             self._config.handlers, self._config
         )  # what is wrong is said once, not N times
+        stay_seen()
         early.take(lambda number, _: self._events.put(number), early.ENDING + early.TELL)
         http = self._start_http()
         log.info("supervising %d worker processes", len(self._shares))
@@ -178,7 +180,8 @@ class Supervisor:
 
         The first goes on as SIGTERM and later ones as SIGINT: two of a kind may arrive as one.
         """
-        log.info("%s: passed on to %d worker processes", number.name, len(self._children))
+        text = "%s: passed on to %d worker processes"
+        without_waiting(log.info, text, number.name, len(self._children))
         passed = signal.SIGINT if self._stopping else signal.SIGTERM
         self._stopping = True
         self._systemd.stopping()

@@ -11,6 +11,7 @@ from worker.broker import Broker, Depths
 from worker.config import Config
 from worker.errors import BrokerUnavailable
 from worker.journal import Dropped, WrongKeys
+from worker.logs import stay_seen
 from worker.metrics import Metrics
 from worker.plan import Plans
 from worker.reclaimer import Reclaimer
@@ -78,6 +79,7 @@ class Upkeep:
         self._beat(loop, loop.time())
         while not self._ended.is_set():
             self._consumer.look_again()
+            stay_seen()
             if self._consumer.outage.since is None:
                 try:
                     await self._look()

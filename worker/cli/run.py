@@ -51,7 +51,7 @@ def execute(args: argparse.Namespace) -> int:
     from worker.app import CHILD_ENV, as_child, run_worker
     from worker.logs import set_up
 
-    set_up(config.log.level, config.log.format)
+    set_up(config.log.level, config.log.format, debug=args.debug)
     if config.source is None:
         log.info("no config.yaml here: the defaults serve (worker config show lists them)")
     else:

@@ -20,7 +20,7 @@ from opentelemetry.trace import Span, Status, StatusCode
 
 from worker import Context, Reject, middleware, resource
 from worker.errors import describe
-from worker.executor import trace as traceback_of
+from worker.faults import trace as traceback_of
 
 _tracer = trace.get_tracer("taskrig.worker")
 _open: dict[Span, Context] = {}  # of runs that go on
@@ -92,7 +92,7 @@ def _tell(span: Span, at: Context, fault: BaseException | None) -> None:
         name = f"{type(fault).__module__}.{type(fault).__qualname__}".removeprefix("builtins.")
         span.set_attribute("error.type", name)
         _, _, message = describe(fault).partition(": ")
-        stack = traceback_of(fault).encode("utf-8", "backslashreplace").decode()
+        stack = traceback_of(fault).text or describe(fault)
         span.add_event(
             "exception",
             {

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from worker.errors import TaskrigError
 from worker.frame import output
+from worker.outlet import unblock
 from worker.standard_files import fill_standard_files
 
 INTERRUPTED = 130  # by Ctrl-C
@@ -30,6 +31,7 @@ def run_program(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     fill_standard_files()
+    unblock("stderr")
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may know fewer characters than types
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
