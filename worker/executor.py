@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import logging
 import math
 import threading
-import traceback
 import types
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
@@ -21,14 +19,13 @@ from typing import Any
 
 from worker.errors import Reject, Retry, describe, wait_of
 from worker.extras import Middleware
+from worker.faults import Trace, stands, trace
 from worker.keys import aside_name
 from worker.metrics import TypeMetrics
 from worker.plan import Plan, Plans
 from worker.registry import UNKNOWN, Handler
 from worker.running import Context, running
 from worker.task import Delivery, Invalid, Outcome, Task, decode
-
-log = logging.getLogger("worker.task")
 
 _UNFINISHED = (
     types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType, concurrent.futures.Future,
@@ -49,14 +46,16 @@ class Execution:
     until the worker itself asks the handler to stop: "timeout", "released" or "cancelled".
     `later_s`: of one that is retried, the seconds to wait; of a delayed one, the Unix seconds
     that it waits for. `admitted`: it has been let through the gate of its limited type. `waits`: of
-    a unique one that must get its id before it is delayed or set aside, that outcome.
+    a unique one that must get its id before it is delayed or set aside, that outcome. `trace`:
+    where the handler was when it failed or was stopped; only there then.
     """
 
     __slots__ = (
         *("admitted", "deadline", "delivery", "ended", "error", "label", "later_s", "number"),
         *("numbers", "outcome", "plan", "reason", "started", "stop_reason", "taken", "task"),
-        *("thread", "waits", "work"),
+        *("thread", "trace", "waits", "work"),
     )
+    trace: Trace
 
     def __init__(self, delivery: Delivery) -> None:
         self.delivery = delivery
@@ -195,18 +194,16 @@ class Executor:
             self._failed(execution, fault)
         except asyncio.CancelledError as fault:
             if execution.stop_reason:
-                execution.end_stopped()
+                self._stopped(execution, fault)
             else:
                 self._failed(execution, fault)
         except BaseException as fault:  # also SystemExit and KeyboardInterrupt: a task's own doing
+            kind = type(fault)  # isinstance would ask the exception for its __class__ too
             released = execution.stop_reason == "released"
-            kind = type(fault)  # isinstance would ask the exception for its class
             if execution.stop_reason and not (released and issubclass(kind, Reject)):
-                execution.end_stopped()  # whatever it made of its cancellation
+                self._stopped(execution, fault)  # whatever it made of its cancellation
             elif issubclass(kind, Reject):
                 execution.end(Outcome.FAILED, "rejected", describe(fault))
-            elif issubclass(kind, Retry):
-                execution.fail("error", describe(fault), wait_of(fault))
             else:
                 self._failed(execution, fault)
 
@@ -228,9 +225,18 @@ class Executor:
 
     @staticmethod
     def _failed(execution: Execution, fault: BaseException) -> None:
-        execution.fail("error", describe(fault))
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("traceback of %s:\n%s", execution.delivery.tag, trace(fault))
+        again = issubclass(type(fault), Retry)
+        execution.fail("error", describe(fault), wait_of(fault) if again else None)
+        if execution.outcome is Outcome.FAILED or not again:
+            execution.trace = trace(fault)
+
+    @staticmethod
+    def _stopped(execution: Execution, fault: BaseException) -> None:
+        execution.end_stopped()
+        if execution.outcome is not Outcome.RELEASED:
+            thread = execution.thread
+            on = thread is not None and thread.is_alive()
+            execution.trace = stands(thread) if thread is not None and on else trace(fault)
 
     async def _in_thread(
         self, execution: Execution, function: Callable[..., Any], arguments: tuple[Any, ...]
@@ -287,11 +293,3 @@ def _in_a_task() -> bool:
         return asyncio.current_task() is not None
     except RuntimeError:
         return False
-
-
-def trace(fault: BaseException) -> str:
-    """A traceback, bounded, whatever the exception's `__str__` does."""
-    try:
-        return "".join(traceback.format_exception(fault, limit=-20))[-5000:]
-    except BaseException:
-        return describe(fault)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from worker.config.sections import DeadLettersConfig
 from worker.executor import Execution
+from worker.faults import Trace
+from worker.logs import log_error
 from worker.metrics import Metrics
 from worker.once import Once
 from worker.task import Outcome
 
 log = logging.getLogger("worker")
+
+SHOWN_EVERY_S = 60.0  # of one kind of error, how often a traceback is shown
+KNOWN_ERRORS = 500
 
 
 class Journal:
@@ -40,6 +46,7 @@ class Journal:
         self._started = 0
         self._invalid = _Limit(burst=20, per_s=1.0)
         self._outages = _Limit(burst=5, per_s=0.1)
+        self._errors = _Known()
         self._say_back = True
 
     def started(self, execution: Execution, running: int) -> None:
@@ -67,20 +74,32 @@ class Journal:
         if outcome is Outcome.FAILED:
             if self._failures:
                 number = execution.number or self._started
-                log.warning("task %d failed after %.3f s (%s): %s",
-                            number, took_s, type_shown(execution), execution.error)  # fmt: skip
+                self._failed(execution, "task %d failed after %.3f s (%s): %s",
+                             number, took_s, type_shown(execution), execution.error)  # fmt: skip
         elif outcome is Outcome.RETRIED:
             if self._failures:
-                log.warning("task %d failed after %.3f s (%s), again in %.3f s (attempt %d): %s",
-                            execution.number or self._started, took_s, type_shown(execution),
-                            execution.later_s, execution.delivery.attempts + 2,
-                            execution.error)  # fmt: skip
+                self._failed(execution,
+                             "task %d failed after %.3f s (%s), again in %.3f s (attempt %d): %s",
+                             execution.number or self._started, took_s, type_shown(execution),
+                             execution.later_s, execution.delivery.attempts + 2,
+                             execution.error)  # fmt: skip
         elif execution.number and outcome is Outcome.SUCCEEDED:
             plan = execution.plan
             dry = " (a dry run)" if plan is not None and plan.handler.dry_run else ""
             log.info("task %d done in %.3f s%s", execution.number, took_s, dry)
         elif execution.number and outcome is Outcome.RELEASED:
             log.info("task %d interrupted after %.3f s, released", execution.number, took_s)
+
+    def _failed(self, execution: Execution, text: str, *args: object) -> None:
+        """One line; of an error that is new, or was not shown lately, with its traceback."""
+        trace: Trace | None = getattr(execution, "trace", None)
+        hidden = self._errors.hidden((execution.label, *trace.key)) if trace is not None else None
+        if trace is None or hidden is None:
+            log.warning(text, *args)
+        elif hidden:
+            log_error(log, trace.text, text + " (and %d more like it before)", *args, hidden)
+        else:
+            log_error(log, trace.text, text, *args)
 
     def settled(self, execution: Execution) -> None:
         """An outcome reached Redis."""
@@ -199,6 +218,28 @@ class _Limit:
         self._tokens -= 1
         hidden, self._hidden = self._hidden, 0
         return hidden
+
+
+class _Known:
+    """Which errors are shown with their tracebacks: each that is new, then one like it a minute.
+
+    The latest KNOWN_ERRORS are remembered; and whatever they are, not more than 20 of them at once
+    and one a second.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Hashable, tuple[float, int]] = {}  # when it was shown, and hidden since
+        self._all = _Limit(burst=20, per_s=1.0)
+
+    def hidden(self, error: Hashable) -> int | None:
+        """How many like it were hidden since the last one, or None when this one is to be too."""
+        now = time.monotonic()
+        shown_at, hidden = self._seen.pop(error, (-math.inf, 0))
+        show = now - shown_at >= SHOWN_EVERY_S and self._all.hidden() is not None
+        self._seen[error] = (now, 0) if show else (shown_at, hidden + 1)
+        if len(self._seen) > KNOWN_ERRORS:
+            del self._seen[next(iter(self._seen))]
+        return hidden if show else None
 
 
 def type_shown(execution: Execution) -> str:

@@ -23,6 +23,9 @@ def settlement_of(execution: Execution, redis_time: Callable[[float], float]) ->
     if outcome is not Outcome.SUCCEEDED:
         settlement.type = task.type if task is not None else ""
         settlement.reason, settlement.error = execution.reason, execution.error
+        if outcome is Outcome.FAILED or outcome is Outcome.DEAD:
+            trace = getattr(execution, "trace", None)
+            settlement.traceback = trace.text if trace is not None else ""
         if outcome is Outcome.RETRIED or outcome is Outcome.DELAYED:
             settlement.reason = str(math.ceil(execution.later_s * 1000))
         elif outcome is Outcome.HELD:

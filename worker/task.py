@@ -242,9 +242,10 @@ class Settlement:
     `record` is the completion record of a task that carries a run id, else "". `reason` holds the
     milliseconds to wait of one that is retried, the Unix milliseconds that a delayed one waits for.
     Of a held one `type` is the name in keys, `reason` the end of the list: front or back.
+    `traceback`: of one that becomes a dead letter, where its handler was then, in lines.
     """
 
-    __slots__ = ("error", "outcome", "reason", "record", "run", "tag", "type")
+    __slots__ = ("error", "outcome", "reason", "record", "run", "tag", "traceback", "type")
 
     def __init__(
         self,
@@ -254,6 +255,7 @@ class Settlement:
         type: str = "",
         reason: str = "",
         error: str = "",
+        traceback: str = "",
         run: str = "",
         record: str = "",
     ) -> None:
@@ -262,6 +264,7 @@ class Settlement:
         self.type = type
         self.reason = reason
         self.error = error
+        self.traceback = traceback
         self.run = run
         self.record = record
 

@@ -39,6 +39,7 @@ class DeadLetter:
     deliveries: int
     worker: str
     time: float  # Unix seconds by the server's clock
+    traceback: str = ""  # where its handler was, in lines; "" where none was running
 
     @property
     def whole(self) -> bool:
@@ -174,7 +175,7 @@ def _pairs(where: dict[str, str]) -> list[str]:
 
 def _letter(row: list[bytes]) -> DeadLetter:
     name, size, start, *texts = row
-    outcome, reason, error, kind, deliveries, worker, at = (
+    outcome, reason, error, kind, deliveries, worker, at, traceback = (
         text.decode(errors="backslashreplace") for text in texts
     )
     return DeadLetter(
@@ -188,4 +189,5 @@ def _letter(row: list[bytes]) -> DeadLetter:
         deliveries=int(deliveries) if deliveries.isdigit() else 0,
         worker=worker,
         time=float(at) if at.replace(".", "", 1).isdigit() else int(name.split(b"-")[0]) / 1000,
+        traceback=traceback,
     )

@@ -218,7 +218,8 @@ class Broker:
             elif s.plain:
                 plain.append(s.tag)
             else:
-                rest += (s.outcome.value, s.tag, s.type, s.reason, s.error, s.run, s.record)
+                rest += (s.outcome.value, s.tag, s.type, s.reason, s.error)
+                rest += (s.run, s.record, s.traceback)
         reply = await self._exchange_wire.run_encoded(
             EXCHANGE, self._exchange_head, want, first, hands, self._exchange_tail,
             int(one_by_one), self._shares.of(want), len(plain), Encoded.of_ascii(plain), *rest,

@@ -38,7 +38,7 @@ examples:
 
 SHOW_EXAMPLES = """\
 examples:
-  worker dead show 1760000000000-0        its reason, its error, and the item
+  worker dead show 1760000000000-0        its reason, its error, its traceback, and the item
   worker dead show 1760000000000-0 --raw  the item alone, byte for byte"""
 
 REQUEUE_EXAMPLES = """\
@@ -160,6 +160,8 @@ def execute_show(args: argparse.Namespace) -> int:
             ("size", f"{letter.size:,} bytes"),
         ):  # fmt: skip
             print(f"{name:<11}{plain(value, 1000)}")
+        for line in letter.traceback.split("\n") if letter.traceback else ():
+            print(f"  | {plain(line, 1000)}")
         print(plain(letter.start.decode("utf-8", "backslashreplace"), 10_000))
     return 0
 

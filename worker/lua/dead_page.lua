@@ -7,7 +7,8 @@
 --       6 most entries to return (0: only count)     7 bytes of each item to return (-1: all)
 --       8.. pairs of field and value that an entry must have
 -- Returns { next ("" at the end), looked at, matching,
---           { id, size, start of raw, outcome, reason, error, type, deliveries, worker, time }... }
+--           { id, size, start of raw, outcome, reason, error, type, deliveries, worker, time,
+--             traceback }... }
 -- Cost  O(entries + bytes of the slice), both bounded; at least one entry is looked at.
 local call = redis.call
 local at, to, newest = ARGV[1], ARGV[2], ARGV[3] == '1'
@@ -30,7 +31,8 @@ while left > 0 and bytes > 0 and (room == 0 or #rows < room) do
     local f, flat = {}, entry[2]
     for i = 1, #flat, 2 do f[flat[i]] = flat[i + 1] end
     local raw = f['raw'] or ''
-    seen, bytes, largest = seen + 1, bytes - #raw, math.max(largest, #raw)
+    local size = #raw + #(f['traceback'] or '')
+    seen, bytes, largest = seen + 1, bytes - size, math.max(largest, size)
     at = '(' .. entry[1]
     local match = true
     for i = 8, #ARGV, 2 do
@@ -41,7 +43,7 @@ while left > 0 and bytes > 0 and (room == 0 or #rows < room) do
       rows[#rows + 1] = {
         entry[1], #raw, shown < 0 and raw or string.sub(raw, 1, shown), f['outcome'] or '',
         f['reason'] or '', f['error'] or '', type_of(f), f['deliveries'] or '',
-        f['worker'] or '', f['time'] or '',
+        f['worker'] or '', f['time'] or '', f['traceback'] or '',
       }
     end
   end

@@ -17,10 +17,10 @@
 --      13 run key prefix     14 "1": tell the position
 --      15 "1": settle one by one, to know which were missing
 --      16 of a claim of `want`, the shares of the lists, parted by spaces ("": strict order)
---      17 n: plain successes, then n tags; then settlements of seven each:
---         outcome, tag, type, reason, error, run, record; where the outcome is retried, reason is
---         the ms to wait, where it is delayed, the Unix ms to wait for; where it is held,
---         type is the name of the held list and reason the end to put it to: front|back
+--      17 n: plain successes, then n tags; then settlements of eight each:
+--         outcome, tag, type, reason, error, run, record, traceback ("": none); where the outcome is
+--         retried, reason is the ms to wait, where it is delayed, the Unix ms to wait for; where it
+--         is held, type is the name of the held list and reason the end to put it to: front|back
 -- Returns { why, gap, more, alone, missing tags, too large {size, start}...,
 --           counts {index, deliveries, attempts}..., raw items..., tags to cancel..., ms until the next
 --           delayed one is due (-1: none, or nothing was to be claimed), TIME in ms,
@@ -129,11 +129,15 @@ local function entry_of(tag, deliveries, attempts, since, raw)
   return head .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw
 end
 
-local function bury(raw, outcome, type, reason, error, deliveries, attempts)
+local function bury(raw, outcome, type, reason, error, deliveries, attempts, traceback)
   if outcome == 'invalid' then call('LLEN', index) end  -- a wrong type shows before the copy
-  local entry = call('XADD', dead, '*', 'raw', raw, 'outcome', outcome, 'reason', reason,
-    'error', error, 'type', type, 'deliveries', deliveries, 'attempts', attempts, 'worker', id,
-    'time', stamp)
+  local fields = { 'raw', raw, 'outcome', outcome, 'reason', reason, 'error', error, 'type', type,
+    'deliveries', deliveries, 'attempts', attempts, 'worker', id, 'time', stamp }
+  if traceback and traceback ~= '' then
+    fields[#fields + 1] = 'traceback'
+    fields[#fields + 1] = traceback
+  end
+  local entry = call('XADD', dead, '*', unpack(fields))
   if outcome == 'invalid' then
     call('RPUSH', index, entry .. ' ' .. #raw)
     call('HINCRBY', stats, 'invalid_kept_bytes', #raw)
@@ -163,7 +167,7 @@ local function settle()
   end
 
   local records = {}
-  for i = last + 1, #ARGV, 7 do
+  for i = last + 1, #ARGV, 8 do
     local outcome, tag, run = ARGV[i], ARGV[i + 1], ARGV[i + 5]
     local found
     if outcome == 'succeeded' then
@@ -204,7 +208,7 @@ local function settle()
         else
           if outcome == 'invalid' then count('recounted', 1) end
           bury(raw, outcome, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
-            deliveries + 1, attempts + 1)
+            deliveries + 1, attempts + 1, ARGV[i + 7])
         end
         local mark = has_marks and not stays and call('HGET', marks, tag)
         if mark then unmark(tag, mark, goes_back) end

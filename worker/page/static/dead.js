@@ -96,7 +96,8 @@ export class DeadLetters {
     const when = new Date(letter.time * 1000).toLocaleString();
     const why = element("div", `${readable(letter.error)}${letter.error ? " · " : ""}${when} · ${letter.id}`, { class: "why" });
     const details = element("details");
-    details.append(element("summary", `The item, ${number(letter.size)} bytes`));
+    const shows = letter.traceback ? "The traceback and the item" : "The item";
+    details.append(element("summary", `${shows}, ${number(letter.size)} bytes`));
     details.addEventListener("toggle", () => this.open(details, letter), { once: true });
     li.append(pick, what, why, details);
     return li;
@@ -104,6 +105,7 @@ export class DeadLetters {
 
   async open(details, letter) {
     const box = element("pre", readable(letter.raw));
+    if (letter.traceback) details.append(element("pre", readable(letter.traceback)));
     details.append(box);
     if (letter.raw_complete) return;
     try {
