@@ -64,8 +64,8 @@ RUNTIME = Board(
         Panel(
             "Taken over and lost",
             "Tasks of dead workers given back to the queue, claims lost to others, settles that "
-            "could not be confirmed, dead letters dropped because there were too many, and log lines that "
-            "nobody read.",
+            "could not be confirmed, dead letters dropped because there were too many, and log "
+            "lines that nobody read.",
             "ops",
             {
                 "reclaimed": f"sum(rate(worker_tasks_reclaimed_total{{{HERE}}}[$__rate_interval]))",
