@@ -157,9 +157,8 @@ class Figures(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
     @property
     def is_whole(self) -> bool:
         """Whether what every sample adds to is there."""
-        return not self.count or None not in (
-            self.mean, self.stddev, self.min, self.max, self.hdr
-        )  # fmt: skip
+        every = (self.mean, self.stddev, self.min, self.max, self.hdr)
+        return not self.count or None not in every
 
     def get(self, statistic: str) -> float | None:
         """The statistic of this name ("mean", "p99.9"), as users and reports write it."""

@@ -33,10 +33,8 @@ def timeline(
 
 
 def _row(second: int) -> TimelineRow:
-    return TimelineRow(
-        second=second, offered=0, sent=0, done=0, busy_slots=0.0,
-        waiting=None, in_flight=None, concurrency=None,
-    )  # fmt: skip
+    depths = {"waiting": None, "in_flight": None, "concurrency": None}
+    return TimelineRow(second=second, offered=0, sent=0, done=0, busy_slots=0.0, **depths)
 
 
 def _latest(times: array[float]) -> float:

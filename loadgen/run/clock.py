@@ -15,7 +15,6 @@ class Offset:
 
     seconds: float
     error_s: float  # half the smallest round trip: the true offset is within this
-    taken_at: float  # perf_counter
 
     def server_time(self, counter: float) -> float:
         """Unix seconds on the server's clock at a `perf_counter` reading."""
@@ -35,7 +34,7 @@ async def measure_offset(client: Any, probes: int = PROBES) -> Offset:
         after = time.perf_counter()
         middle, half = (before + after) / 2, (after - before) / 2
         if best is None or half < best.error_s:
-            best = Offset(seconds + microseconds / 1e6 - middle, half, middle)
+            best = Offset(seconds + microseconds / 1e6 - middle, half)
     assert best is not None  # probes is at least 1
     return best
 

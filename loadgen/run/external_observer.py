@@ -125,9 +125,13 @@ async def seen_outside(
     except NotScraped as error:
         note = str(error)
     return Outside(
-        mode=mode, cannot=CANNOT[mode], emptied_s=emptied_s, mean_wait_s=mean_wait_s,
-        types=types, note=note,
-    )  # fmt: skip
+        mode=mode,
+        cannot=CANNOT[mode],
+        emptied_s=emptied_s,
+        mean_wait_s=mean_wait_s,
+        types=types,
+        note=note,
+    )
 
 
 def _fetch(url: str) -> str:
