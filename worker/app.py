@@ -18,7 +18,7 @@ import time
 from functools import partial
 from typing import Any
 
-from worker import __version__
+from worker import __version__, forked
 from worker.broker import Address, Broker, LeaseWire, check_start
 from worker.config import Config
 from worker.config.http_address import host_and_port
@@ -103,7 +103,7 @@ class App:
         self.upkeep: Upkeep | None = None
         self.process = Process()
         self.lease: Lease | None = None
-        self._loop = _new_loop()
+        self._loop = forked.watched(_new_loop)
         self._kept = Kept(
             self._loop,
             lambda fault: self._from_thread(self._fail, fault),
@@ -119,11 +119,17 @@ class App:
             config.worker.drain_timeout_s,
         )
 
+    def descriptors(self) -> list[int]:
+        """What is kept from children."""
+        return list(self._pipes.values())
+
     # -- life ------------------------------------------------------------------------------------
 
     def run(self) -> int:
         """Serve until drained, and report."""
         self._signals.install()
+        forked.begin(self._loop)
+        forked.own(self)
         self._kept.start()
         self._start_http()
         self._answer_parent()
@@ -137,6 +143,7 @@ class App:
             blame = self._kept.put_back_frames()
             code = 1
             without_waiting(partial(log.critical, "the worker broke%s", blame, exc_info=fault))
+        forked.end()
         self._signals.close()
         self._kept.close()
         if self.http is not None:
@@ -157,6 +164,8 @@ class App:
                 self._loop.run_until_complete(serving)
                 break
             except (SystemExit, KeyboardInterrupt) as fault:
+                if forked.child:
+                    forked.leave(fault)
                 did = f"raised {describe(fault)}"
             except RuntimeError as fault:
                 if serving.done() or not str(fault).startswith("Event loop stopped"):
@@ -259,6 +268,8 @@ class App:
 
     def _loop_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What a handler's own stray tasks raise is theirs: said, and survived."""
+        if forked.child:
+            forked.leave_loop()
         fault = context.get("exception")
         lines, what = ("", "") if fault is None else (trace(fault).text, f": {describe(fault)}")
         log_error(log, lines, "in the event loop: %s%s", context.get("message"), what)
@@ -368,7 +379,8 @@ class App:
             return
         port = self.http.port if self.http is not None else 0
         os.write(self._pipes["report"], b"%d\n" % port)
-        os.close(self._pipes["report"])
+        os.close(self._pipes.pop("report"))
+        os.set_inheritable(self._pipes["life"], False)
 
         def await_death() -> None:
             os.read(self._pipes["life"], 1)  # nothing is ever written: this is its end

@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import math
+import sys
 import threading
 import types
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +18,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
+from worker import forked
 from worker.errors import Reject, Retry, describe, wait_of
 from worker.extras import Middleware
 from worker.faults import Trace, stands, trace
@@ -91,6 +93,8 @@ class Execution:
 
     def end(self, outcome: Outcome, reason: str = "", error: str = "") -> None:
         """Say what became of it."""
+        if forked.child:
+            forked.leave(sys.exc_info()[1])
         self.outcome, self.reason, self.error = outcome, reason, error
 
     def fail(self, reason: str, error: str, after_s: float | None = None) -> None:
@@ -255,6 +259,8 @@ class Executor:
                 _refuse_unfinished(function(*arguments))
             except BaseException as caught:
                 fault = caught
+            if forked.child:
+                forked.leave(fault)
             try:
                 loop.call_soon_threadsafe(_resolve, done, fault)
             except RuntimeError:  # the loop has ended; nobody waits any more

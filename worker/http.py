@@ -16,12 +16,13 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from worker import forked
 from worker.config.http_address import host_and_port
 from worker.errors import UsageError
 
@@ -138,7 +139,14 @@ class HttpServer:
             name="taskrig-http",
             daemon=True,
         )
+        forked.own(self)
         self._thread.start()
+
+    def descriptors(self) -> Iterator[int]:
+        """What is kept from children: else a child that outlives the worker holds the port."""
+        if self._server is not None:
+            yield self._server.fileno()
+            yield from [conn.fileno() for conn in self._server.open]
 
     def close(self) -> None:
         """Stop listening and drop all connections; may be called again, never hangs."""
@@ -165,7 +173,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.address_family, _, _, _, address = found[0]
         self.sources = sources
         self._lock = threading.Lock()
-        self._open: dict[socket.socket, float] = {}  # connection -> monotonic time it came
+        self.open: dict[socket.socket, float] = {}  # connection -> monotonic time it came
         super().__init__(address, _Handler)  # type: ignore[arg-type]
 
     def server_bind(self) -> None:
@@ -177,26 +185,26 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         """Make room for a new connection: drop the overdue ones, then the oldest."""
         now = time.monotonic()
         with self._lock:
-            if len(self._open) >= _MAX_THREADS:
+            if len(self.open) >= _MAX_THREADS:
                 return False
-            waiting = [(at, conn) for conn, at in self._open.items() if at > 0]
+            waiting = [(at, conn) for conn, at in self.open.items() if at > 0]
             overdue = [conn for at, conn in waiting if now - at > _CONNECTION_MAX_S]
             if len(waiting) - len(overdue) >= _MAX_CONNECTIONS:
                 overdue.append(min(waiting, key=lambda one: one[0])[1])
             for conn in overdue:
-                self._open[conn] = 0  # dropped; its thread ends and takes it out
+                self.open[conn] = 0  # dropped; its thread ends and takes it out
                 _drop(conn)
-            self._open[request] = now
+            self.open[request] = now
         return True
 
     def shutdown_request(self, request: Any) -> None:
         with self._lock:
-            self._open.pop(request, None)
+            self.open.pop(request, None)
         super().shutdown_request(request)
 
     def drop_all(self) -> None:
         with self._lock:
-            for conn in self._open:
+            for conn in self.open:
                 _drop(conn)
 
     def handle_error(self, request: Any, client_address: Any) -> None:

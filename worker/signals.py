@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from worker import early
+from worker import early, forked
 from worker.logs import without_waiting
 
 log = logging.getLogger("worker")
@@ -44,8 +44,13 @@ class Signals:
 
     def install(self) -> None:
         """Take the signals that end, and SIGUSR1; the main thread only."""
+        forked.own(self)
         early.take(self._received, early.ENDING + early.TELL)
         threading.Thread(target=self._watch, daemon=True, name="signals").start()
+
+    def descriptors(self) -> tuple[int, int]:
+        """What is kept from children."""
+        return self._read, self._write
 
     def close(self) -> None:
         """The worker has ended by itself."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from worker import forked
 from worker.executor import Execution, Executor
 from worker.journal import Journal, log
 from worker.task import Delivery, Outcome
@@ -111,6 +112,8 @@ class Slots:
             self._loop.call_later(SWEEP_S, self._sweep)
         work = self._spawn(self._run(execution))
         if not work.done():
+            if forked.child:
+                forked.leave_loop()
             execution.work = work
 
     async def _run(self, execution: Execution) -> None:

@@ -19,7 +19,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from worker import early
+from worker import early, forked
 from worker.app import CHILD_ENV
 from worker.broker import Address
 from worker.config import Config
@@ -60,6 +60,7 @@ class Child:
         os.close(life_read)
         os.close(report_write)
         self.port = 0
+        forked.own(self)
 
     def await_port(self) -> None:
         """Read the port of its HTTP server; 0 when it ended before it had one."""
@@ -71,9 +72,14 @@ class Child:
         with _DIRECTLY.open(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
             return str(answer.read().decode())
 
+    def descriptors(self) -> list[int]:
+        """What is kept from children: with it they would hide this process's death from workers."""
+        return [self._life] if self._life >= 0 else []
+
     def forget(self) -> None:
         """Close this side of the pipe of a child that ended."""
         os.close(self._life)
+        self._life = -1
 
 
 class Supervisor:
@@ -104,6 +110,7 @@ class Supervisor:
             self._config.handlers, self._config
         )  # what is wrong is said once, not N times
         stay_seen()
+        forked.begin()
         early.take(lambda number, _: self._events.put(number), early.ENDING + early.TELL)
         http = self._start_http()
         log.info("supervising %d worker processes", len(self._shares))
@@ -123,6 +130,7 @@ class Supervisor:
                     child.process.send_signal(event)  # each tells what it runs
             else:
                 self._stop(signal.Signals(event))
+        forked.end()
         if http is not None:
             http.close()
         log.info("all worker processes have ended, exit %d", self._code)

@@ -8,11 +8,14 @@ its reply, before it is there.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
+
+from worker import forked
 
 _NOT_YET = object()
 _HEAD_BYTES = 128  # of an item that is too large: its header and a little more
@@ -56,6 +59,11 @@ class Stream(asyncio.Protocol):
         if over or self._transport.is_closing():
             self.lose(RedisConnectionError("the connection was closed at once"))
             raise self.fault or RuntimeError
+        forked.own(self)
+
+    def descriptors(self) -> Iterator[int]:
+        """What is kept from children: with one of them the connection would stay open."""
+        yield self._transport.get_extra_info("socket").fileno()
 
     async def ask(self, data: bytes, expected: int, most: int | None = None) -> list[Any]:
         """Send commands and return their answers; error replies are among them.

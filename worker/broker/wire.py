@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from worker import forked
 from worker.broker.address import Address
 from worker.broker.resp import Encoded, encode_command
 from worker.broker.scripts import Script
@@ -197,6 +199,13 @@ class ThreadWire:
         self._timeout_s = timeout_s
         self._turn = threading.Lock()
         self._connection: Any = None
+        forked.own(self)
+
+    def descriptors(self) -> Iterator[int]:
+        """What is kept from children."""
+        sock = getattr(self._connection, "_sock", None)
+        if sock is not None:
+            yield sock.fileno()
 
     def run(self, script: Script, keys: tuple[str, ...], *args: Any) -> Any:
         """Run a script; raises BrokerUnavailable, after which the next call connects anew."""
