@@ -18,6 +18,7 @@ from worker.journal import type_shown
 
 TASKS_TOLD = 100
 FRAMES_TOLD = 12
+_TOLD_BY = ("worker/signals.py", "worker/early.py")
 _OURS = ("worker/slots.py", "worker/executor.py")
 
 
@@ -65,7 +66,7 @@ def _of_thread(frame: FrameType | None) -> list[str]:
         place = _place(frame)
         if place.startswith(_OURS):
             break  # from here on out it is the worker's own machinery
-        if not place.startswith("worker/signals.py"):  # it was interrupted just to tell
+        if not place.startswith(_TOLD_BY):  # it was interrupted just to tell
             calls.append(place)
         frame = frame.f_back
     return calls
