@@ -327,7 +327,14 @@ def _import(module: str, name: str) -> Any:
     except Exception as error:
         absent = error.name if isinstance(error, ModuleNotFoundError) else None
         if absent and (module == absent or module.startswith(f"{absent}.")):
-            hint = "no such module beside the config file or on the import path"
+            hint = f"no such module beside the config file or on the import path{_meant(name)}"
         else:
             hint = f"it does not import: {type(error).__name__}: {error}"
         raise UsageError(f"handlers: {name!r}: {hint}") from error
+
+
+def _meant(name: str) -> str:
+    """A hint for whoever writes a function as Python's dotted paths go; may be empty."""
+    module, _, function = name.rpartition(".")
+    meant = callable(getattr(sys.modules.get(module), function, None)) and ":" not in name
+    return f"; did you mean {module}:{function}?" if meant else ""

@@ -185,3 +185,86 @@ def test_wrong_settings_are_named_by_their_place(shop):
         "settings.TASKRIG: worker.max_concurent: unknown key; did you mean max_concurrent?" in said
     )
     assert "settings.TASKRIG" in shop.manage("add_test_tasks", code=2)
+
+
+OWN_COMMAND = """
+import logging, time
+from django.core.management.base import BaseCommand
+
+logger = logging.getLogger(__name__)
+
+
+async def async_handle(data):
+    task_type = data.get("type")
+    task_data = data.get("data", {})
+    if task_type == "custom_task":
+        logger.warning("custom %s", task_data)
+    else:
+        logger.warning("default %s", data)
+
+
+class Command(BaseCommand):
+    def add_arguments(self, parser):
+        parser.add_argument("--max-tasks")
+
+    def handle(self, *args, **options):
+        self.stdout.write("a command of one's own")
+        self.stdout.flush()
+        try:
+            time.sleep(60 if options["max_tasks"] is None else 0)
+        except KeyboardInterrupt:
+            self.stdout.write("interrupted")
+"""
+
+
+@pytest.fixture
+def school(shop):
+    """A project whose app has an async_command of its own, and its function in that module."""
+    commands = shop.folder / "school" / "management" / "commands"
+    commands.mkdir(parents=True)
+    for folder in (commands, commands.parent, commands.parent.parent):
+        (folder / "__init__.py").touch()
+    (commands / "async_command.py").write_text(OWN_COMMAND)
+    settings = shop.folder / "shop" / "settings.py"
+    settings.write_text(
+        settings.read_text()
+        + "INSTALLED_APPS = os.environ.get('APPS', 'worker.contrib.django,school').split(',')\n"
+        "TASKRIG['handlers'] = ['school.management.commands.async_command:async_handle']\n"
+    )
+    return shop
+
+
+def test_the_function_of_a_command_of_ones_own_is_given_whole_tasks(world, school):
+    world.push('{"type": "custom_task", "data": {"n": 1}}', '{"type": "other", "shop": "x"}')
+    log = school.manage("async_command", "--max-tasks", "2")
+    assert "custom {'n': 1}" in log
+    assert "default {'type': 'other', 'shop': 'x', 'data': {}}" in log
+    assert "stopped: 2 done" in log
+
+
+def test_a_command_of_another_app_that_goes_before_ours_is_said(school):
+    assert "W001" not in school.manage("check")
+    school.env["APPS"] = "school,worker.contrib.django"
+    said = school.manage("check")
+    assert "(taskrig.W001) manage.py async_command is the command of 'school'" in said
+    assert "Put 'worker.contrib.django' before 'school' in INSTALLED_APPS" in said
+    assert "a command of one's own" in school.manage("async_command", "--max-tasks", "1")
+
+
+def test_the_signals_are_left_to_the_command_that_runs(school):
+    school.env["APPS"] = "school,worker.contrib.django"
+    log = school.folder / "own.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(school.command("async_command"), cwd=school.folder,
+                                   env=school.env, stdout=out, stderr=out)  # fmt: skip
+    school._started.append(process)
+    until(lambda: "a command of one's own" in log.read_text(), 20, log.read_text)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+    assert "interrupted" in log.read_text()
+
+
+def test_a_function_named_with_a_dot_is_told_the_colon(school):
+    said = school.manage("async_command", code=2, TASKRIG_HANDLERS="school.management.commands."
+                         "async_command.async_handle")  # fmt: skip
+    assert "did you mean school.management.commands.async_command:async_handle?" in said

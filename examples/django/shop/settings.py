@@ -21,6 +21,6 @@ TASKRIG = {
     "redis": {"url": os.environ.get("REDIS_URL", "redis://localhost:6379/0")},
     "queue": {"key": "async_tasks"},
     "worker": {"max_concurrent": 5},
-    "handlers": ["shop.tasks", "worker.handlers"],
+    "handlers": ["shop.tasks", "worker.handlers"],  # the second for add_test_tasks
     "http": {"port": 0},
 }
