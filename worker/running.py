@@ -62,6 +62,11 @@ class Context:
         return self.task.type
 
     @property
+    def raw(self) -> bytes:
+        """The task as it was pushed."""
+        return self._running.delivery.raw
+
+    @property
     def tag(self) -> str:
         """The unique name of this delivery, as it stands in P:inflight and in log lines."""
         return self._running.delivery.tag

@@ -2,69 +2,14 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import ssl
 import subprocess
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult
 
+from tests.support.mailbox import MAIL, send
 from tests.support.servers import free_port
 from tests.support.waiting import until
-
-MAIL = {"to": "user@example.com", "subject": "Grüße", "body": "first\n.\nlast", "id": "7"}
-
-
-class Mailbox:
-    """What the server does with a mail: keep it, unless an address says otherwise."""
-
-    def __init__(self):
-        self.mails = []
-        self.logins = []
-
-    async def handle_RCPT(self, server, session, envelope, address, options):
-        if address.startswith("gone"):
-            return "550 no such user"
-        if address.startswith("later"):
-            return "450 try again later"
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server, session, envelope):
-        self.mails.append(envelope)
-        return "250 OK"
-
-    def authenticate(self, server, session, envelope, mechanism, data):
-        self.logins.append((data.login, data.password))
-        return AuthResult(success=data.password == b"p:ss word")
-
-    def message(self):
-        [envelope] = self.mails
-        return email.message_from_bytes(envelope.content, policy=email.policy.default)
-
-
-@pytest.fixture
-def mailbox():
-    return Mailbox()
-
-
-@pytest.fixture
-def smtp(mailbox):
-    """Start the server: `smtp()` plain, `smtp(tls_context=...)` with STARTTLS and a login."""
-    started = []
-
-    def start(**options):
-        server = Controller(mailbox, hostname="127.0.0.1", port=free_port(),
-                            authenticator=mailbox.authenticate, **options)  # fmt: skip
-        server.start()
-        started.append(server)
-        return server.port
-
-    yield start
-    for server in started:
-        server.stop()
 
 
 @pytest.fixture
@@ -80,16 +25,6 @@ def certificate(tmp_path):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     return str(cert), context
-
-
-def send(world, port, *mails, **settings):
-    """Let a real worker send; the `email` section says where."""
-    section = {"host": "localhost", "port": port, "sender": "Shop <no-reply@shop.example>"}
-    worker = world.start_worker(handlers=["worker.handlers"], email=section | settings)
-    for data in mails or (MAIL,):
-        world.enqueue("email", **data)
-    world.all_settled()
-    return worker
 
 
 def test_a_mail_arrives_as_it_was_asked_for(world, smtp, mailbox):
@@ -140,6 +75,10 @@ def test_an_injected_header_is_refused_and_nothing_is_sent(world, smtp, mailbox)
     mails = [{**MAIL, name: value} for name, value in fields.items()]
     # What Python's own mail library lets past; some servers break a line there.
     mails += [{**MAIL, "subject": "x\x0bX-Evil: 1"}, {**MAIL, "to": "x\0 <user@example.com>"}]
+    # What it makes line breaks of: encoded words.
+    encoded = "=?utf-8?q?x=0D=0AFrom=3A_boss=40x.org=0D=0A=0D=0Abody?="
+    mails += [{**MAIL, "subject": encoded}, {**MAIL, "to": "=?utf-8?q?=0D=0AX?=@example.com"}]
+    mails += [{**MAIL, name: f"{encoded} <u@x.org>"} for name in ("to", "cc", "bcc", "reply_to")]
     send(world, smtp(), *mails, tls="none")
     said = {(letter["outcome"], letter["reason"]) for letter in world.dead()}
     assert (len(world.dead()), said) == (len(mails), {(b"failed", b"rejected")})

@@ -1,6 +1,7 @@
 """The only speaker of Redis in the worker; loads worker/lua. docs/protocol.md describes it."""
 
 from worker.broker.address import Address
+from worker.broker.amend import Amender
 from worker.broker.dead_letters import DeadLetter, DeadLetters
 from worker.broker.lease import LeaseWire
 from worker.broker.move import Arrival, Move
@@ -22,6 +23,7 @@ from worker.broker.waiting import waiting_items
 __all__ = [
     "CLAIM_ITEMS",
     "Address",
+    "Amender",
     "Arrival",
     "Broker",
     "DeadLetter",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -41,7 +44,8 @@ def execute(args: argparse.Namespace) -> int:
     from worker.plan import Plans
     from worker.registry import load_handlers
 
-    registry = load_handlers(config.handlers, config)
+    with _warnings() as warnings:
+        registry = load_handlers(config.handlers, config)
     entries, plans = registry.entries(), Plans(registry, config.tasks)
     print(f"config    {config.source or 'no file; the defaults serve'}")
     print(f"redis     {config.redis.masked_url()}")
@@ -57,8 +61,24 @@ def execute(args: argparse.Namespace) -> int:
         print(f"  {'any other':<{width}}  a dead letter, reason no_handler")
     _print_schedule(config)
     _print_notes(config, registry, plans)
+    for text in warnings:
+        print(f"note      {text}")
     print("good")
     return 0
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """What is logged meanwhile, which a worker would log at its start."""
+    texts: list[str] = []
+    kept = logging.Handler(logging.WARNING)
+    kept.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("worker")
+    log.addHandler(kept)
+    try:
+        yield texts
+    finally:
+        log.removeHandler(kept)
 
 
 def _print_notes(config: Config, registry: Registry, plans: Plans) -> None:
