@@ -139,7 +139,8 @@ class Journal:
     def claim_lost(self, execution: Execution) -> None:
         """The task was no longer this worker's when it was settled: its result is dropped."""
         self.metrics.claims_lost += 1
-        log.warning("claim lost: task %s (%s) was given to another worker; its result is dropped",
+        log.warning("claim lost: task %s (%s) is not in flight any more: another worker has it, "
+                    "or Redis lost its data; its result is dropped",
                     execution.delivery.tag, type_shown(execution))  # fmt: skip
 
     def redis_away(self, why: str) -> None:
@@ -172,6 +173,32 @@ class WrongKeys:
         for one in sorted(self._told - now):
             log.warning("mended: %s", one)
         self._told = now
+
+
+class LostData:
+    """Says once, when Redis comes back without its data or with older data, what that means."""
+
+    def __init__(self) -> None:
+        self.origin, self._claimed = "", 0
+
+    def seen(self, origin: str, claimed: int, in_hand: Callable[[], int]) -> None:
+        """What a look found; `claimed` only ever grows while the data lasts."""
+        if origin == "?":  # a key of a wrong type
+            return
+        if self.origin and origin != self.origin:
+            log.error(
+                "Redis has lost its data (a restart without persistence, or FLUSHALL): what waited "
+                "there, was delayed or dead is gone, and so is a pause. The %d tasks in hand run "
+                "on, but how they end cannot be recorded. New tasks are taken as before", in_hand()
+            )  # fmt: skip
+        elif claimed < self._claimed:
+            log.error(
+                "Redis has older data than before (a restored snapshot, a replica that lagged, or "
+                "deleted totals): %d claims are missing. Tasks may be lost, or run twice, also the "
+                "%d in hand",
+                self._claimed - claimed, in_hand(),
+            )  # fmt: skip
+        self.origin, self._claimed = origin, claimed
 
 
 class Dropped:

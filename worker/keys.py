@@ -94,6 +94,7 @@ class Keys:
     reclaiming STRING  worker id that scans in flight now
     clock      STRING  "ms of Redis TIME, ms": when the retries last followed a clock set back
     version    STRING  format of all this
+    origin     STRING  "token queue": random where these keys began, and the queue that they are of
     """
 
     queue: str
@@ -120,6 +121,7 @@ class Keys:
     reclaiming: str
     clock: str
     version: str
+    origin: str
 
     @classmethod
     def of(cls, queue: str) -> Keys:
@@ -157,6 +159,16 @@ class Keys:
         return f"{prefix(self.queue)}:run:{run_id}"
 
 
+def private_to(key: str) -> str | None:
+    """The prefix of the queue that may have `key` among its own keys; None where it cannot be."""
+    names = {*EXPECTED_TYPES, "run", "holders", "rate", "unique", "barriers"}
+    for at, char in enumerate(key):
+        head = key[:at]
+        if char == ":" and head and prefix(head) == head and key[at + 1 :].split(":")[0] in names:
+            return head
+    return None
+
+
 # What each key must be where it exists; checked at start.
 EXPECTED_TYPES = {
     "queue": "list",
@@ -183,4 +195,5 @@ EXPECTED_TYPES = {
     "reclaiming": "string",
     "clock": "string",
     "version": "string",
+    "origin": "string",
 }

@@ -10,7 +10,7 @@ from typing import Protocol
 from worker.broker import Broker, Depths
 from worker.config import Config
 from worker.errors import BrokerUnavailable
-from worker.journal import Dropped, WrongKeys
+from worker.journal import Dropped, LostData, WrongKeys
 from worker.logs import stay_seen
 from worker.metrics import Metrics
 from worker.plan import Plans
@@ -33,6 +33,7 @@ class ConsumerView(Protocol):
 
     def look_again(self) -> None: ...
     def pause_types(self, types: frozenset[str]) -> None: ...
+    def known_tags(self) -> tuple[int, list[str]]: ...
 
 
 class Upkeep:
@@ -59,6 +60,7 @@ class Upkeep:
         self.depths: Depths | None = None
         self._wrong = WrongKeys()
         self._dropped = Dropped(config.dead_letters)
+        self._lost_data = LostData()
         self._plans = plans
         self._held_names = plans.held_names()  # label in metrics -> name in keys
         metrics.held_by_type = dict.fromkeys(self._held_names, 0)
@@ -116,12 +118,13 @@ class Upkeep:
         self._wrong.seen(seen.wrong)
         if self._lists:
             self._metrics.lists = {name: seen.lists.get(name, 0) for name in self._lists}
-            if not seen.lists.keys() >= self._lists:  # gone with the data, or never written
-                await self._broker.register_lists()
         self._consumer.pause_types(seen.paused_types)
         self._metrics.paused = int(seen.paused)
         self._metrics.trimmed = seen.trimmed
         self._dropped.seen(seen.trimmed)
+        self._lost_data.seen(seen.origin, seen.claimed, lambda: len(self._consumer.known_tags()[1]))
+        if not seen.origin or not seen.lists.keys() >= self._lists:  # gone, or never written
+            self._lost_data.origin = await self._broker.register()
         self._metrics.redis_up = 1
         now = time.monotonic()
         if seen.claimed != self._claimed or seen.waiting == 0:

@@ -119,7 +119,7 @@ async def test_a_move_lands_beside_its_own_list_and_is_passed_on_to_it(queue):
 
 async def test_who_looks_counts_every_list(lists):
     hand = lists.hand(**{"queue.lists": STRICT})
-    await hand.broker.register_lists()
+    await hand.broker.register()
     lists.redis.lmove("bulk", "{async_tasks}:arrivals:bulk", "RIGHT", "LEFT")
     seen = await hand.broker.look()
     assert seen.waiting == 24

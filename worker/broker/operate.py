@@ -10,6 +10,7 @@ import asyncio
 import json
 import math
 import secrets
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -31,11 +32,12 @@ from worker.broker.scripts import (
     RENEW,
     SURVEY,
 )
-from worker.broker.start import refuse_wrong_key
+from worker.broker.start import queue_of, refuse_wrong_key
 from worker.broker.stride import Stride
 from worker.broker.survey import Survey, survey_of
 from worker.broker.wire import ThreadWire
 from worker.config import Config
+from worker.errors import UsageError
 from worker.keys import Keys, aside_name, is_aside, type_name, type_of
 
 WORKERS_SHOWN = 200
@@ -73,6 +75,15 @@ class Operator:
 
         asyncio.run(refuse_wrong_key(call, self.keys, self.config.queue.sources))
 
+    def refuse_other_queue(self) -> None:
+        """Raises UsageError when the keys are those of another queue, BrokerUnavailable."""
+        other = queue_of((self.wire.call("GET", self.keys.origin) or b"").decode(errors="replace"))
+        if other not in ("", self.keys.queue):
+            raise UsageError(
+                f"{self.keys.prefix}* are the keys of the queue {other!r}, not of "
+                f"{self.keys.queue!r}: give --redis-key {shlex.quote(other)}"
+            )
+
     def survey(self) -> Survey:
         """How things stand now; raises BrokerUnavailable."""
         k = self.keys
@@ -92,7 +103,8 @@ class Operator:
         keys = (self.keys.queue, self.keys.arrivals, self.keys.redeliver, self.keys.inflight,
                 self.keys.delayed, self.keys.dead, self.keys.stats, self.keys.workers,
                 self.keys.paused, self.keys.reclaiming, self.keys.held,
-                self.keys.paused_types, self.keys.lists, self.keys.requeued)  # fmt: skip
+                self.keys.paused_types, self.keys.lists, self.keys.requeued,
+                self.keys.origin)  # fmt: skip
         return depths_of(self.wire.run(LOOK, keys, self.config.queue.pop))
 
     def _held(self, tags: list[str]) -> list[bool]:

@@ -23,7 +23,7 @@ from worker.broker.scripts import (
     Script,
 )
 from worker.broker.shares import Shares
-from worker.broker.start import find_wrong_key, register_lists
+from worker.broker.start import find_wrong_key, register
 from worker.broker.survey import about_of, oldest_of
 from worker.broker.wire import Wire
 from worker.config import Config
@@ -84,6 +84,7 @@ class Depths:
     lists: dict[str, int]  # waiting in each list, where the queue has several
     held_by_type: dict[str, int]  # by the type's name in keys
     wrong: tuple[str, ...]  # keys of types that are no lists and should be, in words
+    origin: str  # changes when Redis comes back without its data; "": not said yet
 
     def oldest_s(self) -> float | None:
         """Age of the oldest next task of a list, in seconds; None where none carries a time."""
@@ -100,7 +101,7 @@ def depths_of(reply: list[Any]) -> Depths:
     """The depths in a reply of look.lua."""
     waiting, in_flight, delayed, dead, expired, paused, scanned_by, *rest = reply
     claimed, trimmed, now_s, front, aside, paused_types, left_over, held, lists, *more = rest
-    held_by_type, wrong, invalid_trimmed = more
+    held_by_type, wrong, invalid_trimmed, origin = more
     return Depths(
         waiting, in_flight, delayed, dead, expired, paused == 1, scanned_by.decode(),
         claimed, {"failed": trimmed - invalid_trimmed, "invalid": invalid_trimmed},
@@ -111,6 +112,7 @@ def depths_of(reply: list[Any]) -> Depths:
         {name.decode(errors="replace"): waiting for name, waiting, _ in lists},
         {name.decode(): number for name, number in held_by_type},
         tuple(wrong_type(key, found, b"list") for key, found in wrong),
+        origin.decode(errors="replace"),
     )  # fmt: skip
 
 
@@ -318,12 +320,13 @@ class Broker:
         k = self.keys
         keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed)
         more = (k.dead, k.stats, k.workers, k.paused, k.reclaiming, k.held, k.paused_types)
-        rest = (k.lists, k.requeued)
+        rest = (k.lists, k.requeued, k.origin)
         return depths_of(await self._side(LOOK, keys + more + rest, self._config.queue.pop))
 
-    async def register_lists(self) -> None:
-        """Have the lists of this queue counted by whoever looks at it; raises BrokerUnavailable."""
-        await register_lists(self._side_call, self.keys, self._config.queue.sources)
+    async def register(self) -> str:
+        """Say what the keys of this queue are, where that is gone with the data; their origin."""
+        queue = self._config.queue
+        return await register(self._side_call, self.keys, queue.lists and queue.sources)
 
     async def bring_back(self, name: str) -> tuple[int, int]:
         """Give a slice of the held list `name` back to the queue; see bring_back.lua.

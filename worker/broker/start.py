@@ -7,6 +7,7 @@ import contextlib
 import logging
 import random
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from worker.broker.address import Address
 from worker.broker.wire import Wire
 from worker.config import Config
 from worker.errors import BrokerRefused, BrokerUnavailable, UsageError
-from worker.keys import EXPECTED_TYPES, FORMAT_VERSION, Keys
+from worker.keys import EXPECTED_TYPES, FORMAT_VERSION, Keys, private_to
 
 Call = Callable[..., Awaitable[Any]]
 
@@ -62,7 +63,10 @@ async def _check(config: Config, wire: Wire, say: Callable[[str], None]) -> None
     keys = Keys.of(config.queue.key)
     await refuse_wrong_key(wire.call, keys, config.queue.sources)
     await _check_version(wire, keys)
-    await register_lists(wire.call, keys, config.queue.lists and config.queue.sources)
+    for name in config.queue.sources:
+        await _refuse_private_key(wire, name)
+    origin = await register(wire.call, keys, config.queue.lists and config.queue.sources)
+    await _refuse_shared_keys(wire, keys, queue_of(origin), say)
     await _check_server(wire, say)
 
 
@@ -89,22 +93,59 @@ async def find_wrong_key(call: Call, keys: Keys, lists: Sequence[str]) -> str:
     return ""
 
 
-async def register_lists(call: Call, keys: Keys, lists: Sequence[str]) -> None:
-    """Have the lists of this queue counted by whoever looks at it."""
-    if lists:
-        with contextlib.suppress(BrokerUnavailable):  # full, or read-only: done again by upkeep
+async def register(call: Call, keys: Keys, lists: Sequence[str]) -> str:
+    """Say what these keys are, where it is not said yet: their format, the queue that they are of,
+    and its lists, which whoever looks at it counts. Returns their origin.
+
+    A server that is full or read-only is asked again by upkeep. Raises BrokerUnavailable.
+    """
+    with contextlib.suppress(BrokerUnavailable):
+        await call("SET", keys.version, FORMAT_VERSION, "NX")
+        await call("SET", keys.origin, f"{secrets.token_hex(4)} {keys.queue}", "NX")
+        if lists:
             await call("SADD", keys.lists, *lists)
+    return (await call("GET", keys.origin) or b"").decode(errors="replace")
+
+
+def queue_of(origin: str) -> str:
+    """The queue that keys with this origin are of; "" where it is not known."""
+    return origin.partition(" ")[2]
+
+
+async def _refuse_shared_keys(
+    wire: Wire, keys: Keys, other: str, say: Callable[[str], None]
+) -> None:
+    """Raises UsageError when another queue's keys are these: `jobs` and `{jobs}` have the same.
+
+    Where nobody serves the other one any more, its keys become this one's.
+    """
+    if other in ("", keys.queue):
+        return
+    seconds = (await wire.call("TIME"))[0]
+    alive = await wire.call("ZCOUNT", keys.workers, int(seconds) * 1000, "+inf")
+    if alive or await wire.call("EXISTS", other):
+        raise UsageError(
+            f"the queues {other!r} and {keys.queue!r} would share their keys, {keys.prefix}*, and "
+            f"{other!r} is in use: choose another queue.key (--redis-key)"
+        )
+    say(f"{keys.prefix}* were the keys of the queue {other!r}, which is empty: they are this one's")
+    await wire.call("SET", keys.origin, f"{secrets.token_hex(4)} {keys.queue}")
+
+
+async def _refuse_private_key(wire: Wire, name: str) -> None:
+    """Raises UsageError when a list to be served is a key of another queue's own."""
+    of = private_to(name)
+    if of is not None and await wire.call("EXISTS", f"{of}:version"):
+        raise UsageError(
+            f"{name!r} is a private key of the queue {of!r}: choose another queue.key (--redis-key)"
+        )
 
 
 async def _check_version(wire: Wire, keys: Keys) -> None:
     found = await wire.call("GET", keys.version)
     if found is None:
-        try:
-            await wire.call("SET", keys.version, FORMAT_VERSION, "NX")
-        except BrokerUnavailable as error:
-            if error.kind not in ("out_of_memory", "readonly", "misconf"):
-                raise
-    elif not found.isdigit() or int(found) > FORMAT_VERSION:
+        return
+    if not found.isdigit() or int(found) > FORMAT_VERSION:
         raise UsageError(
             f"{keys.version!r} says format {found.decode(errors='replace')[:20]}, this worker "
             f"knows {FORMAT_VERSION}: upgrade this worker, or use another queue.key"

@@ -40,6 +40,7 @@ def operator_of(args: argparse.Namespace) -> Iterator[Operator]:
     address = Address(config.redis, config.queue.key, "taskrig-operator")
     with contextlib.closing(Operator(config, address)) as operator:
         try:
+            operator.refuse_other_queue()
             yield operator
         except BrokerBroken as error:
             if error.kind == "wrong_type":

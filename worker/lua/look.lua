@@ -5,7 +5,7 @@
 --       6 dead STREAM 7 stats HASH     8 workers ZSET    9 paused STRING  10 reclaiming STRING
 --      11 held SET, and LIST <held>:<name> for each name in it   12 paused types HASH
 --      13 lists SET, and for each name in it that LIST and <arrivals>:<name>
---      14 requeued HASH (see dead_move.lua)
+--      14 requeued HASH (see dead_move.lua)   15 origin STRING
 -- ARGV  1 side to pop: right|left
 -- Returns { waiting (without what is set aside), in flight, delayed, dead, expired leases,
 --           paused, scan held by, claimed so far, dead letters trimmed so far, TIME in s,
@@ -15,7 +15,8 @@
 --           { name of a list, waiting there, its front item }..., where there are several,
 --           { name of a type that limits hold back, how many }...,
 --           { key that is no list and should be one, what it is }...,
---           of the dead letters trimmed, those that were invalid items }
+--           of the dead letters trimmed, those that were invalid items,
+--           where the data began ("": Redis lost it, or nobody has said it yet; "?": of a wrong type) }
 -- Cost  O(log workers + held types + paused types + lists) and the sizes of the front items.
 local call = redis.call
 local time = call('TIME')
@@ -55,6 +56,7 @@ repeat
   cursor = part[1]
   for i = 1, #part[2], 2 do paused_types[#paused_types + 1] = part[2][i] end
 until cursor == '0'
+local origin = redis.pcall('GET', KEYS[15])
 return {
   call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]) + held + others,
   call('HLEN', KEYS[4]), call('ZCARD', KEYS[5]), call('XLEN', KEYS[6]),
@@ -64,4 +66,5 @@ return {
   tonumber(call('HGET', KEYS[7], 'dead_trimmed') or 0), tonumber(time[1]),
   front_of(KEYS[1]), aside, paused_types, left_over, held, lists, held_back, wrong,
   tonumber(call('HGET', KEYS[7], 'invalid_trimmed') or 0),
+  type(origin) == 'table' and '?' or origin or '',
 }
