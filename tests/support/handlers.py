@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.support.hostile_exceptions import FAULTS
 from worker import Reject, handler
 
 _FOLDER = Path(os.environ.get("TASKRIG_TEST_FOLDER", "."))
@@ -152,6 +153,7 @@ _RAISED: dict[str, BaseException] = {
     "surrogate": ValueError("lone \ud800 surrogate"),
     "lines": ValueError("first\nsecond\r\x1b[31mred"),
     "group": ExceptionGroup("many", [ValueError("one"), OSError("two")]),
+    **FAULTS,
 }
 
 
