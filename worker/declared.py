@@ -47,7 +47,8 @@ def _module_of(frame: FrameType) -> ModuleType | None:
 
 def declared_in(module: ModuleType) -> Iterator[Any]:
     """What decorators declared when this module ran last, in their order."""
-    return (e.value for e in _declared.get(module.__name__, ()) if e.run is module.__spec__)
+    name, run = getattr(module, "__name__", ""), getattr(module, "__spec__", None)
+    return (entry.value for entry in _declared.get(name, ()) if entry.run is run)
 
 
 def place_of(frame: FrameType | None) -> str:

@@ -114,6 +114,8 @@ def handler(
     Raises:
         ValueError: the type or an option cannot be.
     """
+    if callable(type):
+        raise ValueError('write @handler("type"), with the type of the tasks that it takes')
     if not isinstance(type, str) or not 1 <= len(type.encode()) <= 256:
         raise ValueError(f"a handler's type is a string of 1 to 256 bytes, got {type!r}")
     options = Options(

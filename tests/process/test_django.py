@@ -43,12 +43,13 @@ class Shop:
     def shell(self, code):
         return self.manage("shell", "--verbosity", "0", "-c", code)
 
-    def start(self, *args):
+    def start(self, *args, handlers=None):
         """Start the worker command in the background; returns the process and its log."""
+        env = {**self.env, **({"TASKRIG_HANDLERS": handlers} if handlers else {})}
         log = self.folder / f"worker{len(self._started)}.log"
         with log.open("w") as out:
             process = subprocess.Popen(self.command("async_command", *args), cwd=self.folder,
-                                       env=self.env, stdout=out, stderr=out)  # fmt: skip
+                                       env=env, stdout=out, stderr=out)  # fmt: skip
         self._started.append(process)
         until(lambda: "started:" in log.read_text(), 20, log.read_text)
         return process, log
@@ -262,6 +263,16 @@ def test_the_signals_are_left_to_the_command_that_runs(school):
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 0
     assert "interrupted" in log.read_text()
+
+
+def test_the_traceback_of_a_handler_has_no_frames_of_asgiref(world, school):
+    own = school.folder / "school" / "failing.py"
+    own.write_text("async def async_handle(data):\n    raise ValueError('as asked')\n")
+    world.push('{"type": "a"}')
+    log = school.start("--max-tasks", "1", handlers="school.failing:async_handle")[1]
+    until(lambda: "exit 0" in log.read_text(), 20, log.read_text)
+    assert "failing.py" in log.read_text() and "as asked" in log.read_text()
+    assert "asgiref" not in log.read_text()
 
 
 def test_a_function_named_with_a_dot_is_told_the_colon(school):

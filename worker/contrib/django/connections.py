@@ -54,9 +54,14 @@ class _Keeper:
                 await self._look()
             try:
                 return await function(*arguments)
-            except Exception:
+            except Exception as fault:
+                failed, trace = fault, fault.__traceback__
+            # Only now: asgiref would put frames of its own into an exception that is being handled.
+            try:
                 await self._look()
-                raise
+                raise BaseException.with_traceback(failed, trace)
+            finally:
+                del failed, trace  # a cycle, with this very frame
 
         return run
 
