@@ -7,13 +7,10 @@ outcome. An exception that does leave is a bug in the worker, and ends it.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import contextlib
 import math
 import sys
 import threading
-import types
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -28,16 +25,8 @@ from worker.plan import Plan, Plans
 from worker.registry import UNKNOWN, Handler
 from worker.running import Context, running
 from worker.task import Delivery, Invalid, Outcome, Task, decode
+from worker.unfinished import Calls, refuse_unfinished
 
-_UNFINISHED = (
-    types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType, concurrent.futures.Future,
-)  # fmt: skip
-_A = {
-    types.CoroutineType: "a coroutine",
-    types.GeneratorType: "a generator",
-    types.AsyncGeneratorType: "an async generator",
-    concurrent.futures.Future: "a future",
-}
 THREAD_NAME = "task-"  # how the name of a plain function's thread begins
 
 
@@ -190,7 +179,7 @@ class Executor:
             else:
                 result = await handler.function(*arguments)
                 if result is not None:
-                    _refuse_unfinished(result)
+                    refuse_unfinished(result)
             execution.end(Outcome.SUCCEEDED)
         except GeneratorExit as fault:
             if not _in_a_task():
@@ -220,12 +209,14 @@ class Executor:
             if handler.is_sync:
                 await self._in_thread(execution, handler.function, arguments)
             else:
-                _refuse_unfinished(await handler.function(*arguments))
+                refuse_unfinished(await handler.function(*arguments))
 
-        call: Callable[[], Awaitable[None]] = innermost
+        calls = Calls()
+        call = calls.noted(innermost)
         for one in reversed(self._middleware):
-            call = partial(one, Context(execution), call)
+            call = calls.noted(partial(one, Context(execution), call))
         await call()
+        calls.refuse_unawaited()
 
     @staticmethod
     def _failed(execution: Execution, fault: BaseException) -> None:
@@ -256,7 +247,7 @@ class Executor:
         def body() -> None:
             fault: BaseException | None = None
             try:
-                _refuse_unfinished(function(*arguments))
+                refuse_unfinished(function(*arguments))
             except BaseException as caught:
                 fault = caught
             if forked.child:
@@ -274,19 +265,6 @@ class Executor:
         fault = await done
         if fault is not None:
             raise fault
-
-
-def _refuse_unfinished(result: Any) -> None:
-    """Raises TypeError: a handler returned what has yet to run, and nobody would wait for it."""
-    kind = type(result)
-    if not issubclass(kind, _UNFINISHED) and not hasattr(kind, "__await__"):
-        return
-    with contextlib.suppress(Exception):  # none of it is to run after its task has failed
-        (result.close if issubclass(kind, types.CoroutineType) else result.cancel)()
-    raise TypeError(
-        f"the handler returned {_A.get(kind, 'an awaitable')}, which nobody would wait for: "
-        "await it in the handler, or declare async def what wraps it"
-    )
 
 
 def _resolve(done: asyncio.Future[BaseException | None], fault: BaseException | None) -> None:

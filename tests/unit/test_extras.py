@@ -154,6 +154,28 @@ async def test_what_middleware_raises_fails_the_task():
     assert (ran.outcome, ran.error) == ("failed", "ValueError: not today")
 
 
+@pytest.mark.parametrize("where", [0, 1, 2])
+async def test_middleware_that_forgets_to_await_fails_the_task(where):
+    async def passes_on(at, call):
+        await call()
+
+    async def forgets(at, call):
+        call()
+
+    layers = [passes_on] * 3
+    layers[where] = forgets
+    ran = await run_task(around, middleware=layers)
+    assert (ran.outcome, "did not await" in ran.error) == ("failed", True)
+    assert (await run_task(around, middleware=[passes_on] * 3)).ok
+
+
+async def test_middleware_may_leave_a_task_out():
+    async def leaves_out(at, call):
+        pass
+
+    assert (await run_task(around, "reject", middleware=[leaves_out])).ok
+
+
 async def test_a_trace_goes_on_from_the_producer_to_a_span_of_the_handler():
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
