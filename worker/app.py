@@ -206,6 +206,7 @@ class App:
             self.metrics,
             sample=config.log.task_sample,
             failures=config.log.tasks != "none",
+            previews=config.log.previews,
             redis_time=lease.redis_time,
             hint=self.registry.hint,
         )

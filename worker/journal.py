@@ -31,15 +31,18 @@ class Journal:
         *,
         sample: float,
         failures: bool,
+        previews: bool,
         redis_time: Callable[[float], float],
         hint: Callable[[str], str] = lambda type: "",
     ) -> None:
         """`sample`: share of tasks, 0 to 1, that get lines; `failures`: failed ones always do.
+        `previews`: show how an invalid item starts.
         `redis_time` turns monotonic seconds into the server's clock. `hint` says what may help
         about a type without a handler."""
         self.metrics = metrics
         self._sample = sample if log.isEnabledFor(logging.INFO) else 0.0
         self._failures = failures
+        self._previews = previews
         self._redis_time = redis_time
         self._hint = hint
         self._no_handler = Once()
@@ -114,8 +117,8 @@ class Journal:
         hidden = self._invalid.hidden()
         if hidden is not None:
             more = f" (and {hidden} more before it)" if hidden else ""
-            log.warning("skipped an invalid item: %s, %d bytes, starts %s%s",
-                        reason, size, ascii(start[:60])[1:], more)  # fmt: skip
+            preview = f", starts {ascii(start[:60])[1:]}" if self._previews else ""
+            log.warning("skipped an invalid item: %s, %d bytes%s%s", reason, size, preview, more)
 
     def unrun(self, execution: Execution) -> None:
         """It ended before a handler was called: invalid, without handler, too early or too late."""

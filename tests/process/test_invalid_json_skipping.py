@@ -73,6 +73,20 @@ def test_a_skipped_item_is_one_short_escaped_line_in_the_log(world):
     assert not any(one.startswith("second") for one in worker.log().splitlines())
 
 
+def test_the_log_shows_nothing_of_a_bad_item_where_that_is_switched_off(world):
+    world.push(b"my secret", b'{"type": 7, "data": "my secret"}', b"my secret" * 200_000)
+    worker = world.start_worker(log={"previews": False})
+    world.all_settled()
+    worker.drain()
+    lines = [one for one in worker.log().splitlines() if "skipped an invalid item" in one]
+    assert {line.rpartition(": ")[2] for line in lines} == {
+        "not_json, 9 bytes",
+        "type_not_a_string, 32 bytes",
+        "too_large, 1800000 bytes",
+    }
+    assert "secret" not in worker.log()
+
+
 def test_a_flood_of_invalid_items_is_not_a_flood_of_log_lines(world):
     world.push(*[b"not json"] * 20_000)
     worker = world.start_worker(concurrent=50)

@@ -245,6 +245,8 @@ class LogConfig(Section):
     """For people, or for collectors."""
     tasks: Annotated[str, Words(checks.task_lines)] = "all"
     """Which tasks have lines of their own; failures are always among a share."""
+    previews: Flag = True
+    """Whether the line about an invalid item shows how the item starts."""
 
     @property
     def task_sample(self) -> float:
