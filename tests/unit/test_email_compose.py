@@ -203,6 +203,15 @@ def test_the_largest_headers_take_no_longer_than_a_large_body():
         assert took_s(to=[f"{name} <u{n}@x.org>" for n in range(100)]) < 3 * body_s
 
 
+@pytest.mark.parametrize("line", ["\n", "a\n", ".\r\n", "\r", "é\n"], ids=ascii)
+def test_a_body_of_very_many_lines_is_not_sent_line_by_line(line):
+    text = line * (2**20 // len(line.encode()))
+    message, _ = mail(body=text, html=text)
+    assert message.as_bytes().count(b"\n") < 80_000  # 2 MiB in lines of 76 characters
+    [plain, _] = message.iter_parts()
+    assert len(plain.get_content().splitlines()) == len(text.splitlines())
+
+
 # -- who is to get it ----------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from worker.handlers._headers import (
 MOST_RECIPIENTS = 100  # of to, cc and bcc together; as many in reply_to
 MOST_SUBJECT_CHARS = 998
 MOST_ADDRESS_CHARS = 500
+MOST_LINES = 10_000  # of a body that goes out line by line
 FIELDS = ("to", "cc", "bcc", "subject", "body", "html", "reply_to", "id", "only")
 
 _NAMED = re.compile(r'"?([^<>"@]{0,200}?)"? ?<([^<>]+)>')
@@ -71,10 +72,10 @@ def make_mail(data: Any, sender: str | None) -> Mail:
     message["Date"] = formatdate()
     message["Message-ID"] = _message_id(data, origin.spec.rpartition("@")[2])
     check_headers(message)
-    message.set_content(_text(data, "body") or "")
-    html = _text(data, "html")
+    body, html = _text(data, "body") or "", _text(data, "html")
+    message.set_content(body, cte=_encoding(body))
     if html is not None:
-        message.add_alternative(html, subtype="html")
+        message.add_alternative(html, subtype="html", cte=_encoding(html))
     return Mail(message, origin.spec, recipients, subject)
 
 
@@ -110,6 +111,14 @@ def _text(data: dict[str, Any], name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise Reject(f"email: {name} must be text")
     return value
+
+
+def _encoding(text: str) -> str | None:
+    """How a body goes over the wire; None: as the mail library sees fit.
+
+    What sends it looks at each of its lines, in the event loop.
+    """
+    return "base64" if text.count("\n") + text.count("\r") > MOST_LINES else None
 
 
 def _message_id(data: dict[str, Any], domain: str) -> str:
