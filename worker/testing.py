@@ -11,16 +11,19 @@ import selectors
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple
 
 from worker.config import TaskConfig
+from worker.engine.dispositions import SUCCEEDED
+from worker.engine.execution import Execution, Pipeline, call_handler
+from worker.engine.policies import Policies
+from worker.engine.threads import THREAD_NAME, Call
 from worker.errors import UsageError
-from worker.executor import THREAD_NAME, Execution, Executor
 from worker.extras import Middleware
-from worker.plan import Plans
 from worker.registry import Handler, Registry, handlers_of
-from worker.running import Process, process
+from worker.running import Process, process, running
 from worker.task import Delivery
 
 T = TypeVar("T")
@@ -88,45 +91,75 @@ async def run_task(
         raise ValueError(str(fault)) from None
     name = type or types[0]
     raw = json.dumps({"type": name, "data": {} if data is None else data, **fields}).encode()
-    executor = Executor(
-        Plans(registry, {name: settings} if settings is not None else {}), middleware
-    )
-    executor.clock_ms = round((time.time() if now is None else now) * 1000)
+    settings_by_type = {name: settings} if settings is not None else {}
+    pipeline = Pipeline(Policies(registry, settings_by_type), middleware)
+    pipeline.clock_ms = round((time.time() if now is None else now) * 1000)
     execution = Execution(Delivery("test:1", raw, delivery - 1, attempt - 1))
     took_s = 0.0
-    if executor.prepare(execution):
-        took_s = await _run(executor, execution, draining)
-    if execution.waits is not None:  # its id would be looked at, and nobody else has one here
-        execution.outcome = execution.waits
-    assert execution.outcome is not None
-    retried = execution.outcome.value == "retried"
+    if pipeline.prepare(execution):
+        took_s = await _run(pipeline, execution, draining)
+    # The id of a unique one would be looked at, and nobody else has one here.
+    disposition = execution.disposition or execution.waits
+    assert disposition is not None
     return Ran(
-        execution.outcome.value, execution.reason, execution.error,
-        execution.later_s if retried else None, took_s,
-    )  # fmt: skip
+        disposition.outcome.value,
+        getattr(disposition, "reason", ""),
+        getattr(disposition, "error", ""),
+        getattr(disposition, "after_s", None),
+        took_s,
+    )
 
 
-async def _run(executor: Executor, execution: Execution, draining: bool) -> float:
+async def _run(pipeline: Pipeline, execution: Execution, draining: bool) -> float:
     loop = asyncio.get_running_loop()
 
     async def inside() -> None:
         worker = Process()
         worker.draining = draining
         process.set(worker)
-        await executor.run(execution)
+        running.set(execution)
+        try:
+            await call_handler(execution, pipeline.middleware, _in_thread)
+            execution.disposition = execution.disposition or SUCCEEDED
+        except BaseException as fault:
+            if execution.disposition is None:
+                pipeline.dispose(execution, fault)
 
     began = loop.time()
     execution.started = time.monotonic()
     work = loop.create_task(inside())  # a task of its own: the test keeps its context
-    plan = execution.plan
-    assert plan is not None
-    if plan.timeout_s is not None:
-        execution.deadline = execution.started + plan.timeout_s
-        loop.call_later(plan.timeout_s, _time_out, execution, work)
+    policy = execution.policy
+    assert policy is not None
+    if policy.timeout_s is not None:
+        execution.deadline = execution.started + policy.timeout_s
+        loop.call_later(policy.timeout_s, _time_out, execution, work)
     await asyncio.wait([work])
-    if execution.outcome is None:
+    if execution.disposition is None:
         execution.end_stopped()
     return loop.time() - began
+
+
+def _resolve(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
+
+
+async def _in_thread(
+    execution: Execution, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    """Run a plain function in a thread of its own; raises what it raises."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    call = Call(execution, function, arguments, copy_context(), lambda *_: None)
+
+    def body() -> None:
+        call.context.run(call.run)
+        loop.call_soon_threadsafe(_resolve, done)
+
+    threading.Thread(target=body, daemon=True, name=f"{THREAD_NAME}test").start()
+    await done
+    if call.fault is not None:
+        raise call.fault
 
 
 def _time_out(execution: Execution, work: asyncio.Task[None]) -> None:

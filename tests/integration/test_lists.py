@@ -8,8 +8,10 @@ import pytest
 
 from tests.support.brokers import LEASE_S
 from tests.support.waiting import until_async
+from worker.engine.blocking_pop import BlockingPop
+from worker.engine.inbox import Inbox
+from worker.errors import BrokerBroken
 from worker.task import Outcome
-from worker.waiter import Waiter
 
 STRICT = ["urgent", "async_tasks", "bulk"]
 WEIGHTED = ["urgent=6", "async_tasks=3", "bulk=1"]
@@ -129,39 +131,20 @@ async def test_who_looks_counts_every_list(lists):
 async def test_a_wrong_type_of_another_list_is_named(queue):
     queue.redis.set("bulk", "text")
     hand = queue.hand(**{"queue.lists": STRICT, "worker.lease_s": f"{LEASE_S}s"})
-    wrong = await hand.broker.wrong_key()
+    named = await hand.broker.with_wrong_key(BrokerBroken("WRONGTYPE"))
     queue.redis.delete("bulk")
-    assert "'bulk', holds a string and must be a list" in wrong
-
-
-class Owner:
-    """A consumer with one slot, which the test fills."""
-
-    claiming = True
-    room = True
-
-    def may_wait(self):
-        return self.room
-
-    def has_room(self):
-        return self.room
-
-    def due_in_s(self):
-        return 1.0
-
-    def arrived(self, arrival):
-        return False  # there seemed to be room for it
+    assert "'bulk', holds a string and must be a list" in str(named)
 
 
 async def test_what_arrived_is_passed_on_when_another_lists_task_took_the_slot(queue):
-    move = queue.hand(**{"queue.lists": STRICT}).broker.moves[2]
-    owner = Owner()
-    waiter = Waiter(owner, move, claims=False)
-    owner.arrived = lambda arrival: owner.__dict__.update(room=False)  # all slots are taken now
-    waiter.start(lambda fault: None)
+    inbox = Inbox()
+    pop = BlockingPop(2, queue.hand(**{"queue.lists": STRICT}).broker.moves[2], inbox, 1.0)
+    pop.start()
+    pop.ask(None, 1.0)
     queue.redis.lpush("bulk", b"late")
-    await until_async(lambda: queue.redis.llen("{async_tasks}:arrivals:bulk") == 1)
-    waiter.look()
+    await until_async(lambda: inbox.popped != [], what="the move has ended")
+    assert inbox.popped[0].arrival.moved
+    assert queue.redis.llen("{async_tasks}:arrivals:bulk") == 1
+    pop.pass_on()  # all slots are taken now
     await until_async(lambda: queue.redis.lrange("bulk", 0, -1) == [b"late"], what="it is back")
-    owner.claiming = False
-    await waiter.end(within_s=1)
+    await pop.end(within_s=1)

@@ -9,9 +9,10 @@ import pytest
 
 from worker import handler
 from worker.config import TaskConfig
-from worker.executor import Execution, Executor
-from worker.gate import ASKS, Gate
-from worker.plan import Plans
+from worker.engine.execution import Execution, Pipeline
+from worker.engine.inbox import Inbox
+from worker.engine.limiter import ASKS, Limiter
+from worker.engine.policies import Policies
 from worker.registry import Registry, handlers_of
 
 PERIOD_S, LATE_S = 1.0, 0.05  # of 5/s: what a start may be late
@@ -24,19 +25,20 @@ async def kind(data):
 
 
 class Starts:
-    """What the gate lets start, and when; held ones it is asked for again."""
+    """Stands for a runner: what the limiter lets start, and when; held ones are asked for again."""
 
     def __init__(self, queue) -> None:
         registry = Registry()
         registry.add(handlers_of(kind)[0])
-        plans = Plans(registry, {"kind": TaskConfig()})
+        policies = Policies(registry, {"kind": TaskConfig()})
         self.times: list[float] = []
         self.held: list[Execution] = []
-        self._executor = Executor(plans)
+        self.limited: list[Execution] = []
+        self._pipeline = Pipeline(policies)
         self._hand = queue.hand()
-        self.gate = Gate(plans.limited(), self._hand.broker, self, lambda: None)
+        self.limiter = Limiter(policies.limited(), self._hand.broker, self, Inbox())
 
-    def admit(self, execution):
+    def begin(self, execution):
         self.times.append(time.monotonic())
 
     def refuse(self, execution):
@@ -45,15 +47,15 @@ class Starts:
     async def claim(self):
         [delivery] = await self._hand.claim(1)
         execution = Execution(delivery)
-        assert self._executor.prepare(execution)
-        self.gate.claimed(execution)
+        assert self._pipeline.prepare(execution)
+        self.limited.append(execution)
         return execution
 
     async def turn(self, blocked_s=0.0):
         """One question; the loop hears the answer `blocked_s` late, as beside a bad handler."""
         if blocked_s:
             asyncio.get_running_loop().call_soon(time.sleep, blocked_s)
-        await self.gate.turn(0)
+        await self.limiter.turn(0)
 
     async def start_one(self):
         """Ask for one task until it may start."""
@@ -63,8 +65,8 @@ class Starts:
             await self.turn()
             if self.held:
                 self.held.clear()
-                execution.outcome = None
-                self.gate.claimed(execution)
+                execution.disposition = None
+                self.limited.append(execution)
 
 
 @pytest.mark.parametrize("late_s", [0.9 * LATE_S, 4 * LATE_S])
@@ -88,7 +90,7 @@ async def test_an_answer_heard_too_late_starts_nothing_until_redis_knows_of_it(q
     await starts.turn()
     await starts.claim()
     await starts.turn(blocked_s=4 * LATE_S)
-    assert starts.times == [] and starts.gate.due
+    assert starts.times == [] and starts.limiter.due
     first_due = float(queue.redis.get("{async_tasks}:rate:kind").split()[0])
     await starts.turn()
     assert len(starts.times) == 1

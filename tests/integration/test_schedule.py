@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from worker.engine.scheduler import Scheduler
 from worker.metrics import Metrics
 from worker.schedule import parse_line
-from worker.scheduler import Scheduler
 
 LINE = 'minutely * * * * * {"type": "tick"}'
 START = datetime(2024, 3, 1, 12, 0, 30, tzinfo=UTC).timestamp()

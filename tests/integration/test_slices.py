@@ -10,8 +10,9 @@ import redis.asyncio
 from loadgen import queueview
 from worker.broker import DeadLetters, Operator
 from worker.broker.stride import SLICE_BYTES, Stride
+from worker.engine.inbox import Inbox
+from worker.engine.maintenance.recoverer import Recoverer
 from worker.metrics import Metrics
-from worker.reclaimer import Reclaimer
 from worker.task import Outcome
 
 LARGE = b"x" * 700_000
@@ -53,11 +54,12 @@ async def test_a_worker_reclaims_large_items_in_slices_of_a_few(queue, orphans):
         return part
 
     eyes = SimpleNamespace(reclaim=reclaim, forget=broker.forget)
-    holder = SimpleNamespace(known_tags=lambda: (100, []), look_again=lambda: None)
-    lease = SimpleNamespace(redis_time=lambda _: 0.0, steady_s=0.0)
+    claims = SimpleNamespace(below=100)
+    capacity = SimpleNamespace(claims=claims, running={})
+    lease = SimpleNamespace(clock=SimpleNamespace(at=lambda _: 0.0, steady_s=0.0))
     metrics = Metrics([], 1, "1", "0")
-    reclaimer = Reclaimer(orphans.config, eyes, holder, lease, metrics)
-    assert await reclaimer._scan(200)
+    recoverer = Recoverer(eyes, capacity, Inbox(), lease, None, metrics, 60.0)
+    assert await recoverer._scan(200)
     assert metrics.reclaimed == COUNT
     assert sum(sizes) >= COUNT * len(LARGE) and max(sizes) <= BOUND
 

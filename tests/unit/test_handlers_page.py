@@ -10,8 +10,8 @@ from pathlib import Path
 import yaml
 
 from worker.config import TaskConfig
+from worker.engine.policies import Limits
 from worker.options import Options
-from worker.plan import Limits
 from worker.schedule import parse_line
 from worker.task import decode
 

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
+from worker.engine.lease import Lease
 from worker.errors import BrokerUnavailable
-from worker.lease import Lease
 
 LEASE_S = 15.0
 
@@ -44,7 +44,8 @@ class Wire:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("worker.lease.time", clock)
+    monkeypatch.setattr("worker.engine.lease.time", clock)
+    monkeypatch.setattr("worker.engine.clock.time", clock)
     return clock
 
 
@@ -55,7 +56,7 @@ def wire(clock):
 
 @pytest.fixture
 def lease(wire):
-    return Lease(wire, LEASE_S, lambda: "", lambda fault: None)
+    return Lease(wire, LEASE_S, lambda: "")
 
 
 def keep(lease, clock, seconds, each=lambda: None):
@@ -159,12 +160,12 @@ def test_a_step_of_the_servers_clock_is_one_line_and_begins_the_time_again(
     wire.ahead += by_s
     keep(lease, clock, 5)
     assert not lease.may_reclaim
-    assert lease.redis_time(clock.now) == clock.now + 5000 + by_s
-    step = lease.take_step()
+    assert lease.clock.at(clock.now) == clock.now + 5000 + by_s
+    step = lease.clock.take_step()
     assert step is not None
     assert step.by_s == pytest.approx(by_s)
     assert step.within_s == pytest.approx(5)
-    assert lease.take_step() is None
+    assert lease.clock.take_step() is None
     keep(lease, clock, LEASE_S)
     assert lease.may_reclaim
     (line,) = caplog.messages
@@ -179,6 +180,6 @@ def test_drift_of_the_servers_clock_is_not_a_step(lease, wire, clock, caplog):
 
     keep(lease, clock, 20 * LEASE_S, drifts)
     assert lease.may_reclaim
-    assert lease.take_step() is None
-    assert lease.redis_time(0) == pytest.approx(wire.ahead, abs=0.2)
+    assert lease.clock.take_step() is None
+    assert lease.clock.at(0) == pytest.approx(wire.ahead, abs=0.2)
     assert caplog.messages == []

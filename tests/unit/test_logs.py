@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from worker import logs
-from worker.journal import Journal
+from worker.engine.events import Events
 from worker.logs import set_up, stay_seen
 from worker.running import _Bound
 
@@ -257,9 +257,9 @@ def test_our_own_tracebacks_are_shown_with_debug_only(written):
     for debug in (False, True):
         text = written(debug=debug)
         try:
-            Journal.redis_away(None, "x")  # a fault of our own
+            Events.redis_away(None, "x")  # a fault of our own
         except AttributeError:
             logging.getLogger("worker").critical("the worker broke", exc_info=True)
         first, *rest = text().splitlines()
         assert ("AttributeError" in first and "--debug shows" in first) is not debug
-        assert any("journal.py" in line for line in rest) is debug
+        assert any("events.py" in line for line in rest) is debug

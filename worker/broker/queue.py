@@ -27,6 +27,7 @@ from worker.broker.start import find_wrong_key, register
 from worker.broker.survey import about_of, oldest_of
 from worker.broker.wire import Wire
 from worker.config import Config
+from worker.errors import BrokerBroken, BrokerUnavailable
 from worker.keys import Keys, type_of
 from worker.task import Delivery, Settlement
 
@@ -311,9 +312,17 @@ class Broker:
                     found[-1].position = UNKNOWN
         return found
 
-    async def wrong_key(self) -> str:
-        """Which of our keys holds another type than it must, in words; raises BrokerUnavailable."""
-        return await find_wrong_key(self._side_call, self.keys, self._config.queue.sources)
+    async def with_wrong_key(self, error: BrokerUnavailable) -> BrokerUnavailable:
+        """The error of a wrong type, naming the key: the server's own message does not."""
+        try:
+            wrong = await find_wrong_key(self._side_call, self.keys, self._config.queue.sources)
+        except BrokerUnavailable:
+            return error
+        if not wrong:
+            return error
+        named = BrokerBroken(f"{wrong}: delete or rename it")
+        named.kind = error.kind
+        return named
 
     async def look(self) -> Depths:
         """How things stand; raises BrokerUnavailable."""

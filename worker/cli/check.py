@@ -16,8 +16,8 @@ from worker.frame.parser import Commands, command, did_you_mean
 
 if TYPE_CHECKING:
     from worker.config import Config
+    from worker.engine.policies import Policies, TaskPolicy
     from worker.options import Options
-    from worker.plan import Plan, Plans
     from worker.registry import Handler, Registry
 
 EXAMPLES = """\
@@ -41,12 +41,12 @@ def add(commands: Commands) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Print what would serve which task types, and how; returns 0."""
     config = load_settings(args)
-    from worker.plan import Plans
+    from worker.engine.policies import Policies
     from worker.registry import load_handlers
 
     with _warnings() as warnings:
         registry = load_handlers(config.handlers, config)
-    entries, plans = registry.entries(), Plans(registry, config.tasks)
+    entries, policies = registry.entries(), Policies(registry, config.tasks)
     print(f"config    {config.source or 'no file; the defaults serve'}")
     print(f"redis     {config.redis.masked_url()}")
     print(f"queue     {config.queue.told}")
@@ -54,13 +54,13 @@ def execute(args: argparse.Namespace) -> int:
     print("handlers")
     width = max([12, *(len(entry.type) for entry in entries)])
     for entry in entries:
-        plan = plans.find(entry.type)
-        assert plan is not None  # each handler has one
-        _print_type(entry, plan.options, width)
+        policy = policies.find(entry.type)
+        assert policy is not None  # each handler has one
+        _print_type(entry, policy.options, width)
     if registry.find("") is None:
         print(f"  {'any other':<{width}}  a dead letter, reason no_handler")
     _print_schedule(config)
-    _print_notes(config, registry, plans)
+    _print_notes(config, registry, policies)
     for text in warnings:
         print(f"note      {text}")
     print("good")
@@ -81,7 +81,7 @@ def _warnings() -> Iterator[list[str]]:
         log.removeHandler(kept)
 
 
-def _print_notes(config: Config, registry: Registry, plans: Plans) -> None:
+def _print_notes(config: Config, registry: Registry, policies: Policies) -> None:
     """What may be a mistake, and stops nothing."""
     from worker.schedule import parse_line
 
@@ -89,7 +89,7 @@ def _print_notes(config: Config, registry: Registry, plans: Plans) -> None:
     for name in config.tasks:
         if name not in types:
             print(f"note      tasks.{name}: no handler has this type{did_you_mean(name, types)}")
-            _print_default(plans.find(name))
+            _print_default(policies.find(name))
     for entry in map(parse_line, config.schedule):
         kind = str(entry.task["type"])
         if registry.find(kind) is None:
@@ -113,12 +113,12 @@ def _print_type(entry: Handler, options: Options, width: int) -> None:
         print(f"  {'':<{width}}  {', '.join(more)}")
 
 
-def _print_default(plan: Plan | None) -> None:
+def _print_default(policy: TaskPolicy | None) -> None:
     """What the config says of a type that only the default handler takes holds for it too."""
-    if plan is not None:
-        more = _settings(plan.options, timeout=True)
+    if policy is not None:
+        more = _settings(policy.options, timeout=True)
         how = f" with {', '.join(more)}" if more else ""
-        print(f"          {plan.handler.name} takes it{how}")
+        print(f"          {policy.handler.name} takes it{how}")
 
 
 def _settings(options: Options, *, timeout: bool = False) -> list[str]:

@@ -6,23 +6,31 @@ import asyncio
 import random
 import time
 
+from worker.engine.events import Events
 from worker.errors import BrokerBroken, BrokerRefused, BrokerUnavailable, UsageError
-from worker.journal import Journal
 
 BROKEN_S = 20.0  # how long a refusal that waiting does not mend is borne
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 
 
 class Outage:
-    """One outage after another. `since` is None while Redis answers."""
+    """One outage after another. `since` is None while Redis answers.
 
-    def __init__(self, max_s: float, journal: Journal) -> None:
+    `resend`: a reply was lost, so the settlements of that call are sent once more.
+    `suspicious_until`: a command that was lost on the way may still land until then.
+    """
+
+    def __init__(self, max_s: float, lease_s: float, events: Events) -> None:
         self._max_s = max_s
-        self._journal = journal
+        self._lease_s = lease_s
+        self._events = events
         self._pause_s = FIRST_PAUSE_S
         self._hurry = asyncio.Event()
         self._give_up_at: float | None = None
         self.since: float | None = None
+        self.answered_at = time.monotonic()  # the latest exchange
+        self.resend = False
+        self.suspicious_until = 0.0
 
     def began(self, error: BrokerUnavailable, held: int) -> None:
         """A call failed, with `held` tasks in the worker's hands.
@@ -32,10 +40,11 @@ class Outage:
             UsageError: a key of ours has another type, and nobody mended it.
         """
         now = time.monotonic()
-        self._journal.metrics.count_error(error.kind)
+        self.resend = True
+        self._events.metrics.count_error(error.kind)
         if self.since is None:
             self.since, self._pause_s = now, FIRST_PAUSE_S
-            self._journal.redis_away(str(error))
+            self._events.redis_away(str(error))
         for_good = isinstance(error, (BrokerRefused, BrokerBroken))
         limit_s = min(self._max_s, BROKEN_S) if for_good else self._max_s
         if self._give_up_at is not None and now >= self._give_up_at:
@@ -51,8 +60,13 @@ class Outage:
     def over(self) -> None:
         """An exchange went through."""
         if self.since is not None:
-            self._journal.redis_back(time.monotonic() - self.since)
+            self._events.redis_back(time.monotonic() - self.since)
             self.since = None
+            self.suspect()
+
+    def suspect(self) -> None:
+        """A call was lost: look at this worker's own tags for a while."""
+        self.suspicious_until = time.monotonic() + 2 * self._lease_s
 
     async def pause(self) -> None:
         """Wait a little longer each time, up to a second; not at all when in a hurry."""

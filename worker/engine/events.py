@@ -6,14 +6,16 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 
-from worker.config.sections import DeadLettersConfig
-from worker.executor import Execution
-from worker.faults import Trace
+from worker.config.sections import DeadLettersConfig, LogConfig
+from worker.engine.clock import ServerClock
+from worker.engine.dispositions import Failed, Invalid, Released, Retried, Succeeded
+from worker.engine.execution import Execution
 from worker.logs import log_error
-from worker.metrics import Metrics
+from worker.metrics import Metrics, TypeMetrics
 from worker.once import Once
+from worker.registry import UNKNOWN, Registry
 from worker.task import Outcome
 
 log = logging.getLogger("worker")
@@ -22,81 +24,66 @@ SHOWN_EVERY_S = 60.0  # of one kind of error, how often a traceback is shown
 KNOWN_ERRORS = 500
 
 
-class Journal:
+class Events:
     """Tells of every event once. Per-task lines that are off cost one comparison."""
 
     def __init__(
-        self,
-        metrics: Metrics,
-        *,
-        sample: float,
-        failures: bool,
-        previews: bool,
-        redis_time: Callable[[float], float],
-        hint: Callable[[str], str] = lambda type: "",
+        self, metrics: Metrics, log_config: LogConfig, clock: ServerClock, registry: Registry
     ) -> None:
-        """`sample`: share of tasks, 0 to 1, that get lines; `failures`: failed ones always do.
-        `previews`: show how an invalid item starts.
-        `redis_time` turns monotonic seconds into the server's clock. `hint` says what may help
-        about a type without a handler."""
         self.metrics = metrics
-        self._sample = sample if log.isEnabledFor(logging.INFO) else 0.0
-        self._failures = failures
-        self._previews = previews
-        self._redis_time = redis_time
-        self._hint = hint
+        # The share of tasks, 0 to 1, that get lines.
+        self.sample = log_config.task_sample if log.isEnabledFor(logging.INFO) else 0.0
+        self.begun = 0  # handlers called so far, which is the number of the latest in log lines
+        self._failures = log_config.tasks != "none"
+        self._previews = log_config.previews  # show how an invalid item starts
+        self._clock = clock
+        self._registry = registry
         self._no_handler = Once()
-        self._started = 0
         self._invalid = _Limit(burst=20, per_s=1.0)
         self._outages = _Limit(burst=5, per_s=0.1)
         self._errors = _Known()
         self._say_back = True
 
     def started(self, execution: Execution, running: int) -> None:
-        """A handler is about to be called."""
-        self._started += 1
-        numbers = execution.numbers = self.metrics.of(execution.label)
-        numbers.in_flight += 1
-        task = execution.task
-        if task is not None and task.enqueued_at is not None:
-            now = self._redis_time(execution.started) or time.time()
+        """A handler is about to be called; only of interest with lines, or a time of enqueueing."""
+        task, numbers = execution.task, execution.numbers
+        if task is not None and task.enqueued_at is not None and numbers is not None:
+            now = self._clock.at(execution.started) or time.time()
             since = max(task.enqueued_at, execution.delivery.requeued_at)
             numbers.wait.observe(max(0.0, now - since))
-        if self._sample and (self._sample >= 1.0 or random.random() < self._sample):
-            execution.number = self._started
-            log.info("task %d started, handling %s (%d running)",
-                     self._started, type_shown(execution), running)  # fmt: skip
+        if self.sample and (self.sample >= 1.0 or random.random() < self.sample):
+            execution.number = self.begun
+            kind = type_shown(execution)
+            log.info("task %d started, handling %s (%d running)", self.begun, kind, running)
 
     def ended(self, execution: Execution) -> None:
-        """A handler returned, failed or was stopped."""
-        numbers = execution.numbers or self.metrics.of(execution.label)
-        took_s = execution.ended - execution.started
-        numbers.in_flight -= 1
-        numbers.duration.observe(took_s)
-        outcome = execution.outcome
-        if outcome is Outcome.FAILED:
-            if self._failures:
-                number = execution.number or self._started
-                self._failed(execution, "task %d failed after %.3f s (%s): %s",
-                             number, took_s, type_shown(execution), execution.error)  # fmt: skip
-        elif outcome is Outcome.RETRIED:
-            if self._failures:
-                self._failed(execution,
-                             "task %d failed after %.3f s (%s), again in %.3f s (attempt %d): %s",
-                             execution.number or self._started, took_s, type_shown(execution),
-                             execution.later_s, execution.delivery.attempts + 2,
-                             execution.error)  # fmt: skip
-        elif execution.number and outcome is Outcome.SUCCEEDED:
-            plan = execution.plan
-            dry = " (a dry run)" if plan is not None and plan.handler.dry_run else ""
-            log.info("task %d done in %.3f s%s", execution.number, took_s, dry)
-        elif execution.number and outcome is Outcome.RELEASED:
-            log.info("task %d interrupted after %.3f s, released", execution.number, took_s)
+        """A handler returned, failed or was stopped; a success without lines is of no interest."""
+        took_s, number = execution.ended - execution.started, execution.number
+        match execution.disposition:
+            case Failed(outcome=Outcome.FAILED, error=error) if self._failures:
+                self._failed(
+                    *(execution, "task %d failed after %.3f s (%s): %s"),
+                    *(number or self.begun, took_s, type_shown(execution), error),
+                )
+            case Retried(error=error, after_s=after_s) if self._failures:
+                self._failed(
+                    execution,
+                    "task %d failed after %.3f s (%s), again in %.3f s (attempt %d): %s",
+                    *(number or self.begun, took_s, type_shown(execution)),
+                    *(after_s, execution.delivery.attempts + 2, error),
+                )
+            case Released() if number:
+                log.info("task %d interrupted after %.3f s, released", number, took_s)
+            case Succeeded() if number:
+                policy = execution.policy
+                dry = " (a dry run)" if policy is not None and policy.handler.dry_run else ""
+                log.info("task %d done in %.3f s%s", number, took_s, dry)
 
     def _failed(self, execution: Execution, text: str, *args: object) -> None:
         """One line; of an error that is new, or was not shown lately, with its traceback."""
-        trace: Trace | None = getattr(execution, "trace", None)
-        hidden = self._errors.hidden((execution.label, *trace.key)) if trace is not None else None
+        trace, policy = execution.trace, execution.policy
+        label = policy.label if policy is not None else UNKNOWN
+        hidden = self._errors.hidden((label, *trace.key)) if trace is not None else None
         if trace is None or hidden is None:
             log.warning(text, *args)
         elif hidden:
@@ -106,13 +93,17 @@ class Journal:
 
     def settled(self, execution: Execution) -> None:
         """An outcome reached Redis."""
-        outcome = execution.outcome
-        if outcome is not None and outcome is not Outcome.INVALID:
-            numbers = execution.numbers or self.metrics.of(execution.label)
-            numbers.outcomes[outcome._value_] += 1
+        disposition = execution.disposition
+        if disposition is not None and disposition.outcome is not Outcome.INVALID:
+            numbers = execution.numbers or self._numbers_of(execution)
+            numbers.outcomes[disposition.outcome._value_] += 1
+
+    def _numbers_of(self, execution: Execution) -> TypeMetrics:
+        policy = execution.policy
+        return policy.numbers if policy is not None else self.metrics.of(UNKNOWN)
 
     def invalid(self, reason: str, size: int, start: bytes) -> None:
-        """A list item that is no task was put aside."""
+        """A list item that is not a task was put aside."""
         self.metrics.invalid[reason] += 1
         hidden = self._invalid.hidden()
         if hidden is not None:
@@ -123,28 +114,35 @@ class Journal:
     def unrun(self, execution: Execution) -> None:
         """It ended before a handler was called: invalid, without handler, too early or too late."""
         raw = execution.delivery.raw
-        if execution.outcome is Outcome.INVALID:
-            self.invalid(execution.reason, len(raw), raw[:64])
-        elif execution.reason == "no_handler":
-            self._without_handler(execution)
-        elif execution.outcome in (Outcome.FAILED, Outcome.DEAD) and self._failures:
-            log.warning("task failed (%s): %s", type_shown(execution), execution.error)
+        match execution.disposition:
+            case Invalid(reason=reason):
+                self.invalid(reason, len(raw), raw[:64])
+            case Failed(reason="no_handler"):
+                self._without_handler(execution)
+            case Failed(error=error) if self._failures:  # also what is dead without a run
+                log.warning("task failed (%s): %s", type_shown(execution), error)
 
     def _without_handler(self, execution: Execution) -> None:
         kind = execution.task.type if execution.task is not None else ""
         ending = self._no_handler.says(kind)
+        shown = type_shown(execution)
         if ending is not None:
-            log.warning("no handler takes type %s%s: its tasks are dead letters, reason no_handler "
-                        "(%s)", type_shown(execution), self._hint(kind), ending)  # fmt: skip
+            log.warning(
+                "no handler takes type %s%s: its tasks are dead letters, reason no_handler (%s)",
+                *(shown, self._registry.hint(kind), ending),
+            )
         elif self._failures:
-            log.info("task failed (%s): %s", type_shown(execution), execution.error)
+            log.info("task failed (%s): no handler takes this type", shown)
 
     def claim_lost(self, execution: Execution) -> None:
         """The task was no longer this worker's when it was settled: its result is dropped."""
         self.metrics.claims_lost += 1
-        log.warning("claim lost: task %s (%s) is not in flight any more: another worker has it, "
-                    "or Redis lost its data; its result is dropped",
-                    execution.delivery.tag, type_shown(execution))  # fmt: skip
+        tag = execution.delivery.tag
+        log.warning(
+            "claim lost: task %s (%s) is not in flight any more: another worker has it, "
+            "or Redis lost its data; its result is dropped",
+            *(tag, type_shown(execution)),
+        )
 
     def redis_away(self, why: str) -> None:
         """A call to Redis failed while it was there until now."""
@@ -184,7 +182,7 @@ class LostData:
     def __init__(self) -> None:
         self.origin, self._claimed = "", 0
 
-    def seen(self, origin: str, claimed: int, in_hand: Callable[[], int]) -> None:
+    def seen(self, origin: str, claimed: int, in_hand: int) -> None:
         """What a look found; `claimed` only ever grows while the data lasts."""
         if origin == "?":  # a key of a wrong type
             return
@@ -192,14 +190,15 @@ class LostData:
             log.error(
                 "Redis has lost its data (a restart without persistence, or FLUSHALL): what waited "
                 "there, was delayed or dead is gone, and so is a pause. The %d tasks in hand run "
-                "on, but how they end cannot be recorded. New tasks are taken as before", in_hand()
-            )  # fmt: skip
+                "on, but how they end cannot be recorded. New tasks are taken as before",
+                in_hand,
+            )
         elif claimed < self._claimed:
             log.error(
                 "Redis has older data than before (a restored snapshot, a replica that lagged, or "
                 "deleted totals): %d claims are missing. Tasks may be lost, or run twice, also the "
                 "%d in hand",
-                self._claimed - claimed, in_hand(),
+                *(self._claimed - claimed, in_hand),
             )  # fmt: skip
         self.origin, self._claimed = origin, claimed
 

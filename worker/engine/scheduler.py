@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from worker.broker import Broker
+from worker.engine.events import log
 from worker.errors import BrokerUnavailable
-from worker.journal import log
 from worker.metrics import Metrics
 from worker.schedule import Entry
 

@@ -7,53 +7,46 @@ renewed: the lease (see lease.py) then makes this worker wait for one full lease
 from __future__ import annotations
 
 import time
-from typing import Protocol
 
 from worker.broker import Broker, Depths, Stride
-from worker.config import Config
-from worker.journal import log
-from worker.lease import Lease, Step
+from worker.engine.capacity import Capacity
+from worker.engine.clock import Step
+from worker.engine.events import log
+from worker.engine.inbox import Inbox, Look
+from worker.engine.lease import Lease
+from worker.engine.outage import Outage
 from worker.metrics import Metrics
 
 SLICE_ITEMS = 250  # an orphan costs four commands: this many hold Redis for about 2 ms
-CLOCK_OFF_S = 1.0  # what a look may show beside what the lease knows; the lease then measures
 
 
-class Holder(Protocol):
-    """What this needs of the consumer."""
-
-    suspicious_until: float
-
-    def look_again(self) -> None: ...
-    def known_tags(self) -> tuple[int, list[str]]: ...
-
-
-class Reclaimer:
-    """One worker's part in it."""
+class Recoverer:
+    """One worker's part in recovery; one scanner at a time, over all workers."""
 
     def __init__(
-        self, config: Config, broker: Broker, holder: Holder, lease: Lease, metrics: Metrics
+        self,
+        broker: Broker,
+        capacity: Capacity,
+        inbox: Inbox,
+        lease: Lease,
+        outage: Outage,
+        metrics: Metrics,
+        lease_s: float,
     ) -> None:
         self._broker = broker
-        self._holder = holder
+        self._capacity = capacity
+        self._inbox = inbox
         self._lease = lease
+        self._outage = outage
         self._metrics = metrics
-        self._lease_s = config.worker.lease_s
-        self._hold_ms = round(min(5.0, self._lease_s / 2) * 1000)
-        self._full_scan_at = time.monotonic() + self._lease_s
+        self._lease_s = lease_s
+        self._full_scan_at = time.monotonic() + lease_s
         self._own_scan_at = 0.0
         self._back: Step | None = None  # the clock was set back, and retries do not follow it yet
         self._back_at = ""  # how far they do
         self._too_long = False  # there may be leases that the clock set back has made too long
 
-    def compare_clock(self, asked_at: float, now_s: int) -> None:
-        """A look that was asked for at `asked_at`, monotonic, found this time on the server."""
-        first = self._lease.redis_time(asked_at) - 1  # now_s is a whole number
-        last = self._lease.redis_time(time.monotonic())
-        if last and not first - CLOCK_OFF_S <= now_s <= last + CLOCK_OFF_S:
-            self._lease.renew_now()
-
-    async def turn(self, seen: Depths) -> None:
+    async def recover(self, seen: Depths) -> None:
         """Bring back what no live worker holds; raises BrokerUnavailable.
 
         A full scan runs when a lease has run out, and once a lease length in any case (by one
@@ -67,15 +60,16 @@ class Reclaimer:
         if seen.expired or now >= self._full_scan_at:
             self._full_scan_at = now + self._lease_s
             if seen.in_flight or seen.expired or self._too_long:
-                self._too_long = not await self._scan(self._hold_ms) and self._too_long
-        elif now < self._holder.suspicious_until and now >= self._own_scan_at:
+                hold_ms = round(min(5.0, self._lease_s / 2) * 1000)
+                self._too_long = not await self._scan(hold_ms) and self._too_long
+        elif now < self._outage.suspicious_until and now >= self._own_scan_at:
             self._own_scan_at = now + self._lease_s / 2
             if seen.in_flight:
                 await self._scan(0)
 
     async def _follow_clock(self) -> None:
         """Once the clock was set back: retries wait no longer than they were to."""
-        step = self._lease.take_step()
+        step = self._lease.clock.take_step()
         if step is not None and step.by_s < 0:
             self._back, self._back_at = step, ""
             self._too_long, self._full_scan_at = True, time.monotonic() + self._lease_s
@@ -92,18 +86,27 @@ class Reclaimer:
                 self._back = None
         if moved:
             log.info("%d retries follow the clock that was set back", moved)
-            self._holder.look_again()
+            self._inbox.order(Look())
+
+    def _known_tags(self) -> tuple[int, list[str]]:
+        """(n, tags): below number n, these are all the tags that this worker has."""
+        capacity = self._capacity
+        ended = [execution.delivery.tag for execution in self._inbox.ended]
+        return capacity.claims.below, [*capacity.running, *ended]
 
     async def _scan(self, hold_ms: int) -> bool:
         """Scan all in flight, or with 0 this worker's own; False when it may not be done now."""
+        clock = self._lease.clock
         cursor, stride, began = 0, Stride(SLICE_ITEMS), ""
         moved = dead = 0
         while True:
-            below, known = self._holder.known_tags()
+            below, known = self._known_tags()
+            expected_s = clock.at(time.monotonic())
             part = await self._broker.reclaim(
-                cursor, stride.count, hold_ms, below, known,
-                expected_s=self._lease.redis_time(time.monotonic()), steady_s=self._lease.steady_s,
-            )  # fmt: skip
+                *(cursor, stride.count, hold_ms, below, known),
+                expected_s=expected_s,
+                steady_s=clock.steady_s,
+            )
             if part.state:
                 if part.state == "stepped":
                     self._lease.renew_now()
@@ -118,7 +121,7 @@ class Reclaimer:
                 break
         if moved:
             log.warning("reclaimed %d tasks that no live worker held", moved)
-            self._holder.look_again()
+            self._inbox.order(Look())
         if dead:
             log.error("%d tasks are dead letters now: their workers died while they ran", dead)
         if hold_ms:

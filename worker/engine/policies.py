@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from worker.config import TaskConfig
 from worker.keys import type_name, type_of
+from worker.metrics import TypeMetrics
 from worker.options import BACKOFF_MAX_S, BACKOFF_S, Options, backoff_s, rate
 from worker.registry import DEFAULT, Handler, Registry
 
@@ -60,19 +61,22 @@ class Limits:
         return cls(type, options) if any_set else None
 
 
-class Plan:
-    """What the executor needs to know of one task type; `label` is its name in metrics.
+class TaskPolicy:
+    """How tasks of one type are run; `label` is its name in metrics, `numbers` its metrics.
 
     `options` are those that hold: the config's, else the decorator's.
     `limits` is None for a type without any: its tasks start as soon as they are claimed.
     """
 
-    __slots__ = ("_backoff_max_s", "_backoff_s", "expires_s", "handler", "label", "limits",
-                 "options", "retries", "timeout_s")  # fmt: skip
+    __slots__ = (
+        *("_backoff_max_s", "_backoff_s", "expires_s", "handler", "label", "limits"),
+        *("numbers", "options", "retries", "timeout_s"),
+    )
 
     def __init__(self, type: str, handler: Handler, label: str, options: Options) -> None:
         self.handler = handler
         self.label = label
+        self.numbers = TypeMetrics()
         self.options = options
         self.limits = Limits.of(type, options)
         self.timeout_s = options.timeout_s
@@ -87,39 +91,39 @@ class Plan:
         return backoff_s(attempt, base_s=self._backoff_s, cap_s=self._backoff_max_s)
 
 
-class Plans:
-    """The plan of every task type, looked up by type."""
+class Policies(dict[str, TaskPolicy]):
+    """The policy of every task type; `find` falls back to the default handler's."""
 
     def __init__(self, registry: Registry, tasks: Mapping[str, TaskConfig]) -> None:
-        said = {name: Options(**task.model_dump()) for name, task in tasks.items()}
-        self._by_type: dict[str, Plan] = {}
+        super().__init__()
+        configured = {name: Options(**task.model_dump()) for name, task in tasks.items()}
         for handler in registry.entries():
-            options = said.get(handler.type, Options()).over(handler.options)
-            self._by_type[handler.type] = Plan(handler.type, handler, handler.label, options)
-        self._default = self._by_type.get(DEFAULT)
+            options = configured.get(handler.type, Options()).over(handler.options)
+            self[handler.type] = TaskPolicy(handler.type, handler, handler.label, options)
+        self.default = self.get(DEFAULT)
         # A type of its own in the config is a label too, though the default handler runs it.
-        for name, options in said.items():
-            if name not in self._by_type and self._default is not None:
-                handler = self._default.handler
-                self._by_type[name] = Plan(name, handler, name, options.over(handler.options))
+        for name, options in configured.items():
+            if name not in self and self.default is not None:
+                handler = self.default.handler
+                self[name] = TaskPolicy(name, handler, name, options.over(handler.options))
 
-    def find(self, type: str) -> Plan | None:
-        """The plan of `type`, else the default handler's, else None."""
-        return self._by_type.get(type, self._default)
+    def find(self, type: str) -> TaskPolicy | None:
+        """The policy of `type`, else the default handler's, else None."""
+        return self.get(type, self.default)
 
     def held_names(self) -> dict[str, str]:
         """Of types whose limits may hold tasks back: label in metrics -> name in keys."""
         return {
-            plan.label: plan.limits.name
-            for plan in self._by_type.values()
-            if plan.limits is not None and not plan.limits.any_number
+            policy.label: policy.limits.name
+            for policy in self.values()
+            if policy.limits is not None and not policy.limits.any_number
         }
 
     def lets_go(self, name: str) -> bool:
         """Whether a type, by its name in keys, has a handler here and nothing to hold it."""
-        plan = self.find(type_of(name))
-        return plan is not None and (plan.limits is None or plan.limits.name != name)
+        policy = self.find(type_of(name))
+        return policy is not None and (policy.limits is None or policy.limits.name != name)
 
-    def limited(self) -> list[Plan]:
-        """The plans of types that have limits."""
-        return [plan for plan in self._by_type.values() if plan.limits is not None]
+    def limited(self) -> list[TaskPolicy]:
+        """The policies of types that have limits."""
+        return [policy for policy in self.values() if policy.limits is not None]

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
-from worker.executor import Execution
-from worker.journal import type_shown
+from worker.engine.events import type_shown
+from worker.engine.execution import Execution
 
 TASKS_TOLD = 100
 FRAMES_TOLD = 12
 _TOLD_BY = ("worker/signals.py", "worker/early.py")
-_OURS = ("worker/slots.py", "worker/executor.py")
+_OURS = ("engine/runner.py", "engine/execution.py", "engine/threads.py")
 
 
 def standing(executions: Iterable[Execution], loop_thread: int | None) -> list[str]:
@@ -48,7 +48,7 @@ def _calls(
 ) -> list[str]:
     """Where the handler stands, innermost call first."""
     thread = execution.thread
-    if thread is not None and thread.is_alive() and thread.ident in frames:
+    if thread is not None and thread.ident in frames:
         return _of_thread(frames[thread.ident])
     work = execution.work
     if work is not None and work.done():

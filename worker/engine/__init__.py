@@ -1,0 +1,1 @@
+"""The run loop and its parts. Start reading at consumer.py."""
