@@ -23,6 +23,7 @@ from worker.keys import Keys
 
 RECOVERY_LIMIT_S = 30.0  # a recovery that takes longer is given up on and reported as such
 _LOOK_EVERY_S = 0.02
+_RESET_EVERY_S, _RESET_SHARE = 0.05, 0.1  # so that a connection lives for half a second on average
 _NOBODY = ("127.0.0.1", "1")  # a closed port: a replica of it keeps its data and refuses writes
 
 
@@ -265,6 +266,26 @@ async def _cut_idle(arena: Arena, note: Injected) -> None:
     note.lasted_s = time.monotonic() - began
 
 
+async def _reset_wire(arena: Arena, note: Injected) -> None:
+    """Every connection is reset at random moments, until a killed worker's tasks are back."""
+    began, resets = time.monotonic(), 0
+
+    async def reset_at_random() -> None:
+        nonlocal resets
+        while True:
+            resets += arena.wire.reset(lambda _: arena.rng.random() < _RESET_SHARE)
+            await asyncio.sleep(_RESET_EVERY_S)
+
+    resetting = asyncio.create_task(reset_at_random())
+    try:
+        await asyncio.sleep(arena.lease_s)
+        await _kill_worker(arena, note)
+    finally:
+        resetting.cancel()
+    note.target += f", {resets} resets"
+    note.lasted_s = time.monotonic() - began
+
+
 async def _eat_reply(arena: Arena, note: Injected) -> None:
     eaten = arena.proxy.eaten
     what = arena.rng.choice((b"EVALSHA", b"BLMOVE"))
@@ -293,6 +314,7 @@ OTHERS = (
     Fault("wire silent", "bytes swallowed for 3 s", _silence_wire),
     Fault("redis reloads", "DEBUG RELOAD", _reload),
     Fault("idle connections cut", "timeout 2, a balancer's limit; a worker killed", _cut_idle),
+    Fault("connections reset", "RST at random, each twice a second; a worker killed", _reset_wire),
     Fault("wire slow", "0.1 s more each way for 2 s", _slow_wire),
 )
 

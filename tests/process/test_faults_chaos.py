@@ -33,10 +33,11 @@ def test_nothing_is_lost_while_workers_are_killed_and_redis_and_the_wire_break(t
     assert list((tmp_path / "logs").glob("worker-*.log"))
 
 
-async def test_a_killed_workers_tasks_come_back_while_idle_connections_are_cut(
-    tmp_path, monkeypatch
+@pytest.mark.parametrize("name", ["idle connections cut", "connections reset"])
+async def test_a_killed_workers_tasks_come_back_although_connections_end(
+    tmp_path, monkeypatch, name
 ):
-    (row,) = (fault for fault in OTHERS if fault.name == "idle connections cut")
+    (row,) = (fault for fault in OTHERS if fault.name == name)
     monkeypatch.setattr("loadgen.chaos.program.schedule", lambda length_s: [(1.0, row)])
     workload = Workload(
         mix=parse_mix("quick=2,long=1"), profile=constant(30, 5.0), drain_timeout_s=20, seed=1
@@ -46,6 +47,7 @@ async def test_a_killed_workers_tasks_come_back_while_idle_connections_are_cut(
     )
     report = await chaos.run(lambda experiment: experiment.run(), lambda said: None)
     assert report.holds
+    assert report.totals.get("dead", 0) == 0
     (injected,) = report.injected
     assert injected.killed
     assert injected.recovery_s is not None
