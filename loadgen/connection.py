@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import Connection, ConnectionPool, Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -16,6 +16,9 @@ from redis.exceptions import (
     NoPermissionError,
     RedisError,
     ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
 )
 
 from worker.broker.address import Address
@@ -70,7 +73,39 @@ def open_redis(config: Config, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Redis:
     if redis.sentinels or redis.cluster:
         located = Address(redis, config.queue.key, "loadgen").open_sync(CONNECT_TIMEOUT_S)
         options["host"], options["port"] = located.host, located.port
-    return Redis(connection_pool=ConnectionPool(**options))
+    base = options.pop("connection_class", Connection)
+    kind = type(base.__name__, (_Honest, base), {})
+    return Redis(connection_pool=ConnectionPool(connection_class=kind, **options))
+
+
+class _Honest:
+    """A connection of redis.asyncio that says "connection lost" for whatever its transport raises.
+
+    After a reset uvloop raises RuntimeError, which redis-py passes on; and redis-py takes an idle
+    connection that was reset for a whole one.
+    """
+
+    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+        await _or_lost(super().send_packed_command, *args, **options)  # type: ignore[misc]
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        return await _or_lost(super().read_response, *args, **options)  # type: ignore[misc]
+
+    async def can_read(self) -> bool:
+        """Asked before an idle connection is used: raises when it was lost meanwhile."""
+        reader: asyncio.StreamReader | None = self._reader  # type: ignore[attr-defined]
+        if reader is None or reader.exception() is not None:
+            raise RedisConnectionError("the connection was lost while it was idle")
+        return await _or_lost(super().can_read)  # type: ignore[misc,no-any-return]
+
+
+async def _or_lost(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    try:
+        return await call(*args, **options)
+    except (RedisError, OSError):
+        raise
+    except Exception as fault:
+        raise RedisConnectionError(f"{type(fault).__name__}: {fault}") from fault
 
 
 def _tls(config: Config) -> dict[str, Any]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import json
 import os
 import random
+import subprocess
+import sys
+import threading
 import time
 
 import pytest
 
 from loadgen.chaos.fault_proxy import FaultProxy
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, environment, run_to_end
 from tests.support.waiting import until
 from tests.support.world import LEASE_S
 
@@ -32,9 +38,27 @@ def wired(server, world_on):
     own = server()
     wire = FaultProxy("127.0.0.1", own.port).start()
     world = world_on(own.url)
-    world.url = f"redis://127.0.0.1:{wire.port}/0"
+    world.url, world.direct_url = f"redis://127.0.0.1:{wire.port}/0", own.url
     yield wire, world
     wire.close()
+
+
+@contextlib.contextmanager
+def resets_at_random(wire, most=10_000, begin=lambda: True):
+    """Reset each connection about four times a second, from when `begin()` says so."""
+    over, rng = threading.Event(), random.Random(5)
+
+    def reset():
+        left = most
+        while left > 0 and not over.wait(0.05):
+            if begin():
+                left -= wire.reset(lambda _: rng.random() < 0.2)
+
+    thread = threading.Thread(target=reset)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
 
 
 def connections(world):
@@ -59,10 +83,11 @@ def test_resets_at_random_moments_neither_end_a_busy_worker_nor_poison_its_long_
     worker = world.start_worker(env=loop_env, concurrent=4)
     world.enqueue("sleep", id="long", s=3 * LEASE_S)
     rng = random.Random(13)
-    for turn in range(20):
-        world.enqueue("sleep", 10, id=turn, s=rng.choice((0, 0.01, 0.05)))
-        wire.reset(lambda _: rng.random() < 0.7)
-        time.sleep(rng.uniform(0, 0.2))  # the point is the moment, not a condition
+    with resets_at_random(wire):
+        for turn in range(20):
+            world.enqueue("sleep", 10, id=turn, s=rng.choice((0, 0.01, 0.05)))
+            time.sleep(rng.uniform(0, 0.2))  # the point is the moment, not a condition
+        until(lambda: world.settled() > 150, 30, "most of them have run")
     world.all_settled(30)
     assert world.runs()["long"] == 1
     assert (world.totals()["dead"], world.totals()["reclaimed"]) == (0, 0)
@@ -87,3 +112,31 @@ def test_a_handler_that_holds_the_loop_longer_than_the_socket_timeout_costs_no_c
     assert "Redis" not in worker.log().partition("started")[2].replace("redis://", "")
     assert connections(world) == before
     assert worker.drain() == 0, worker.log()
+
+
+def test_a_load_generator_counts_through_resets(wired, tmp_path):
+    wire, world = wired
+    world.start_worker(concurrent=20, redis={"url": world.direct_url})
+    with resets_at_random(wire, most=10, begin=lambda: world.settled() > 0):
+        done = run_to_end(
+            "loadgen", "run", "--mix", "note=1", "--rate", "100", "--duration", "4s",
+            "--redis-url", world.url, "--out", "run.json", cwd=tmp_path, timeout_s=60,
+        )  # fmt: skip
+    assert "unforeseen" not in done.stderr
+    accounting = json.loads((tmp_path / "run.json").read_text())["accounting"]
+    assert accounting["lost"] == 0, done.stdout
+    assert accounting["succeeded"] > 300, done.stdout
+
+
+def test_monitoring_goes_on_through_resets(wired, tmp_path):
+    wire, world = wired
+    monitor = subprocess.Popen(
+        [sys.executable, "-m", "loadgen", "monitor", "--every", "100ms", "--redis-url", world.url],
+        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in itertools.islice(monitor.stdout, 12):
+        assert line.startswith(("waiting", "Redis at")), line
+        wire.reset()
+    monitor.terminate()
+    _, said = monitor.communicate(timeout=20)
+    assert "unforeseen" not in said
