@@ -14,7 +14,8 @@ import uvloop
 
 from loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.waiting import until
-from worker.broker import Address
+from worker.broker import Address, LeaseWire
+from worker.broker.scripts import EXCHANGE
 from worker.broker.wire import ThreadWire, Wire
 from worker.config import load_config
 from worker.errors import BrokerUnavailable
@@ -272,6 +273,21 @@ def test_what_interrupts_a_threads_call_leaves_no_connection_out_of_step(between
     with pytest.raises(Interrupt):
         thread_wire.call("ECHO", "other")
     assert thread_wire.call("ECHO", "mine") == b"mine"
+
+
+async def test_what_is_given_back_at_the_last_moment_is_so_once_although_a_reply_is_lost(
+    queue, between
+):
+    queue.push(b"a", b"b")
+    await queue.hand().claim(2)
+    config = load_config(None, env={}, overrides={"redis.url": between.url})
+    wire = LeaseWire(config, "w1", Address(config.redis, config.queue.key, "w1"))
+    between.eat_reply(EXCHANGE.sha)
+    await asyncio.to_thread(wire.release, ["w1:2", "w1:1"])
+    wire.close()
+    assert between.eaten == 1
+    assert queue.waiting() == [b"a", b"b"]
+    queue.assert_conserved()
 
 
 def test_the_wire_of_these_tests_does_reset(between):

@@ -56,9 +56,11 @@ def resets_at_random(wire, most=10_000, begin=lambda: True):
 
     thread = threading.Thread(target=reset)
     thread.start()
-    yield
-    over.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def connections(world):
@@ -112,6 +114,27 @@ def test_a_handler_that_holds_the_loop_longer_than_the_socket_timeout_costs_no_c
     assert "Redis" not in worker.log().partition("started")[2].replace("redis://", "")
     assert connections(world) == before
     assert worker.drain() == 0, worker.log()
+
+
+def test_a_drain_ends_well_while_connections_are_reset(wired, loop_env):
+    wire, world = wired
+    worker = world.start_worker(env=loop_env, concurrent=4)
+    with resets_at_random(wire):
+        world.enqueue("sleep", 8, s=0.7)
+        until(lambda: len(world.journal("start")) >= 4, what="four tasks run")
+        assert worker.drain() == 0, worker.log()
+    assert world.in_flight() == 0
+    world.assert_conserved()
+    assert "Traceback" not in worker.log()
+
+
+def test_the_status_page_answers_after_its_idle_connection_was_reset(wired):
+    wire, world = wired
+    worker = world.start_worker()
+    for _ in range(3):
+        assert worker.get("/api/dead")[0] == 200
+        wire.reset()
+        time.sleep(0.05)  # until the reset is here
 
 
 def test_a_load_generator_counts_through_resets(wired, tmp_path):

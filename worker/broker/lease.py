@@ -9,7 +9,10 @@ from worker.broker.queue import exchange_keys
 from worker.broker.scripts import EXCHANGE, RENEW
 from worker.broker.wire import ThreadWire
 from worker.config import Config
+from worker.errors import BrokerUnavailable
 from worker.keys import Keys
+
+RELEASE_TRIES, RELEASE_PAUSE_S = 3, 0.1
 
 
 class LeaseWire:
@@ -36,14 +39,25 @@ class LeaseWire:
         return gap == 1, seconds + micros / 1e6 - (before + after) / 2, after - before
 
     def release(self, tags: list[str]) -> None:
-        """Give tags back although the event loop is stuck; raises BrokerUnavailable."""
+        """Give tags back although the event loop is stuck; raises BrokerUnavailable.
+
+        A connection that ends meanwhile is tried again: to give back twice changes nothing.
+        """
         k, config = self._keys, self._config
         keys = exchange_keys(k, config)
         settled = [field for tag in tags for field in ("released", tag, "", "", "", "", "")]
-        self._wire.run(
-            EXCHANGE, keys, self._id, self._lease_ms, 0, 0, 0, config.queue.pop, 0, 0,
-            config.worker.max_deliveries, 0, 0, 0, k.run(""), 0, "1", "", 0, *settled,
-        )  # fmt: skip
+        arguments = (
+            *(self._id, self._lease_ms, 0, 0, 0, config.queue.pop, 0, 0),
+            *(config.worker.max_deliveries, 0, 0, 0, k.run(""), 0, "1", "", 0, *settled),
+        )
+        for left in range(RELEASE_TRIES - 1, -1, -1):
+            try:
+                self._wire.run(EXCHANGE, keys, *arguments)
+                return
+            except BrokerUnavailable as error:
+                if not left or error.kind != "connection":
+                    raise
+                time.sleep(RELEASE_PAUSE_S)
 
     def close(self) -> None:
         """Close the connection; never raises."""
