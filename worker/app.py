@@ -27,7 +27,7 @@ from worker.extras import opened
 from worker.faults import trace
 from worker.http import HttpServer
 from worker.kept import Kept
-from worker.logs import log_error, stay_seen, without_waiting
+from worker.logs import for_debug, log_error, stay_seen, without_waiting
 from worker.metrics import Metrics
 from worker.outlet import dropped, settle
 from worker.page import StatusPage
@@ -113,21 +113,21 @@ class App:
         with self._http():
             self._answer_parent()
             self._loop.set_exception_handler(_loop_error)
-            code, why = 0, ""
+            code, why, debug = 0, "", None
             try:
                 self._serve_to_the_end()
             except TaskrigError as fault:
-                code, why = fault.exit_code, str(fault)
+                code, why, debug = fault.exit_code, str(fault), for_debug(fault)
             except BaseException as fault:  # what is not an Exception is a handler's doing
                 blame = self._kept.put_back_frames()
                 code = 1
-                broke = partial(log.critical, "the worker broke%s", blame, exc_info=fault)
-                without_waiting(broke)
+                what = f"the worker broke: {describe(fault)}{blame} (--debug shows the traceback)"
+                without_waiting(partial(log.critical, "%s", what, exc_info=for_debug(fault)))
             forked.end()
             self._signals.close()
             self._kept.close()
         if why:
-            without_waiting(log.error, "stopping: %s", why)
+            without_waiting(partial(log.error, "stopping: %s", why, exc_info=debug))
         without_waiting(self._say_totals, code)
         stuck = self.vitals.engine.unstoppable if self.vitals.engine is not None else 0
         if stuck:  # a thread, or a handler that swallowed its cancellation, would not end

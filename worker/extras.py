@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import Any, Generic, Protocol, TypeVar
 
 from worker.declared import declare, declared_in
-from worker.errors import TaskrigError
+from worker.errors import TaskrigError, describe
+from worker.faults import at_place
 from worker.running import Context
 
 T = TypeVar("T")
@@ -78,7 +79,7 @@ async def opened(
             try:
                 await manager.__aenter__()
             except Exception as error:
-                text = f"{one.name} does not open: {type(error).__name__}: {error}"
+                text = f"{one.name} does not open: {describe(error)}{at_place(error)}"
                 raise TaskrigError(text) from error
             stack.push_async_callback(_close, manager, one.name, say)
         yield
@@ -90,7 +91,7 @@ async def _close(
     try:
         await manager.__aexit__(None, None, None)
     except Exception as error:  # the others are to be closed all the same
-        say(f"{name} did not close well: {type(error).__name__}: {error}")
+        say(f"{name} did not close well: {describe(error)}{at_place(error)}")
 
 
 class Middleware(Protocol):

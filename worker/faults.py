@@ -27,6 +27,8 @@ LINE_CHARS = 200
 
 _OURS = os.path.dirname(__file__) + os.sep
 _NOT_OURS = _OURS + "handlers" + os.sep  # handlers of ours are told of like the user's
+_STDLIB = os.path.dirname(os.__file__) + os.sep
+_IMPORTING = ("<frozen ", _STDLIB + "importlib" + os.sep)
 _CAUSE = "The above exception was the direct cause of the following exception:"
 _CONTEXT = "During handling of the above exception, another exception occurred:"
 
@@ -87,12 +89,21 @@ def stands(thread: threading.Thread) -> Trace:
     return Trace(_last("\n".join(lines)), ("", frames[0][0].co_filename, frames[0][1]))
 
 
-def place(fault: BaseException) -> str:
-    """The file and line that it was raised at, "" where no frame of the user's is in it."""
+def at_place(fault: BaseException) -> str:
+    """ " (file:line)" of the user's code that led to it; "" where there is none.
+
+    That is the innermost frame that is not in a library; of code that does not parse, the code.
+    """
     if isinstance(fault, SyntaxError) and fault.filename:
-        return printable(f"{fault.filename}:{fault.lineno}")
-    frames = [f for f in _frames(fault) if not f[0].co_filename.startswith("<frozen ")]
-    return printable(f"{frames[-1][0].co_filename}:{frames[-1][1]}") if frames else ""
+        return printable(f" ({fault.filename}:{fault.lineno})")
+    places = [(frame[0].co_filename, frame[1]) for frame in _frames(fault)]
+    places = [(file, line) for file, line in places if not file.startswith(_IMPORTING)]
+    own = [(file, line) for file, line in places if not _is_librarys(file)] or places
+    return printable(" ({}:{})".format(*own[-1])) if own else ""
+
+
+def _is_librarys(file: str) -> bool:
+    return file.startswith(_STDLIB) or "/site-packages/" in file or "/dist-packages/" in file
 
 
 def _is_ours(code: CodeType) -> bool:

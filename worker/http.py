@@ -24,7 +24,8 @@ from typing import Any
 
 from worker import forked
 from worker.config.http_address import host_and_port
-from worker.errors import UsageError
+from worker.errors import UsageError, describe
+from worker.logs import for_debug
 
 log = logging.getLogger("worker.http")
 
@@ -208,7 +209,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
                 _drop(conn)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("a connection ended early", exc_info=True)  # clients come and go
+        log.debug("a connection ended early")  # clients come and go
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -239,8 +240,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _asked(self, source: Callable[[str, str], Answer], path: str, query: str) -> Answer:
         try:
             return source(path, query)
-        except Exception:  # one broken source must not take the other pages down
-            log.warning("%s %r failed", self.command, path[:100], exc_info=True)
+        except Exception as fault:  # one broken source must not take the other pages down
+            log.warning("%s %r failed: %s", self.command, path[:100], describe(fault),
+                        exc_info=for_debug(fault))  # fmt: skip
             return Answer(b"internal error; see the worker's log\n", code=_BROKEN)
 
     def _order(self, path: str, query: str) -> Answer:

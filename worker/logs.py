@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
@@ -32,11 +33,7 @@ _FIELDS = ("time", "level", "logger", "message", "error")
 
 
 class _Lines(logging.Formatter):
-    """What both styles have in common. Tracebacks of our own are shown with `debug` only."""
-
-    def __init__(self, debug: bool = False) -> None:
-        super().__init__()
-        self._debug = debug
+    """What both styles have in common."""
 
     def message(self, record: logging.LogRecord) -> str:
         """The message; of a wrong call all that it was given, and what is wrong."""
@@ -45,17 +42,14 @@ class _Lines(logging.Formatter):
         except BaseException as fault:
             given = f"{_shown(record.msg)} with {_shown(record.args)}"
             text = f"{given} (a wrong log call: {describe(fault)})"
-        broke = _fault(record) if record.exc_info else None
-        if broke is not None and self._is_own(record) and not self._debug:
-            text += f": {describe(broke)} (--debug shows the traceback)"
         return text
 
     def error(self, record: logging.LogRecord) -> str:
-        """Its traceback in lines; "" without one."""
+        """Its traceback in lines; "" without one. An error of our own has all its frames."""
         fault = _fault(record)
         text = record.exc_text or ""
         if fault is not None and self._is_own(record):
-            text = self.formatException(record.exc_info) if self._debug else ""  # type: ignore[arg-type]
+            text = "".join(traceback.format_exception(fault))
         elif fault is not None:
             text = trace(fault).text or describe(fault)
         return f"{text}\n{record.stack_info}".strip("\n") if record.stack_info else text
@@ -135,6 +129,7 @@ def _shown(value: object) -> str:
 # -- the logging of the process ------------------------------------------------------------------
 
 _own: logging.Handler | None = None
+_debug = False
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -149,24 +144,33 @@ def set_up(level: str, style: str, *, debug: bool = False, whole: bool = True) -
     """Log to standard error from `level` on, as "text" or "json".
 
     With `whole` the root logger is ours; else there is a configuration of the user's, and only what
-    it would not show of us is written by ourselves.
+    it would not show of us is written by ourselves. `debug`: see `for_debug`.
     """
-    global _own
-    outlet.tell_of_losses(_tell_of_loss)
-    for changed in map(outlet.unblock, ("stdout", "stderr")):
-        if changed is not None:
-            _point_handlers(*changed)
+    global _own, _debug
+    _debug = debug
+    unblock()
     _never_raise()
     _own = _Stderr()
-    _own.setFormatter(JsonFormatter(debug) if style == "json" else TextFormatter(debug))
+    _own.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     if whole:
         root = logging.getLogger()
         root.handlers[:] = [_own]
         root.setLevel(level.upper())
         logging.raiseExceptions = False  # a closed standard error must not end the worker
+        logging.captureWarnings(True)
+        threading.excepthook = _tell_of_thread
+        sys.unraisablehook = _tell_of_unraisable
     if whole or log.level == logging.NOTSET:
         log.setLevel(level.upper())
     stay_seen()
+
+
+def unblock() -> None:
+    """Let standard output and error never block, also for handlers that were made before."""
+    outlet.tell_of_losses(_tell_of_loss)
+    for changed in map(outlet.unblock, ("stdout", "stderr")):
+        if changed is not None:
+            _point_handlers(*changed)
 
 
 def stay_seen() -> None:
@@ -242,6 +246,22 @@ def _never_raise() -> None:
     logging.Logger._log = _log  # type: ignore[method-assign]
 
 
+def _tell_of_thread(what: threading.ExceptHookArgs) -> None:
+    """What a thread raised, a handler's own one mostly; else Python prints it as it is."""
+    fault = what.exc_value
+    if fault is not None and what.exc_type is not SystemExit:
+        name = what.thread.name if what.thread is not None else "?"
+        log_error(log, trace(fault).text, "in thread %s: %s", name, describe(fault))
+
+
+def _tell_of_unraisable(what: Any) -> None:
+    """What was raised where nobody can catch it, such as in a destructor."""
+    fault = what.exc_value
+    if fault is not None:
+        text = what.err_msg or "ignored in"
+        log_error(log, trace(fault).text, "%s %s: %s", text, _shown(what.object), describe(fault))
+
+
 def _tell_of_loss(lines: int, stream: str) -> None:
     text = "%d lines for %s were dropped: nobody read it, or it could not be written"
     without_waiting(log.error, text, lines, stream)
@@ -256,6 +276,11 @@ def log_error(logger: logging.Logger, lines: str, text: str, *args: object) -> N
         record = logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, args, None)
         record.exc_text = lines or None
         logger.handle(record)
+
+
+def for_debug(fault: BaseException) -> BaseException | None:
+    """The `exc_info` of an error of our own, whose traceback is shown with --debug only."""
+    return fault if _debug else None
 
 
 def without_waiting(say: Callable[..., None], *args: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 import pkgutil
 import sys
@@ -15,6 +14,7 @@ from worker import calling
 from worker.declared import all_declared, declare, declared_in, place_of
 from worker.errors import UsageError
 from worker.extras import Middleware, Resource, extras_of, mark_of
+from worker.importing import imported
 from worker.options import Options
 
 if TYPE_CHECKING:
@@ -286,8 +286,8 @@ def _function(name: str, module: ModuleType) -> list[Handler]:
 def _modules(name: str) -> list[ModuleType]:
     """The module that a name of the config leads to, and those in it where it is a package."""
     if ":" in name:
-        return [_import(name.partition(":")[0], name)]
-    module = _import(name, name)
+        return [imported(name.partition(":")[0], name)]
+    module = imported(name, name)
     if not hasattr(module, "__path__"):
         return [module]
     modules = [module, *_submodules(module, name)]
@@ -298,7 +298,7 @@ def _modules(name: str) -> list[ModuleType]:
 def _submodules(package: ModuleType, name: str) -> Iterator[ModuleType]:
     for found in pkgutil.iter_modules(package.__path__):
         if not found.name.startswith("_"):
-            module = _import(f"{package.__name__}.{found.name}", name)
+            module = imported(f"{package.__name__}.{found.name}", name)
             yield module
             if found.ispkg:
                 yield from _submodules(module, name)
@@ -321,22 +321,3 @@ def _declared(modules: Iterable[ModuleType]) -> list[Handler]:
         for value in list(vars(module).values()):  # imported by name from elsewhere
             handlers.extend(of_now.intersection(_marks(value)))
     return handlers
-
-
-def _import(module: str, name: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except Exception as error:
-        absent = error.name if isinstance(error, ModuleNotFoundError) else None
-        if absent and (module == absent or module.startswith(f"{absent}.")):
-            hint = f"no such module beside the config file or on the import path{_meant(name)}"
-        else:
-            hint = f"it does not import: {type(error).__name__}: {error}"
-        raise UsageError(f"handlers: {name!r}: {hint}") from error
-
-
-def _meant(name: str) -> str:
-    """A hint for whoever writes a function as Python's dotted paths go; may be empty."""
-    module, _, function = name.rpartition(".")
-    meant = callable(getattr(sys.modules.get(module), function, None)) and ":" not in name
-    return f"; did you mean {module}:{function}?" if meant else ""

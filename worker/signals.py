@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 
 from worker import early, forked
-from worker.logs import without_waiting
+from worker.errors import describe
+from worker.logs import for_debug, without_waiting
 
 log = logging.getLogger("worker")
 
@@ -72,8 +73,8 @@ class Signals:
     def _try_to_tell(self) -> None:
         try:
             self._tell()
-        except Exception:  # a glance at what changes meanwhile
-            log.exception("could not tell what runs")
+        except Exception as fault:  # a glance at what changes meanwhile
+            log.error("could not tell what runs: %s", describe(fault), exc_info=for_debug(fault))
 
     def _watch(self) -> None:
         name = self._next_stop()

@@ -34,8 +34,8 @@ Ts = TypeVarTuple("Ts")
 class Ran:
     """What became of one task. `outcome` is succeeded, failed, retried, dead, delayed or invalid.
 
-    `reason` and `error` are what a dead letter would say; `retry_after_s` is the wait of a retried
-    task in seconds, `took_s` the handler's time by the event loop's clock.
+    `reason`, `error` and `traceback` are what a dead letter would say; `retry_after_s` is the wait
+    of a retried task in seconds, `took_s` the handler's time by the event loop's clock.
     """
 
     outcome: str
@@ -43,6 +43,7 @@ class Ran:
     error: str = ""
     retry_after_s: float | None = None
     took_s: float = 0.0
+    traceback: str = ""
 
     @property
     def ok(self) -> bool:
@@ -107,6 +108,7 @@ async def run_task(
         getattr(disposition, "error", ""),
         getattr(disposition, "after_s", None),
         took_s,
+        execution.trace.text if execution.trace is not None else "",
     )
 
 

@@ -14,6 +14,7 @@ from datetime import datetime
 
 import pytest
 
+from tests.support.outputs import Output, full_pipe
 from tests.support.processes import ROOT, environment
 from tests.support.servers import free_port
 from tests.support.waiting import until
@@ -279,3 +280,74 @@ def test_a_function_named_with_a_dot_is_told_the_colon(school):
     said = school.manage("async_command", code=2, TASKRIG_HANDLERS="school.management.commands."
                          "async_command.async_handle")  # fmt: skip
     assert "did you mean school.management.commands.async_command:async_handle?" in said
+
+
+CONSOLE = {"class": "logging.StreamHandler"}
+LOGGINGS = {
+    "only Django's loggers": {
+        "handlers": {"c": CONSOLE}, "loggers": {"django": {"handlers": ["c"]}},
+    },
+    "a root that shows warnings": {
+        "handlers": {"c": CONSOLE}, "root": {"handlers": ["c"], "level": "WARNING"},
+    },
+    "a console that is off outside of debugging": {
+        "filters": {"debugging": {"()": "django.utils.log.RequireDebugTrue"}},
+        "handlers": {"c": {**CONSOLE, "filters": ["debugging"]}}, "root": {"handlers": ["c"]},
+    },
+    "mails to the admins": {
+        "handlers": {"m": {"class": "django.utils.log.AdminEmailHandler", "level": "ERROR"}},
+        "root": {"handlers": ["m"]},
+    },
+    "a configuration by hand": None,
+}  # fmt: skip
+
+
+def log_by(shop, configuration):
+    """Let the project's settings configure logging so."""
+    settings = shop.folder / "shop" / "settings.py"
+    text = f"LOGGING = {{'version': 1, **{configuration!r}}}\n"
+    if configuration is None:
+        text = (
+            "LOGGING_CONFIG = None\nimport logging.config\nlogging.config.dictConfig({"
+            f"'version': 1, 'handlers': {{'c': {CONSOLE!r}}}, 'root': {{'handlers': ['c']}}}})\n"
+        )
+    settings.write_text(settings.read_text() + text)
+
+
+@pytest.mark.parametrize("configuration", LOGGINGS.values(), ids=LOGGINGS)
+def test_under_the_projects_logging_the_workers_lines_are_seen_once(world, shop, configuration):
+    log_by(shop, configuration)
+    world.enqueue("fast_task")
+    log = shop.manage("async_command", "--max-tasks", "1")
+    for line in ("started: queue", "handling fast_task", "stopped: 1 done"):
+        assert log.count(line) == 1, log
+
+
+def test_a_level_that_the_projects_logging_gives_the_worker_holds(world, shop):
+    log_by(shop, {"handlers": {"c": CONSOLE}, "root": {"handlers": ["c"]},
+                  "loggers": {"worker": {"level": "WARNING"}}})  # fmt: skip
+    world.enqueue("fast_task")
+    log = shop.manage("async_command", "--max-tasks", "1")
+    assert "started" not in log and "stopped" not in log
+
+
+@pytest.mark.parametrize("configuration", [{}, LOGGINGS["a root that shows warnings"]])
+def test_the_command_works_on_and_ends_though_nobody_reads(world, shop, configuration):
+    shop.tables()
+    log_by(shop, configuration)
+    out = Output()
+    world.enqueue("make_receipt", 400, number="none")
+    process = subprocess.Popen(shop.command("async_command"), cwd=shop.folder, env=shop.env,
+                               stdout=out.writer, stderr=out.writer)  # fmt: skip
+    shop._started.append(process)
+    world.all_settled(60)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+def test_a_command_that_cannot_start_ends_with_its_exit_code_though_nobody_reads(shop):
+    out = full_pipe()
+    process = subprocess.Popen(shop.command("async_command", "--max-concurrent", "0"),
+                               cwd=shop.folder, env=shop.env, stderr=out.writer)  # fmt: skip
+    shop._started.append(process)
+    assert process.wait(20) == 2

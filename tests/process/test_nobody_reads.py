@@ -2,73 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
 import sys
-import termios
-import threading
 import time
 import urllib.request
 
 import pytest
 import yaml
 
+from tests.support.outputs import Output, full_pipe
 from tests.support.processes import environment
 from tests.support.servers import free_port
 from tests.support.waiting import until
 
 MANY = 6000  # tasks whose lines are more than a pipe and the worker together keep
-
-
-class Output:
-    """What a program writes to: a pipe or a terminal that is read only when the test wants it."""
-
-    def __init__(self, kind="pipe"):
-        if kind == "pipe":
-            self.reader, self.writer = os.pipe()
-            fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, 4096)
-        else:
-            self.reader, self.writer = pty.openpty()
-        self._read = []
-
-    def stop_terminal(self):
-        """Ctrl-S."""
-        termios.tcflow(self.writer, termios.TCOOFF)
-
-    def go_on(self):
-        """Ctrl-Q."""
-        termios.tcflow(self.writer, termios.TCOON)
-
-    def start_reading(self, pause_s=0.0):
-        os.close(self.writer)
-        self.writer = -1
-        self._thread = threading.Thread(target=self._read_on, args=(pause_s,), daemon=True)
-        self._thread.start()
-
-    def _read_on(self, pause_s):
-        while True:
-            try:
-                part = os.read(self.reader, 4096)
-            except OSError:  # a terminal whose other side is gone
-                return
-            if not part:
-                return
-            self._read.append(part)
-            if pause_s:
-                time.sleep(pause_s)
-
-    def text(self):
-        return b"".join(self._read).decode()
-
-    def all_text(self, timeout_s=20):
-        self._thread.join(timeout_s)
-        assert not self._thread.is_alive()
-        return self.text()
 
 
 class Run:
@@ -209,17 +160,6 @@ def test_several_processes_work_on_and_end_though_nobody_reads(world, run):
     worker = run(out.writer, "--processes", "2")
     world.all_settled(60)
     assert worker.stop(25) == 0
-
-
-def full_pipe():
-    out = Output()
-    os.set_blocking(out.writer, False)
-    try:
-        while True:
-            os.write(out.writer, b"x" * 512)
-    except BlockingIOError:
-        os.set_blocking(out.writer, True)
-    return out
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,9 @@ async def test_one_that_does_not_open_closes_the_others_and_is_named():
         raise OSError("refused")
         yield
 
-    with pytest.raises(TaskrigError, match=r"bad does not open: OSError: refused"):
+    with pytest.raises(
+        TaskrigError, match=r"bad does not open: OSError: refused \(\S+test_extras.py:\d+\)$"
+    ):
         async with opened([resource(good), resource(bad)], steps.append):
             raise AssertionError("never reached")
     assert steps == ["closed"]
@@ -62,7 +64,8 @@ async def test_one_that_does_not_close_well_is_told_of():
 
     async with opened([resource(bad)], said.append):
         pass
-    assert said == [f"{__name__}.bad did not close well: OSError: lost"]
+    lost = f"{__name__}.bad did not close well: OSError: lost"
+    assert said == [f"{lost} ({__file__}:{bad.__code__.co_firstlineno + 2})"]
 
 
 async def test_one_that_does_not_close_well_leaves_no_other_one_open():
@@ -76,9 +79,11 @@ async def test_one_that_does_not_close_well_leaves_no_other_one_open():
         yield 2
         raise OSError("lost")
 
+    at = f"({__file__}:{bad.__code__.co_firstlineno + 2})"
+
     async with opened([resource(good), resource(bad), resource(bad)], closed.append):
         pass
-    lost = f"{__name__}.bad did not close well: OSError: lost"
+    lost = f"{__name__}.bad did not close well: OSError: lost {at}"
     assert closed == [lost, lost, "good"]
 
 

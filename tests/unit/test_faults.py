@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from worker.errors import MAX_ERROR_CHARS, describe
-from worker.faults import MAX_TRACE_BYTES, place, stands, trace
+from worker.faults import MAX_TRACE_BYTES, at_place, stands, trace
 
 
 def raised(call, *arguments):
@@ -160,7 +160,7 @@ def test_what_text_of_a_task_may_hold_does_not_break_out_of_its_line():
 
 def test_the_place_of_a_syntax_error_is_that_of_the_code_that_does_not_parse():
     fault = raised(compile, "x = = 3\n", "/app/tasks.py", "exec")
-    assert place(fault) == "/app/tasks.py:1"
+    assert at_place(fault) == " (/app/tasks.py:1)"
     assert '  File "/app/tasks.py", line 1\n    x = = 3\nSyntaxError' in trace(fault).text
 
 

@@ -8,6 +8,8 @@ import logging
 import logging.config
 import re
 import sys
+import threading
+import warnings
 
 import pytest
 
@@ -26,6 +28,7 @@ def written(monkeypatch):
     """Set the logging of this process up, as text or json; gives what was written since."""
     root = logging.getLogger()
     kept = (root.handlers[:], root.level, logging.raiseExceptions, logging.Logger._log)
+    hooks = threading.excepthook, sys.unraisablehook
     levels = {name: (one.level, one.disabled, one.handlers[:], one.propagate)
               for name, one in root.manager.loggerDict.items()
               if isinstance(one, logging.Logger)}  # fmt: skip
@@ -39,6 +42,8 @@ def written(monkeypatch):
     yield begin
     root.handlers[:], root.level, logging.raiseExceptions, logging.Logger._log = kept
     logs._own = None
+    logging.captureWarnings(False)
+    threading.excepthook, sys.unraisablehook = hooks
     for name, one in root.manager.loggerDict.items():
         if isinstance(one, logging.Logger):
             level, one.disabled, one.handlers[:], one.propagate = levels.get(
@@ -253,13 +258,36 @@ def test_a_level_that_the_user_names_for_our_logger_holds(written):
     assert text() == "but this\n"
 
 
-def test_our_own_tracebacks_are_shown_with_debug_only(written):
-    for debug in (False, True):
-        text = written(debug=debug)
-        try:
-            Events.redis_away(None, "x")  # a fault of our own
-        except AttributeError:
-            logging.getLogger("worker").critical("the worker broke", exc_info=True)
-        first, *rest = text().splitlines()
-        assert ("AttributeError" in first and "--debug shows" in first) is not debug
-        assert any("events.py" in line for line in rest) is debug
+@pytest.mark.parametrize("debug", [False, True])
+def test_our_own_tracebacks_are_shown_with_debug_only(written, debug):
+    text = written(debug=debug)
+    try:
+        Events.redis_away(None, "x")  # a fault of our own
+    except AttributeError as fault:
+        logging.getLogger("worker").critical("the worker broke", exc_info=logs.for_debug(fault))
+    assert ("events.py" in text()) is debug
+
+
+def test_what_threads_warnings_and_destructors_say_is_a_log_line_too(written):
+    text = written("json")
+
+    def body():
+        raise ValueError(EVIL)
+
+    thread = threading.Thread(target=body, name="theirs")
+    thread.start()
+    thread.join()
+
+    class Falls:
+        def __del__(self):
+            raise ValueError(EVIL)
+
+    Falls()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn(EVIL, stacklevel=1)
+    first, second, third = map(json.loads, text().splitlines())
+    assert first["message"].startswith("in thread theirs: ValueError: x 2026")
+    assert "in body" in first["error"]
+    assert "__del__" in second["message"] and "in __del__" in second["error"]
+    assert (third["logger"], EVIL in third["message"]) == ("py.warnings", True)

@@ -36,6 +36,13 @@ async def test_what_succeeds_and_what_fails():
     assert (last.outcome, last.error) == ("failed", "ValueError: as asked")
 
 
+async def test_a_failed_run_has_the_traceback_that_its_dead_letter_would_have():
+    ran = await run_task(kit, {"fail": True}, attempt=2)
+    assert f'File "{__file__}"' in ran.traceback
+    assert 'in kit\n    raise ValueError("as asked")\nValueError: as asked' in ran.traceback
+    assert (await run_task(kit)).traceback == ""
+
+
 async def test_a_plain_function_has_the_context_that_was_asked_for():
     assert (await run_task(plain, delivery=2, draining=True)).ok
     assert not (await run_task(plain)).ok

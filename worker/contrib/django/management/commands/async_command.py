@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
 from worker import early
 from worker.errors import TaskrigError, UsageError
@@ -38,17 +39,23 @@ class Command(BaseCommand):
         from worker.app import App
         from worker.contrib.django.configured import config_of_settings
         from worker.contrib.django.connections import look_after_connections
-        from worker.logs import set_up
+        from worker.logs import set_up, stay_seen, unblock
         from worker.registry import load_handlers
 
+        unblock()
+        if options.get("stderr") is None:  # what this command has kept may block
+            self.stderr = OutputWrapper(sys.stderr)
+            self.stderr.style_func = self.style.ERROR
         flags = {FLAGS[name][0]: options[name] for name in FLAGS if options[name] is not None}
         try:
             config = config_of_settings(flags)
             if config.worker.processes > 1:
                 raise UsageError("worker.processes is for `worker run`; start this command N times")
-            if not settings.LOGGING:
-                set_up(config.log.level, config.log.format)
+            whole = not settings.LOGGING and not logging.getLogger().handlers
+            debug = bool(options["traceback"])
+            set_up(config.log.level, config.log.format, debug=debug, whole=whole)
             registry = load_handlers(config.handlers, config)
+            stay_seen()
             look_after_connections(registry)
             code = App(config, registry, {}).run()
         except TaskrigError as error:
