@@ -273,7 +273,7 @@ async def _reset_wire(arena: Arena, note: Injected) -> None:
     async def reset_at_random() -> None:
         nonlocal resets
         while True:
-            resets += arena.wire.reset(lambda _: arena.rng.random() < _RESET_SHARE)
+            resets += arena.proxy.reset(lambda _: arena.rng.random() < _RESET_SHARE)
             await asyncio.sleep(_RESET_EVERY_S)
 
     resetting = asyncio.create_task(reset_at_random())
