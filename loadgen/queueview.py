@@ -127,7 +127,7 @@ def _worker(name: str, raw: bytes | None) -> Worker:
             host=str(about.get("host", "?")),
             pid=int(about.get("pid", 0)),
             concurrency=int(about.get("concurrency", 0)),
-            running=len(about.get("running", ())),
+            running=int(about.get("running_total", len(about.get("running", ())))),
         )
     except (ValueError, TypeError, AttributeError):
         return Worker(name, "?", 0, 0, 0)

@@ -113,6 +113,7 @@ class Vitals:
                 "types": self._types,
                 "limited": engine.limited_names if engine is not None else [],
                 "lease": self._config.worker.lease_s,
+                "running_total": len(running),
                 "running": [
                     {
                         "tag": e.delivery.tag,

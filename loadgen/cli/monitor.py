@@ -25,6 +25,9 @@ from worker.keys import Keys
 EXAMPLE = "loadgen monitor --for 3s"
 
 
+WORKERS_SHOWN = 30
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen monitor`."""
     parser.add_argument("--every", default="1s", metavar="TIME", help="between looks (default 1s)")
@@ -112,7 +115,7 @@ def _picture(view: QueueView, rate: float, problem: str, config: Config) -> Rend
     figures = Table.grid(padding=(0, 2))
     for name, value in (
         ("waiting", f"{view.waiting:,}"),
-        ("in flight", f"{view.in_flight:,} of {view.concurrency} slots"),
+        ("in flight", f"{view.in_flight:,} of {view.concurrency:,} slots"),
         ("delayed", f"{view.delayed:,}"),
         ("done", f"{view.done:,}   {show_rate(rate)}"),
         ("dead letters", f"{view.dead_letters:,}"),
@@ -121,10 +124,13 @@ def _picture(view: QueueView, rate: float, problem: str, config: Config) -> Rend
     totals = "  ".join(f"{name} {count:,}" for name, count in sorted(view.totals.items())
                        if not name.endswith("_at"))  # fmt: skip
     workers = Table(box=None, pad_edge=False)
-    for column in ("worker", "host", "pid", "slots"):
+    for column in ("worker", "host", "pid", "running"):
         workers.add_column(column)
-    for one in view.workers[:30]:
-        workers.add_row(Text(one.id), Text(one.host), str(one.pid), str(one.concurrency))
+    for one in view.workers[:WORKERS_SHOWN]:
+        running = f"{one.running:,} of {one.concurrency:,}"
+        workers.add_row(Text(one.id), Text(one.host), str(one.pid), running)
+    if len(view.workers) > WORKERS_SHOWN:
+        workers.add_row(f"... and {len(view.workers) - WORKERS_SHOWN:,} more")
     if not view.workers:
         workers = Table.grid()
         workers.add_row(Text("no live worker: tasks wait until one starts", style="red"))

@@ -67,6 +67,19 @@ def test_it_shows_what_runs_and_what_waits_live(world, page):
     assert browser.complaints() == []
 
 
+def test_it_counts_all_that_runs_and_stays_short(world, page):
+    browser = page(concurrent=200)
+    world.enqueue("gate", 180)
+    browser.sees("180 of 200", "#figures", 30)
+    browser.sees("(180)", "#running-count", 30)
+    browser.sees("180 of 200", "#workers")
+    browser.sees("130 more run, shorter than these.", "#running-more")
+    assert browser.run("document.querySelectorAll('#running tr').length") == 50
+    world.open_gate()
+    browser.sees("Nothing runs.", "main", 30)
+    assert browser.hidden("#running-more")
+
+
 def test_it_shows_what_waits_in_each_of_several_lists(world, page):
     browser = page(concurrent=1)
     world.enqueue("gate")

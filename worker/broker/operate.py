@@ -13,7 +13,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from worker.broker.address import Address
@@ -94,9 +94,7 @@ class Operator:
         seen = survey_of(k.queue, reply)
         # Workers tell with their leases what they run: leave out what has ended since.
         held = self._held([task.tag for task in seen.running])
-        running = [task for task, yes in zip(seen.running, held, strict=True) if yes]
-        running.sort(key=lambda task: -(task.for_s or 0.0))
-        return replace(seen, running=tuple(running))
+        return seen.without(task for task, yes in zip(seen.running, held, strict=True) if not yes)
 
     def look(self) -> Depths:
         """The depths alone, cheaper than a survey; raises BrokerUnavailable."""

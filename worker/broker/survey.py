@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from worker.keys import type_of
@@ -36,7 +37,7 @@ class WorkerSeen:
     age_s: float | None
     lease_left_s: float
     concurrency: int
-    running: int
+    running: int  # all of them; it lists a hundred
     draining: bool
 
 
@@ -106,6 +107,22 @@ class Survey:
         """Tasks that the described workers can run at once."""
         return sum(worker.concurrency for worker in self.workers)
 
+    @property
+    def running_total(self) -> int:
+        """Tasks that the described workers run; `running` lists up to a hundred of each."""
+        return sum(worker.running for worker in self.workers)
+
+    def without(self, ended: Iterable[RunningTask]) -> Survey:
+        """The same without tasks that have ended since their workers last told."""
+        gone = {task.tag for task in ended}
+        fewer = Counter(task.worker for task in self.running if task.tag in gone)
+        running = [task for task in self.running if task.tag not in gone]
+        return replace(
+            self,
+            running=tuple(sorted(running, key=lambda task: -(task.for_s or 0.0))),
+            workers=tuple(replace(w, running=w.running - fewer[w.id]) for w in self.workers),
+        )
+
     def rates(self, before: Survey) -> Rates | None:
         """What has happened since `before`; None when no time has passed."""
         over_s = self.at - before.at
@@ -133,6 +150,7 @@ class Survey:
             "depth": depth,
             "done": self.done,
             "slots": self.slots,
+            "running_total": self.running_total,
             "rates": asdict(rates) if rates is not None else None,
         }
 
@@ -209,6 +227,7 @@ def _worker(row: list[Any], about: dict[str, Any], at: float) -> WorkerSeen:
     name, left_ms, _, control = row
     started = _number(about.get("started"))
     running = about.get("running")
+    listed = len(running) if isinstance(running, list) else 0
     return WorkerSeen(
         id=name.decode(errors="replace"),
         host=str(about.get("host", "?"))[:100],
@@ -218,7 +237,7 @@ def _worker(row: list[Any], about: dict[str, Any], at: float) -> WorkerSeen:
         age_s=max(0.0, at - started) if started is not None else None,
         lease_left_s=left_ms / 1000,
         concurrency=int(_number(about.get("concurrency")) or 0),
-        running=len(running) if isinstance(running, list) else 0,
+        running=max(listed, int(_number(about.get("running_total")) or 0)),
         draining=b"drain" in control.split() or about.get("draining") is True,
     )
 

@@ -131,7 +131,7 @@ def lines_of(where: str, survey: Survey, rates: Rates | None) -> list[str]:
     lines += [
         f"waiting    {survey.waiting:,}{told}",
         *_lists(survey),
-        f"in flight  {survey.in_flight:,} of {survey.slots:,} slots",
+        f"in flight  {survey.in_flight:,}{_slots(survey)}",
         f"delayed    {survey.delayed:,}",
         f"dead       {survey.dead:,} dead letters",
         *(f"DROPPED    {line}" for line in dropped_lines(survey)),
@@ -141,6 +141,13 @@ def lines_of(where: str, survey: Survey, rates: Rates | None) -> list[str]:
         done, arriving = f"{rates.done_per_s:,.1f}/s", f"{rates.arriving_per_s:,.1f}/s"
         lines.append(f"rates      {done} done, {arriving} arriving; {_to_empty(survey, rates)}")
     return [*lines, *_workers(survey), *_running(survey)]
+
+
+def _slots(survey: Survey) -> str:
+    described = len(survey.workers)
+    if survey.workers_alive <= described:
+        return f" of {survey.slots:,} slots"
+    return f"; {described:,} of the {survey.workers_alive:,} workers have {survey.slots:,} slots"
 
 
 def _lists(survey: Survey) -> list[str]:
@@ -182,10 +189,10 @@ def _workers(survey: Survey) -> list[str]:
         state = "  draining" if one.draining else ""
         lines.append(
             f"  {one.id:<12} {plain(one.host, 30)}:{one.pid}  up {age(one.age_s)}  "
-            f"{one.running}/{one.concurrency} running  {plain(one.version, 20)}{state}"
+            f"{one.running:,} of {one.concurrency:,} running  {plain(one.version, 20)}{state}"
         )
     if survey.workers_alive > len(survey.workers):
-        lines.append(f"  ... and {survey.workers_alive - len(survey.workers)} more")
+        lines.append(f"  ... and {survey.workers_alive - len(survey.workers):,} more")
     if survey.workers_silent:
         lines.append(f"  {survey.workers_silent} silent: what they held is about to be reclaimed")
     return lines
@@ -197,6 +204,7 @@ def _running(survey: Survey) -> list[str]:
     lines = ["running    longest first"]
     for task in survey.running[:TASKS_SHOWN]:
         lines.append(f"  {plain(task.tag, 40):<18} {plain(task.type, 40):<20} {age(task.for_s)}")
-    if len(survey.running) > TASKS_SHOWN:
-        lines.append(f"  ... and {len(survey.running) - TASKS_SHOWN:,} more")
+    more = survey.running_total - min(len(survey.running), TASKS_SHOWN)
+    if more > 0:
+        lines.append(f"  ... and {more:,} more")
     return lines

@@ -273,11 +273,14 @@ class Consumer:
             if reply is not None:
                 self.outage.answered_at = time.monotonic()
                 self._take(reply, 1)
-            if arrival.unread is not None and popped.number is not None:
+            if arrival.unread is not None:
                 # The claim that rode on it has dead-lettered it, unless the next exchange does;
                 # its answer is lost.
-                claims.lost.append((popped.number, 1))
-                claims.unread.append(arrival.unread)
+                outlook.look_again()
+                if popped.number is not None:
+                    claims.lost.append((popped.number, 1))
+                    claims.unread.append(arrival.unread)
+                    self.outage.suspect()
             if popped.error is None:
                 pop.trouble.over()
             if arrival.moved and (reply is None or not reply.deliveries):

@@ -4,6 +4,7 @@ import { DeadLetters } from "./dead.js";
 import { Pauses } from "./pauses.js";
 
 const EVERY_MS = 2000;
+const LISTED = 50; // of the running tasks, the longest first
 let token = null; // only ever here: not in a URL, not in storage
 
 async function ask(path, order) {
@@ -68,10 +69,16 @@ function toEmpty(status) {
   return status.rates.time_to_empty_s === null ? "not shrinking" : age(status.rates.time_to_empty_s);
 }
 
+// Of a great many workers not all describe themselves: then the slots are of those that do.
+function slotsUsed(status) {
+  const more = status.workers_alive > status.workers.length ? "+" : "";
+  return `${number(status.depth.in_flight)} of ${number(status.slots)}${more}`;
+}
+
 function showFigures(status) {
   const d = status.depth, r = status.rates;
   const figures = [
-    ["Waiting", number(d.waiting)], ["In flight", `${number(d.in_flight)} of ${number(status.slots)}`],
+    ["Waiting", number(d.waiting)], ["In flight", slotsUsed(status)],
     ["Done", r ? rate(r.done_per_s) : "..."], ["Arriving", r ? rate(r.arriving_per_s) : "..."],
     ["Empty in", toEmpty(status)],
     ["Oldest waits", d.waiting ? age(status.oldest_waiting_s) : "none"],
@@ -86,9 +93,12 @@ function showFigures(status) {
 }
 
 function showRunning(status) {
-  byId("running-count").textContent = status.running.length ? `(${status.running.length})` : "";
+  const more = status.running_total - Math.min(status.running.length, LISTED);
+  byId("running-count").textContent = status.running_total ? `(${number(status.running_total)})` : "";
+  byId("running-more").hidden = more <= 0;
+  byId("running-more").textContent = `${number(more)} more run, shorter than these.`;
   byId("running-none").hidden = status.running.length > 0;
-  keyed(byId("running"), status.running.slice(0, 200), (t) => t.tag,
+  keyed(byId("running"), status.running.slice(0, LISTED), (t) => t.tag,
     () => row(["Type", "For", "Tag", "Worker", ""]),
     (tr, t) => {
       fill(tr, [readable(t.type), age(t.for_s), readable(t.tag), readable(t.worker)]);
@@ -112,7 +122,7 @@ function showWorkers(status) {
   keyed(byId("workers"), status.workers, (w) => w.id,
     () => row(["Worker", "Host", "Up", "Running", "State", ""]),
     (tr, w) => {
-      fill(tr, [readable(w.id), readable(`${w.host}:${w.pid}`), age(w.age_s), `${w.running} of ${w.concurrency}`,
+      fill(tr, [readable(w.id), readable(`${w.host}:${w.pid}`), age(w.age_s), `${number(w.running)} of ${number(w.concurrency)}`,
         w.draining ? "draining" : "working"]);
       actionIn(tr, token !== null, "Drain", w.id, async () => {
         if (await sure(`Drain ${readable(w.id)}? It takes nothing more and ends.`)) {
