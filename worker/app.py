@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from worker import __version__, forked
 from worker.broker import Address, LeaseWire, check_start
 from worker.config import Config
 from worker.config.http_address import host_and_port
+from worker.ending import exit_now
 from worker.engine.engine import Engine
 from worker.engine.inbox import Drain, Fail, Release
 from worker.engine.lease import Lease
@@ -29,7 +31,7 @@ from worker.http import HttpServer
 from worker.kept import Kept
 from worker.logs import for_debug, log_error, stay_seen, without_waiting
 from worker.metrics import Metrics
-from worker.outlet import dropped, settle
+from worker.outlet import dropped
 from worker.page import StatusPage
 from worker.registry import Registry, load_handlers
 from worker.running import Process, process
@@ -38,6 +40,10 @@ from worker.systemd import Systemd
 from worker.vitals import Vitals
 
 log = logging.getLogger("worker")
+
+THREAD_ENDS_S = 0.3  # how long a thread may take from its result to its end
+GIVE_BACK_S = 2.0  # how long Redis may take to take back what a stuck worker holds
+TURN_S = 0.5  # an event loop that makes no turn for so long is stuck
 
 
 CHILD_ENV = "TASKRIG_CHILD"  # set for the children of a supervisor: pipes and share, as JSON
@@ -90,9 +96,12 @@ class App:
         )
         self._systemd = Systemd()
         self._stop_before_start: str | None = None
+        self._stopping = asyncio.Event()
+        self._opening: asyncio.Task[None] | None = None
         self._signals = Signals(
             lambda why: self._from_thread(self._drain, why),
             lambda: self._from_thread(self._release),
+            self._is_stuck,
             self._give_up,
             self._tell_what_runs,
             config.worker.drain_timeout_s,
@@ -129,11 +138,11 @@ class App:
         if why:
             without_waiting(partial(log.error, "stopping: %s", why, exc_info=debug))
         without_waiting(self._say_totals, code)
-        stuck = self.vitals.engine.unstoppable if self.vitals.engine is not None else 0
+        stuck = self._stuck_handlers()
         if stuck:  # a thread, or a handler that swallowed its cancellation, would not end
             log.warning("%d handlers would not stop; leaving without them", stuck)
         if stuck or code == 1:  # what broke may hold threads that would not let the process end
-            _exit_now(code)
+            exit_now(code)
         return code
 
     def _serve_to_the_end(self) -> None:
@@ -160,26 +169,50 @@ class App:
             raise ended
 
     async def _serve(self) -> None:
-        config = self.config
-        await check_start(
-            config, self.address, log.warning, lambda: self._stop_before_start is not None
-        )
-        if self._stop_before_start is not None:
+        if not await self._checked():
             log.info("stopped before the start: %s", self._stop_before_start)
             return
-        async with opened(self.registry.resources, log.error):
-            process.set(self._process)
-            wire = LeaseWire(config, self.id, self.address)
-            lease = Lease(wire, config.worker.lease_s, self.vitals.describe)
-            engine = self.vitals.engine = Engine(
-                *(config, self.id, self.address, self.registry, self.metrics, lease, self._drain)
-            )
-            if self._stop_before_start is not None:
-                self._drain(self._stop_before_start)
-            self._say_start()
-            self._systemd.ready()
-            self._systemd.feed_from_loop(self.vitals.live)
-            await engine.run()
+        self._opening = asyncio.current_task()  # from here on a stop cancels it, until all is open
+        try:
+            async with opened(self.registry.resources, log.error):
+                self._opening = None
+                await asyncio.sleep(0)  # here comes a cancellation that was just under way
+                if not self._stopping.is_set():
+                    await self._run_engine()
+        except (Exception, asyncio.CancelledError):
+            if self.vitals.engine is not None or not self._stopping.is_set():
+                raise
+        if self.vitals.engine is None:
+            log.info("stopped before the start: %s", self._stop_before_start)
+
+    async def _checked(self) -> bool:
+        """Wait for Redis and check it; False when a signal came first, whatever Redis does."""
+        loop = asyncio.get_running_loop()
+        checking = loop.create_task(check_start(self.config, self.address, log.warning))
+        stopping = loop.create_task(self._stopping.wait())
+        await asyncio.wait([checking, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not self._stopping.is_set():
+            await checking
+            return True
+        checking.cancel()
+        await asyncio.wait([checking], timeout=TURN_S)
+        if checking.done() and not checking.cancelled():
+            checking.exception()  # which is of no interest any more
+        return False
+
+    async def _run_engine(self) -> None:
+        config = self.config
+        process.set(self._process)
+        wire = LeaseWire(config, self.id, self.address)
+        lease = Lease(wire, config.worker.lease_s, self.vitals.describe)
+        engine = self.vitals.engine = Engine(
+            *(config, self.id, self.address, self.registry, self.metrics, lease, self._drain)
+        )
+        self._say_start()
+        self._systemd.ready()
+        self._systemd.feed_from_loop(self.vitals.live)
+        await engine.run()
 
     def _say_start(self) -> None:
         config, worker, address = self.config, self.config.worker, self.vitals.http_address
@@ -211,6 +244,12 @@ class App:
 
     def _drain(self, why: str) -> None:
         self._stop_before_start = why
+        self._stopping.set()
+        if self._opening is not None:
+            self._opening.cancel()
+        self._stopping.set()
+        if self._opening is not None:
+            self._opening.cancel()
         self.metrics.draining = 1
         self._systemd.stopping()
         self._process.draining = True
@@ -228,20 +267,60 @@ class App:
         if self.vitals.engine is not None:
             self.vitals.engine.inbox.order(Release())
 
-    def _give_up(self, why: str, code: int = 0) -> None:
-        """In another thread: the event loop does not end; give back and leave without it."""
-        tags = [execution.delivery.tag for execution in self.vitals.running]
-        if self.vitals.engine is not None:
-            self.vitals.engine.lease.stop()
-        try:
-            LeaseWire(self.config, self.id, self.address).release(tags[::-1])
-            text = "%s: %d tasks released, leaving without it, exit %d"
-            without_waiting(log.warning, text, why, len(tags), code)
-            _exit_now(code)
-        except BrokerUnavailable as error:
-            text = "%s, and Redis is away (%s): %d tasks stay in flight and will be reclaimed"
-            without_waiting(log.error, text, why, error, len(tags))
-            _exit_now(3)
+    def _stuck_handlers(self) -> int:
+        """How many still run; one that has delivered its result may take a moment to end."""
+        engine = self.vitals.engine
+        patience_s = time.monotonic() + THREAD_ENDS_S
+        while engine is not None and (stuck := engine.unstoppable()):
+            if time.monotonic() > patience_s:
+                return stuck
+            time.sleep(0.01)
+        return 0
+
+    def _give_up(self, why: str = "", code: int = 0) -> None:
+        """In another thread: the worker does not end; give back what can be, and leave."""
+        why = why or self._why_late()
+        engine = self.vitals.engine
+        if engine is not None:
+            engine.lease.stop()
+        held, tags = engine.in_hand() if engine is not None else (0, [])
+        fault = self._give_back(tags) if tags else ""
+        left = held if fault else held - len(tags)
+        text = f"{why}: leaving without it; {len(tags) if not fault else 0} tasks released"
+        if left:
+            text += f", {left} stay in flight and will be reclaimed{fault and f' ({fault})'}"
+        without_waiting(log.error if left else log.warning, text)
+        exit_now(3 if left else code)
+
+    def _give_back(self, tags: list[str]) -> str:
+        """Release them over a connection of its own; why that failed, else ""."""
+        faults = ["Redis does not answer"]
+
+        def release() -> None:
+            try:
+                LeaseWire(self.config, self.id, self.address).release(tags[::-1])
+                faults[:] = [""]
+            except BrokerUnavailable as error:
+                faults[:] = [str(error)]
+
+        thread = threading.Thread(target=release, daemon=True, name="give-back")
+        thread.start()
+        thread.join(GIVE_BACK_S)
+        return faults[0]
+
+    def _is_stuck(self) -> bool:
+        turned = threading.Event()
+        self._from_thread(turned.set)
+        return not turned.wait(TURN_S)
+
+    def _why_late(self) -> str:
+        """What keeps the worker from ending."""
+        engine = self.vitals.engine
+        if self._is_stuck():
+            return "a handler blocks the event loop"
+        if engine is not None and engine.consumer.outage.since is not None:
+            return "Redis is away"
+        return "the end takes too long"
 
     def _tell_what_runs(self) -> None:
         """In the signals' thread, so that a handler that blocks the event loop is told too."""
@@ -311,9 +390,3 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     except ImportError:
         return asyncio.new_event_loop()
     return uvloop.new_event_loop()
-
-
-def _exit_now(code: int) -> None:
-    without_waiting(logging.shutdown)
-    settle()
-    os._exit(code)

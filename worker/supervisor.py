@@ -17,6 +17,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 from worker import early, forked
@@ -24,19 +25,24 @@ from worker.app import CHILD_ENV
 from worker.broker import Address
 from worker.config import Config
 from worker.config.http_address import host_and_port
+from worker.errors import describe
 from worker.http import HttpServer
 from worker.logs import stay_seen, without_waiting
 from worker.merge import Merged
 from worker.page import StatusPage
 from worker.registry import load_handlers
+from worker.signals import FORCE_S, LATE_S
 from worker.systemd import Systemd, without_manager
 
 log = logging.getLogger("worker")
 
-SCRAPE_S = 1.0  # how often children are asked for their numbers; a killed one loses no more
+LOOK_S = 0.25  # how late a deadline may be noticed
+SCRAPE_S = 0.5  # how often children are asked for their numbers; a killed one loses no more
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 LIVED_S = 10.0  # a child that lived this long was well: the next pause is short again
 GIVE_UP_AFTER = 5  # children in a row that did not live, before the parent gives up
+ASK_S = 2.0  # how long the children may take to answer, all together
+END_LATE_S = 8.0  # a child may take so much longer to end than it should; then it is killed
 FOR_GOOD = (2,)  # exit codes that another try cannot mend: usage and configuration
 # A proxy that the environment names does not lead to this machine.
 _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -69,8 +75,12 @@ class Child:
 
     def ask(self, path: str) -> str:
         """Its page at `path`; raises OSError."""
-        with _DIRECTLY.open(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
-            return str(answer.read().decode())
+        url = f"http://127.0.0.1:{self.port}{path}"
+        try:
+            with _DIRECTLY.open(url, timeout=ASK_S) as answer:
+                return str(answer.read().decode())
+        except (HTTPException, ValueError) as fault:  # it has ended in the middle of its answer
+            raise OSError(describe(fault)) from None
 
     def descriptors(self) -> list[int]:
         """What is kept from children: with it they would hide this process's death from workers."""
@@ -97,6 +107,8 @@ class Supervisor:
         self._failures = 0
         self._pause_s = FIRST_PAUSE_S
         self._code = 0
+        self._kill_at = float("inf")  # whoever has not ended by then
+        self._over = threading.Event()
         self._systemd = Systemd()
         self._said_ready = False
 
@@ -115,13 +127,13 @@ class Supervisor:
         http = self._start_http()
         log.info("supervising %d worker processes", len(self._shares))
         self._due = dict.fromkeys(self._shares, 0.0)
+        threading.Thread(target=self._look_after, daemon=True, name="look-after").start()
         while self._children or self._due:
             self._start_due()
+            self._kill_late()
             try:
-                event = self._events.get(timeout=SCRAPE_S / 2)
+                event = self._events.get(timeout=LOOK_S)
             except queue.Empty:
-                self._scrape()
-                self._tell_manager()
                 continue
             if isinstance(event, Child):
                 self._ended(event)
@@ -130,6 +142,7 @@ class Supervisor:
                     child.process.send_signal(event)  # each tells what it runs
             else:
                 self._stop(signal.Signals(event))
+        self._over.set()
         forked.end()
         if http is not None:
             http.close()
@@ -150,10 +163,10 @@ class Supervisor:
         for slot in [slot for slot, at in self._due.items() if at <= now]:
             del self._due[slot]
             child = self._children[slot] = Child(slot, self._shares[slot])
+            threading.Thread(target=child.await_port, daemon=True).start()
             threading.Thread(target=self._watch, args=(child,), daemon=True).start()
 
     def _watch(self, child: Child) -> None:
-        child.await_port()
         child.process.wait()
         self._events.put(child)
 
@@ -191,11 +204,24 @@ class Supervisor:
         text = "%s: passed on to %d worker processes"
         without_waiting(log.info, text, number.name, len(self._children))
         passed = signal.SIGINT if self._stopping else signal.SIGTERM
+        should_s = 2 * FORCE_S if self._stopping else self._config.worker.drain_timeout_s + LATE_S
+        self._kill_at = min(self._kill_at, time.monotonic() + should_s + END_LATE_S)
         self._stopping = True
         self._systemd.stopping()
         self._due.clear()
         for child in self._children.values():
             child.process.send_signal(passed)
+            child.process.send_signal(signal.SIGCONT)  # a stopped one would not see the other
+
+    def _kill_late(self) -> None:
+        """A child that is frozen, or stuck in the kernel, does not hold the end for ever."""
+        if time.monotonic() < self._kill_at:
+            return
+        self._kill_at = float("inf")
+        for child in self._children.values():
+            text = "worker process %d does not end: killed; what it holds will be reclaimed"
+            without_waiting(log.error, text, child.slot)
+            child.process.kill()
 
     # -- what others see -------------------------------------------------------------------------
 
@@ -217,6 +243,15 @@ class Supervisor:
         log.info("metrics of all processes on %s", host_and_port(http.host, server.port))
         return server
 
+    def _look_after(self) -> None:
+        """In a thread of its own: a child that does not answer must not delay a signal."""
+        while not self._over.wait(SCRAPE_S):
+            try:
+                self._scrape()
+                self._tell_manager()
+            except Exception:
+                log.exception("could not ask the worker processes")
+
     def _tell_manager(self) -> None:
         if not self._said_ready and self._ready()[0]:
             self._said_ready = True
@@ -224,17 +259,30 @@ class Supervisor:
         if self._said_ready:
             self._systemd.feed(self._live)
 
-    def _serving(self) -> list[Child]:
-        return [child for child in list(self._children.values()) if child.port]
+    def _ask_all(self, path: str) -> list[tuple[Child, str | OSError]]:
+        """What each child answers; however many are frozen, it takes ASK_S at most."""
+        answers: dict[Child, str | OSError] = {}
+
+        def ask(child: Child) -> None:
+            try:
+                answers[child] = child.ask(path)
+            except OSError as error:
+                answers[child] = error
+
+        children = [child for child in list(self._children.values()) if child.port]
+        threads = [threading.Thread(target=ask, args=(one,), daemon=True) for one in children]
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + ASK_S
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        late = TimeoutError(f"no answer within {ASK_S:g} s")
+        return [(child, answers.get(child, late)) for child in children]
 
     def _scrape(self) -> None:
-        for child in self._serving():
-            try:
-                page = child.ask("/metrics")
-            except OSError:
-                continue  # it blocks or has just ended: the numbers of before stay
-            with self._lock:
-                if child.slot in self._children:
+        for child, page in self._ask_all("/metrics"):
+            with self._lock:  # of one that blocks or has just ended the numbers of before stay
+                if isinstance(page, str) and self._children.get(child.slot) is child:
                     self._merged.update(child.slot, page)
 
     def _metrics(self, accept: str) -> tuple[bytes, str]:
@@ -251,20 +299,14 @@ class Supervisor:
         return self._all_say("/readyz")
 
     def _all_say(self, path: str) -> tuple[bool, str]:
-        for child in self._serving():
-            try:
-                child.ask(path)
-            except urllib.error.HTTPError as refusal:
-                return False, f"process {child.slot}: {refusal.read(200).decode().strip()}"
-            except OSError as error:
-                return False, f"process {child.slot}: {error}"
-        return bool(self._serving()), f"{len(self._serving())} processes"
+        answers = self._ask_all(path)
+        for child, answer in answers:
+            if isinstance(answer, urllib.error.HTTPError):
+                return False, f"process {child.slot}: {answer.read(200).decode().strip()}"
+            if isinstance(answer, OSError):
+                return False, f"process {child.slot}: {answer}"
+        return bool(answers), f"{len(answers)} processes"
 
     def _status(self) -> dict[str, Any]:
-        answers = []
-        for child in self._serving():
-            try:
-                answers.append(json.loads(child.ask("/status")))
-            except OSError:
-                continue
-        return {"processes": answers}
+        answers = [answer for _, answer in self._ask_all("/status")]
+        return {"processes": [json.loads(one) for one in answers if isinstance(one, str)]}

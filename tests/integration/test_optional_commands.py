@@ -44,7 +44,7 @@ async def everything(url):
     """All that is asked of Redis beside the run of a task's handler."""
     config = load_config(None, env={}, overrides={"redis.url": url})
     address = Address(config.redis, config.queue.key, "taskrig-test")
-    await check_start(config, address, lambda line: None, lambda: False)
+    await check_start(config, address, lambda line: None)
     with contextlib.closing(LeaseWire(config, "w1", address)) as lease:
         lease.renew("{}")
         lease.renew("{}")

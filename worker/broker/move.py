@@ -105,6 +105,10 @@ class Move:
         """End it at once; arrivals belong to nobody, so nothing is stranded there."""
         self._wire.cut()
 
+    def abandon(self, why: str) -> None:
+        """As `Wire.abandon`."""
+        self._wire.abandon(why)
+
     async def pass_on(self) -> int:
         """Put arrivals back to the list's front, where another worker's move sees them."""
         return int(await self._run(PASS_ON, (self._arrivals, self.source), self._side, 100))

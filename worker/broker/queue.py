@@ -420,6 +420,13 @@ class Broker:
         k = self.keys
         await self._side(LEAVE, (k.workers, k.about, k.control, k.alone), self._id)
 
+    def abandon(self, why: str) -> None:
+        """The worker ends, and Redis does not answer: end every call, now and later, with that."""
+        for move in self.moves:
+            move.abandon(why)
+        for wire in (self._exchange_wire, self._side_wire):
+            wire.abandon(why)
+
     async def close(self) -> None:
         """Close the connections; never raises."""
         for move in self.moves:

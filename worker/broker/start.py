@@ -22,12 +22,10 @@ Call = Callable[..., Awaitable[Any]]
 log = logging.getLogger("worker.broker")
 
 
-async def check_start(
-    config: Config, address: Address, say: Callable[[str], None], stopped: Callable[[], bool]
-) -> None:
+async def check_start(config: Config, address: Address, say: Callable[[str], None]) -> None:
     """Wait for Redis up to `redis.connect_timeout`, then check that this queue can be served.
 
-    `say` takes one line for the log; waiting ends early when `stopped()`.
+    `say` takes one line for the log. It may be cancelled.
 
     Raises:
         BrokerUnavailable: not there in time, and why.
@@ -39,7 +37,7 @@ async def check_start(
     deadline = loop.time() + config.redis.connect_timeout_s
     pause_s, said = 0.05, False
     try:
-        while not stopped():
+        while True:
             try:
                 await _check(config, wire, say)
                 return

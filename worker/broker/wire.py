@@ -44,6 +44,7 @@ class Wire:
         self._received = 0  # by the stream at the last tick
         self._timed_out = False
         self.sent = False  # whether the last call reached the socket: it may have been executed
+        self._abandoned = ""  # why nobody waits for it any more
 
     async def connect(self) -> None:
         """Connect if there is no connection; raises BrokerUnavailable."""
@@ -51,6 +52,8 @@ class Wire:
             return
         self.sent = False
         await self.close()
+        if self._abandoned:
+            raise self._address.explain(TimeoutError(self._abandoned))
         connection = None
         self._await_within(TICKS)
         try:
@@ -60,8 +63,9 @@ class Wire:
         except Exception as fault:
             if connection is not None:
                 await _hang_up(connection)
-            late = TimeoutError(f"no connection within {self._timeout_s:g} s")
-            raise self._address.explain(late if self._timed_out else fault) from fault
+            late = self._abandoned or f"no connection within {self._timeout_s:g} s"
+            cut = self._abandoned or self._timed_out
+            raise self._address.explain(TimeoutError(late) if cut else fault) from fault
         finally:
             self._connecting = self._left = None
         self.client_id = id
@@ -119,8 +123,9 @@ class Wire:
         except TooLarge:
             raise
         except Exception as fault:
-            late = TimeoutError(f"no answer within {self._timeout_s + extra_s:g} s")
-            raise await self._explained(late if self._timed_out else fault) from fault
+            late = self._abandoned or f"no answer within {self._timeout_s + extra_s:g} s"
+            cut = self._abandoned or self._timed_out
+            raise await self._explained(TimeoutError(late) if cut else fault) from fault
         finally:
             self._left = None
 
@@ -173,6 +178,11 @@ class Wire:
             self._connecting.reschedule(asyncio.get_running_loop().time())
         elif self._stream is not None:
             self._stream.lose(ConnectionAbortedError("the connection was cut"))
+
+    def abandon(self, why: str) -> None:
+        """Nobody waits for it any more: cut it, and let every later call fail at once."""
+        self._abandoned = why
+        self.cut()
 
     async def close(self) -> None:
         """Close the connection; never raises."""

@@ -28,6 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             early.take(lambda *_: None, early.TELL)  # nothing runs yet
         else:
             early.interrupt()
-        return run()
+        code = run()
+        if runs:
+            from worker.ending import end_within
+
+            end_within(code)
+        return code
     except KeyboardInterrupt:
         return 130

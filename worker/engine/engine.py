@@ -16,8 +16,10 @@ from worker.broker import CLAIM_ITEMS, Address, Broker, Depths
 from worker.config import Config
 from worker.engine.capacity import Capacity, Outlook
 from worker.engine.consumer import Consumer
+from worker.engine.dispositions import RELEASED
 from worker.engine.events import Events
 from worker.engine.execution import Execution, Pipeline
+from worker.engine.farewell import Farewell
 from worker.engine.inbox import Fail, Inbox
 from worker.engine.lease import Lease
 from worker.engine.limiter import Limiter
@@ -36,6 +38,8 @@ from worker.registry import Registry
 from worker.schedule import parse_line
 
 log = logging.getLogger("worker")
+
+LEAVE_S = 2.0  # how long Redis may take to hear that the worker leaves
 
 
 class Engine:
@@ -88,10 +92,17 @@ class Engine:
         """What runs now; safe to ask for in other threads."""
         return list(self._runner.capacity.running.values())
 
-    @property
     def unstoppable(self) -> int:
-        """Handlers and threads that still run although their tasks have ended here."""
-        return self._runner.left_behind + len(self._runner.capacity.overdue)
+        """Handlers and threads that still run now, although their tasks have ended here."""
+        overdue = list(self._runner.capacity.overdue)
+        left_behind = sum(not work.done() for work in self._runner.left_behind)
+        return left_behind + sum(execution.thread is not None for execution in overdue)
+
+    def in_hand(self) -> tuple[int, list[str]]:
+        """(tasks that are not settled, tags of those that can be released); from any thread."""
+        running, ended = self.running, list(self.inbox.ended)
+        back = [one.delivery.tag for one in ended if one.disposition is RELEASED]
+        return len(running) + len(ended), [*(one.delivery.tag for one in running), *back]
 
     async def run(self) -> None:
         """Serve until drained.
@@ -116,6 +127,7 @@ class Engine:
             loop.create_task(repeat(duty, every_s, self._ended, outage, metrics))
             for duty in self._duties
         ]
+        farewell = Farewell(self.consumer, self._broker)
         for part in parts:
             part.add_done_callback(self._part_ended)
         try:
@@ -127,6 +139,9 @@ class Engine:
         finally:
             self._ended.set()
             scheduler.stop()
+            farewell.stop()
+            if outage.since is not None:
+                self._broker.abandon("it is away, and the worker ends")
             await asyncio.wait(parts, timeout=2)
             self.heartbeat.stop()
             await self._leave()
@@ -142,12 +157,16 @@ class Engine:
 
     async def _leave(self) -> None:
         self.lease.stop()
-        for _ in range(200):  # not in the loop's pool of threads: a handler may have ended that
-            if self.lease.renewing:
-                await asyncio.sleep(0.01)
         if self.consumer.outage.since is None:
+            for _ in range(200):  # not in the loop's threads: a handler may have ended those
+                if self.lease.renewing:
+                    await asyncio.sleep(0.01)
+            why = f"it did not hear within {LEAVE_S:g} s that the worker leaves"
+            overdue = asyncio.get_running_loop().call_later(LEAVE_S, self._broker.abandon, why)
             try:
                 await self._broker.leave()
             except BrokerUnavailable as error:
                 log.warning("could not sign off, the lease will run out: %s", error)
+            finally:
+                overdue.cancel()
         await self._broker.close()

@@ -52,7 +52,7 @@ class Runner:
         self.capacity = capacity
         self.events = events
         self.limited: list[Execution] = []
-        self.left_behind = 0  # handlers that swallowed their cancellation
+        self.left_behind: list[asyncio.Task[None]] = []  # that swallowed their cancellation
         self._inbox = inbox
         self._max_deliveries = max_deliveries
         self._loop = asyncio.get_running_loop()
@@ -235,7 +235,8 @@ class Runner:
 
     def _leave_behind(self) -> None:
         for execution in list(self.capacity.running.values()):
-            self.left_behind += 1
+            if execution.work is not None and execution.thread is None:
+                self.left_behind.append(execution.work)
             execution.disposition = RELEASED
             self._ended(execution)
 

@@ -39,6 +39,7 @@ class Command(BaseCommand):
         from worker.app import App
         from worker.contrib.django.configured import config_of_settings
         from worker.contrib.django.connections import look_after_connections
+        from worker.ending import end_within
         from worker.logs import set_up, stay_seen, unblock
         from worker.registry import load_handlers
 
@@ -60,5 +61,7 @@ class Command(BaseCommand):
             code = App(config, registry, {}).run()
         except TaskrigError as error:
             raise CommandError(str(error), returncode=error.exit_code) from error
+        if self._called_from_command_line:
+            end_within(code)
         if code:
             sys.exit(code)
