@@ -16,14 +16,16 @@ def start(world, kind, **data):
     return worker
 
 
-@pytest.mark.parametrize("named", ["", "App._serve", "Upkeep.run", "Waiter._run"])
+@pytest.mark.parametrize(
+    "named", ["", "App._serve", "Consumer.run", "Consumer._obey", "repeat", "BlockingPop._run"]
+)
 def test_a_handler_that_cancels_tasks_of_the_worker_ends_it_loudly_and_loses_nothing(world, named):
     worker = start(world, "cancels_all", named=named)
     world.enqueue("waits", 3)
     assert worker.exit_code(20) == 1
     assert "stopping: a handler's code cancelled " in worker.log()
     assert named in worker.log()
-    assert "Traceback" not in worker.log()
+    assert "CRITICAL" not in worker.log()
     world.assert_conserved()
 
 
@@ -39,7 +41,6 @@ def test_a_handler_that_cancels_everything_on_and_on_ends_the_worker_all_the_sam
     [
         ("stops_loop", "a handler's code stopped the event loop"),
         ("closes_loop", "Cannot close a running event loop"),
-        ("stops_and_closes_loop", "a handler's code stopped the event loop"),
         ("raises_past_its_task", "a handler's code raised UnprintableExit (its message cannot"),
         ("flattens_a_little", "a handler's code had set the recursion limit to 500"),
         ("shuts_executor", "done in"),
@@ -52,6 +53,13 @@ def test_a_worker_goes_on_after_a_handler_that_meddles_with_its_loop(world, kind
     world.all_settled()
     assert worker.drain() == 0
     assert "CRITICAL" not in worker.log()
+
+
+def test_a_worker_whose_loop_was_closed_ends_loudly(world):
+    worker = start(world, "stops_and_closes_loop")
+    assert worker.exit_code(20) == 1
+    assert "CRITICAL the worker broke: RuntimeError: Event loop is closed" in worker.log()
+    world.assert_conserved()
 
 
 @pytest.mark.parametrize("kind", ["flattens", "flattens_in_thread"])

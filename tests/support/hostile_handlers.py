@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import signal
 import sys
+import threading
 from typing import Any
 
 from worker import handler
@@ -98,17 +101,21 @@ async def closes_loop(data: Any) -> None:
 
 @handler("stops_and_closes_loop")
 async def stops_and_closes_loop(data: Any) -> None:
-    """Stops the event loop, and has it closed by a thread as soon as it stands still."""
+    """Stops the event loop, and has it closed by a thread while it stands still."""
     loop = asyncio.get_running_loop()
+    closed = threading.Event()
 
     def close() -> None:
-        while True:
-            try:
-                return loop.close()
-            except RuntimeError:
-                continue
+        while not loop.is_closed():
+            with contextlib.suppress(RuntimeError):
+                loop.close()
+        closed.set()
 
-    loop.run_in_executor(None, close)
+    threading.Thread(target=close, daemon=True).start()
+    # Holds the worker back before it goes on.
+    logging.getLogger("worker").addFilter(
+        lambda record: "stopped the event loop" not in record.getMessage() or closed.wait(10)
+    )
     loop.stop()
 
 
