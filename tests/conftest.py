@@ -17,13 +17,14 @@ from tests.support.world import World
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach what the tests start: a shell's background job, as `make test &` in a
-    script, begins with it ignored, and hands that on. Ask this machine without a proxy."""
+    """Let Ctrl-C and SIGHUP reach what the tests start: a shell's background job, as `make test &`
+    in a script, or nohup, begins with one ignored. Ask this machine without a proxy."""
     for name in ("no_proxy", "NO_PROXY"):
         others = os.environ.get(name, "")
         os.environ[name] = ",".join(filter(None, [others, "localhost,127.0.0.1,::1"]))
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
 
 
 def pytest_report_header() -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from worker.broker import SLICE_BYTES, Address, DeadLetters, Operator, waiting_items
+from worker.broker import Address, DeadLetters, Operator, waiting_items
+from worker.broker.stride import SLICE_BYTES
 from worker.config import load_config
 from worker.task import Outcome
 

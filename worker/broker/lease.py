@@ -45,7 +45,7 @@ class LeaseWire:
         """
         k, config = self._keys, self._config
         keys = exchange_keys(k, config)
-        settled = [field for tag in tags for field in ("released", tag, "", "", "", "", "")]
+        settled = [field for tag in tags for field in ("released", tag, *[""] * 6)]
         arguments = (
             *(self._id, self._lease_ms, 0, 0, 0, config.queue.pop, 0, 0),
             *(config.worker.max_deliveries, 0, 0, 0, k.run(""), 0, "1", "", 0, *settled),
