@@ -92,6 +92,7 @@ class FakeBroker:
         self.next: list[Exchanged | BaseException] = []
         self.why = ""  # why nothing is claimed, until the test says otherwise
         self.exchange_sent = True
+        self.abandoned = ""  # why nobody waits for it any more
 
     def push(self, *items: bytes) -> None:
         """Add items; the first of them ends a move that waits, and its claim takes it."""
@@ -130,3 +131,7 @@ class FakeBroker:
     async def with_wrong_key(self, error: BrokerUnavailable) -> BrokerUnavailable:
         """No key is named."""
         return error
+
+    def abandon(self, why: str) -> None:
+        """Note it."""
+        self.abandoned = why

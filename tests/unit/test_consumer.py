@@ -18,6 +18,7 @@ from worker.engine.clock import ServerClock
 from worker.engine.consumer import Consumer, State
 from worker.engine.events import Events
 from worker.engine.execution import Pipeline
+from worker.engine.farewell import Farewell
 from worker.engine.inbox import Drain, Fail, Inbox, Look, Release
 from worker.engine.outage import Outage
 from worker.engine.policies import Policies
@@ -336,3 +337,32 @@ async def test_a_part_of_the_worker_that_breaks_ends_the_loop_with_its_error():
         loop.inbox.order(Fail(RuntimeError("the lease thread died")))
         with pytest.raises(RuntimeError, match="the lease thread died"):
             await asyncio.wait_for(loop.work, 5)
+
+
+async def test_a_silent_redis_is_given_up_only_when_nothing_else_keeps_the_worker(monkeypatch):
+    monkeypatch.setattr("worker.engine.farewell.SILENT_S", 0.05)
+    async with serving() as loop:
+        await loop.waits()
+        looks = []
+        monkeypatch.setattr(Farewell, "_look", _counted(Farewell._look, looks))
+        farewell = Farewell(loop.consumer, loop.broker)
+        await until_async(lambda: len(looks) > 20, what="it looked for longer than that, idle")
+        assert loop.broker.abandoned == ""
+        loop.push(GATED)
+        await loop.ran_all("gated")
+        loop.inbox.order(Drain(60.0))
+        await until_async(lambda: loop.consumer.state is State.DRAINING)
+        seen = len(looks)
+        await until_async(lambda: len(looks) > seen + 20, what="... and while a task runs")
+        assert loop.broker.abandoned == ""
+        loop.inbox.order(Release())
+        await until_async(lambda: "the worker ends" in loop.broker.abandoned)
+        farewell.stop()
+
+
+def _counted(look, looks):
+    def counted(self):
+        looks.append(1)
+        look(self)
+
+    return counted
