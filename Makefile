@@ -72,7 +72,7 @@ bench: $(READY) ## Measure our hot path against a bare probe into results/bench.
 
 .PHONY: bench-peers
 bench-peers: $(READY) ## Run the same work on other task queues, side by side (ARGS='--only huey --rounds 1')
-	@$(PY) -m loadgen peers $(ARGS)
+	@$(PY) -m benchmarks peers $(ARGS)
 
 .PHONY: bench-docs
 bench-docs: $(READY) ## Make docs/benchmarks.md from what bench and bench-peers found
@@ -84,7 +84,7 @@ profile: $(READY) ## Show where a drain of no-op tasks spends its time (ARGS='--
 
 .PHONY: chaos
 chaos: $(READY) ## Break workers, Redis and the wire under load for 3 minutes; lose nothing (DURATION=10m RATE=700)
-	$(PY) -m loadgen chaos --duration $(or $(DURATION),3m) --rate $(or $(RATE),700)
+	$(PY) -m taskrig_loadgen chaos --duration $(or $(DURATION),3m) --rate $(or $(RATE),700)
 
 .PHONY: soak
 soak: $(READY) ## Run the faults and the memory tests in full counts (about 40 minutes; ARGS='-k recovery')

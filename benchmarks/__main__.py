@@ -1,26 +1,28 @@
-"""`python -m benchmarks run|document|scaling|profile`: measure, write down, look closer."""
+"""`python -m benchmarks run|peers|document|scaling|profile`: measure, write down, look closer."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import document, profiling
 from benchmarks.bench import open_bench
 from benchmarks.measuring import load_rows, run
+from benchmarks.peers import command as peers
+from benchmarks.peers.server import own_server
+from benchmarks.scaling import curve
 from benchmarks.scenarios import rows
-from loadgen.maths.queueing import fit_scaling
-from loadgen.peers.server import own_server
-from loadgen.scaling import curve
-from worker.errors import TaskrigError
+from taskrig.errors import TaskrigError
+from taskrig_loadgen.maths.queueing import fit_scaling
 
 RESULTS = Path("results")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and do it; returns the exit code."""
-    args = _parser().parse_args()
+    args = _parser().parse_args(arguments)
     try:
         code: int = args.run(args)
         return code
@@ -39,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
     bench.add_argument("--out", type=Path, default=RESULTS / "bench.json")
     bench.set_defaults(run=_run)
+    field = commands.add_parser(
+        "peers", help=peers.__doc__, description=peers.__doc__, epilog=peers.EXAMPLE
+    )
+    peers.configure(field)
+    field.set_defaults(run=peers.run)
     page = commands.add_parser("document", help="make docs/benchmarks.md from the results")
     page.add_argument("--check", action="store_true", help="only say whether it is up to date")
     page.set_defaults(run=_document)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from loadgen.peers.rounds import MeasureFailed
-from loadgen.peers.server import connect
-from worker.keys import Keys
+from benchmarks.peers.rounds import MeasureFailed
+from benchmarks.peers.server import connect
+from taskrig.keys import Keys
 
 ROOT = Path(__file__).resolve().parent.parent
 QUEUE = "bench"
@@ -72,7 +72,7 @@ class Bench:
             word for one in ("log.tasks=none", "http.port=0", *settings) for word in ("--set", one)
         ]
         command = [
-            *(self.python, *profiler, "-m", "worker", "run", "--config", str(self._config())),
+            *(self.python, *profiler, "-m", "taskrig", "run", "--config", str(self._config())),
             *("--redis-url", self.url, "--redis-key", QUEUE),
             *("--max-concurrent", str(concurrency), *limit, *sets),
         ]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.report import cells, figure
 from benchmarks.targets import Targets
-from loadgen.report.peers import cells, figure
 
 PAGE = Path("docs/benchmarks.md")
 KEPT = Path("benchmarks/measured")  # the results that the page in the repository was made from

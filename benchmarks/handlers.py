@@ -6,8 +6,8 @@ import asyncio
 import time
 from typing import Any
 
-from loadgen.peers.clock import CLOCK
-from worker import handler
+from benchmarks.peers.clock import CLOCK
+from taskrig import handler
 
 CPU_S = 0.001  # what a cpu task costs
 

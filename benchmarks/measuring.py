@@ -12,12 +12,12 @@ from typing import Any
 from msgspec.structs import asdict
 
 from benchmarks.bench import Bench
+from benchmarks.peers.rounds import Samples, interleave
 from benchmarks.scenarios import Row
-from loadgen.connection import open_redis
-from loadgen.peers.rounds import Samples, interleave
-from loadgen.run.environment import describe_environment
-from worker.config import load_config
-from worker.errors import UsageError
+from taskrig.config import load_config
+from taskrig.errors import UsageError
+from taskrig_loadgen.connection import open_redis
+from taskrig_loadgen.run.environment import describe_environment
 
 FORMAT, VERSION = "taskrig-bench", 1
 

@@ -11,21 +11,21 @@ from typing import Any
 import uvloop
 
 from benchmarks.bench import QUEUE, Bench
-from worker.broker import Address, Broker
-from worker.config import load_config
-from worker.engine.dispositions import SUCCEEDED
-from worker.engine.execution import Execution, Pipeline, call_handler
-from worker.engine.policies import Policies
-from worker.metrics import Metrics
-from worker.registry import load_handlers
-from worker.task import Delivery, Outcome, Settlement, decode
+from taskrig.authoring.registry import load_handlers
+from taskrig.broker import Address, Broker
+from taskrig.config import load_config
+from taskrig.engine.dispositions import SUCCEEDED
+from taskrig.engine.execution import Execution, Pipeline, call_handler
+from taskrig.engine.policies import Policies
+from taskrig.metrics import Metrics
+from taskrig.task import Delivery, Outcome, Settlement, decode
 
 Part = Callable[[Bench], Coroutine[Any, Any, tuple[float, int]]]  # seconds, and for how many tasks
 
 BATCH = 100
 TURNS = 200
 ITEM = b'{"type": "noop", "data": {"text": ""}}'
-HANDLERS = ["worker.handlers"]  # the demo's noop: without the clock that the drains carry
+HANDLERS = ["taskrig.handlers"]  # the demo's noop: without the clock that the drains carry
 
 
 def measure_part(bench: Bench, name: str) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from redis.asyncio import Connection
 
-from loadgen.peers.clock import CLOCK
+from benchmarks.peers.clock import CLOCK
 
 SCRIPT = b"""#!lua flags=allow-oom
 local call = redis.call

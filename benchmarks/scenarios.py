@@ -11,9 +11,9 @@ from pathlib import Path
 
 from benchmarks.bench import QUEUE, Bench, rate
 from benchmarks.parts import PARTS, measure_part, scrape_ms
-from loadgen.maths.queueing import list_schedule_s
-from loadgen.peers.pickup import push_stamped
-from loadgen.peers.rounds import MeasureFailed
+from benchmarks.peers.pickup import push_stamped
+from benchmarks.peers.rounds import MeasureFailed
+from taskrig_loadgen.maths.queueing import list_schedule_s
 
 Measure = Callable[[Bench], float]
 DRAIN_TASKS = {1: 10_000, 5: 30_000, 10: 60_000, 100: 150_000, 1000: 150_000}

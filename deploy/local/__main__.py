@@ -155,7 +155,8 @@ def _with_free_ports(settings: Settings, options: argparse.Namespace) -> Setting
 
 
 def _loadgen(state: State, mix: str) -> int:
-    command = [sys.executable, "-m", "loadgen", "--mix", mix, "--redis-url", state.redis_url]
+    program = [sys.executable, "-m", "taskrig_loadgen"]
+    command = [*program, "--mix", mix, "--redis-url", state.redis_url]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 

@@ -103,7 +103,7 @@ def _server(settings: Settings, state: State, say: Callable[[str], None]) -> Non
 def _worker(
     name: str, port: int, settings: Settings, state: State, say: Callable[[str], None]
 ) -> None:
-    command = [sys.executable, "-m", "worker", "run", "--redis-url", state.redis_url]
+    command = [sys.executable, "-m", "taskrig", "run", "--redis-url", state.redis_url]
     command += ["--set", f"http.port={port}"]
     if settings.max_concurrent is not None:
         command += ["--max-concurrent", str(settings.max_concurrent)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.report import html, sweep
+from taskrig_loadgen.report import html, sweep
 from tests.support.chromium import dom_of, find_chromium, first_pixel, picture_of
 from tests.support.results import HOSTILE, a_result
 

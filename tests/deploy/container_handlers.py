@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from worker import handler
+from taskrig import handler
 
 
 @handler("wait")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from worker.metrics import Metrics
+from taskrig.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "prometheus"

@@ -14,8 +14,8 @@ import promql_parser
 import pytest
 import yaml
 
+from taskrig.metrics import Metrics
 from tests.deploy.npm_check import NpmCheck
-from worker.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "deploy" / "grafana"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from worker.metrics import Metrics
+from taskrig.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "docs" / "operations.md", *sorted((ROOT / "docs" / "runbooks").glob("*.md"))]

@@ -17,11 +17,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from taskrig.config.load import load_config
+from taskrig.config.sections import WorkerConfig
+from taskrig.keys import Keys
 from tests.deploy.npm_check import NpmCheck
 from tests.support.waiting import until
-from worker.config.load import load_config
-from worker.config.sections import WorkerConfig
-from worker.keys import Keys
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -149,7 +149,7 @@ def supervised(tmp_path: Path, redis_url: str) -> Iterator[Supervised]:
     """Start a real supervisord with our program file; gives its supervisorctl."""
     daemons = []
 
-    def start(command: str = f"{sys.executable} -m worker") -> Callable[..., str]:
+    def start(command: str = f"{sys.executable} -m taskrig") -> Callable[..., str]:
         conf = _supervisor_conf(tmp_path, command)
         folder = Path(sys.executable).parent
         env = {**os.environ, "TASKRIG_REDIS__URL": redis_url}

@@ -12,8 +12,8 @@ from typing import Any
 
 import atheris  # type: ignore[import-not-found,unused-ignore]
 
-with atheris.instrument_imports(include=["worker.task", "json"]):
-    from worker.task import REASONS, Invalid, decode, make_decoder, parse_strictly
+with atheris.instrument_imports(include=["taskrig.task", "json"]):
+    from taskrig.task import REASONS, Invalid, decode, make_decoder, parse_strictly
 
 from tests.support.bad_items import BAD, GOOD
 

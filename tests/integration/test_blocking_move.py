@@ -6,9 +6,9 @@ import asyncio
 import math
 import time
 
+from taskrig.errors import BrokerUnavailable
 from tests.support.brokers import Hand
 from tests.support.waiting import until
-from worker.errors import BrokerUnavailable
 
 
 async def waits(queue, hand: Hand, want: int) -> asyncio.Task:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from taskrig.broker import DeadLetters, Operator
+from taskrig.broker.queue import CLAIM_BYTES
+from taskrig.errors import BrokerUnavailable
+from taskrig.task import Outcome
 from tests.support.brokers import LEASE_S
-from worker.broker import DeadLetters, Operator
-from worker.broker.queue import CLAIM_BYTES
-from worker.errors import BrokerUnavailable
-from worker.task import Outcome
 
 
 async def test_a_claim_moves_the_oldest_items_into_flight_under_tags_of_their_own(queue):

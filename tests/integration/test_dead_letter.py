@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from worker.broker import Address, DeadLetters, Operator, waiting_items
-from worker.broker.stride import SLICE_BYTES
-from worker.config import load_config
-from worker.task import Outcome
+from taskrig.broker import Address, DeadLetters, Operator, waiting_items
+from taskrig.broker.stride import SLICE_BYTES
+from taskrig.config import load_config
+from taskrig.task import Outcome
 
 
 async def bury(queue, outcome, *items, by=None, **settings):

@@ -92,7 +92,7 @@ def test_a_server_that_is_away_fails_the_task_and_the_worker_lives(world):
 
 
 def test_a_worker_without_a_mail_server_says_that_it_sends_nothing(world):
-    worker = world.start_worker(handlers=["worker.handlers"])
+    worker = world.start_worker(handlers=["taskrig.handlers"])
     world.enqueue("email", **MAIL)
     world.all_settled()
     assert "dry run, email.host is not set" in worker.log()
@@ -102,7 +102,7 @@ def test_a_file_result_is_pushed_to_the_key_that_the_producer_named(world, tmp_p
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "a").write_bytes(b"x\n")
     world.start_worker(
-        handlers=["worker.handlers"],
+        handlers=["taskrig.handlers"],
         files={"root": str(tmp_path / "root"), "results_prefix": "results:"},
     )
     task = {"path": "a", "operation": "count_lines"}

@@ -6,14 +6,14 @@ import json
 
 import pytest
 
+from taskrig.broker import Amender
+from taskrig.config import load_config
+from taskrig.errors import BrokerUnavailable
+from taskrig.handlers import email as handler_module
+from taskrig.testing import run_task
 from tests.support.mailbox import MAIL, SECTION, send, start_sender
 from tests.support.processes import run_to_end
 from tests.support.waiting import until
-from worker.broker import Amender
-from worker.config import load_config
-from worker.errors import BrokerUnavailable
-from worker.handlers import email as handler_module
-from worker.testing import run_task
 
 USER, OTHER, GONE, LATER, SOON, STUCK = (
     f"{name}@example.com" for name in ("user", "other", "gone", "later", "soon", "stuck")
@@ -227,7 +227,7 @@ async def test_an_amended_task_that_would_be_too_large_is_left_as_it_is(configur
 
 
 async def test_a_handler_that_sends_a_mail_of_its_own_does_not_change_its_task(configured, mailbox):
-    from worker import handler
+    from taskrig import handler
 
     @handler("order", retries=1)
     async def order(data):
@@ -259,9 +259,9 @@ def test_a_type_that_is_stopped_before_its_mail_may_be_sent_is_said(
     config = {"email": {**SECTION, **settings}, "tasks": {"email": task}}
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps(config))
-    from worker.registry import load_handlers
+    from taskrig.authoring.registry import load_handlers
 
-    load_handlers(["worker.handlers.email"], load_config(path, env={}))
+    load_handlers(["taskrig.handlers.email"], load_config(path, env={}))
     handler_module._config = None
     assert ("tasks.email.timeout be the longer one" in caplog.text) is says
 

@@ -7,7 +7,7 @@ import time
 import pytest
 import redis
 
-from loadgen.chaos.fault_proxy import FaultProxy
+from taskrig_loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.waiting import until
 
 

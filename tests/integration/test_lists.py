@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
+from taskrig.engine.blocking_pop import BlockingPop
+from taskrig.engine.inbox import Inbox
+from taskrig.errors import BrokerBroken
+from taskrig.task import Outcome
 from tests.support.brokers import LEASE_S
 from tests.support.waiting import until_async
-from worker.engine.blocking_pop import BlockingPop
-from worker.engine.inbox import Inbox
-from worker.errors import BrokerBroken
-from worker.task import Outcome
 
 STRICT = ["urgent", "async_tasks", "bulk"]
 WEIGHTED = ["urgent=6", "async_tasks=3", "bulk=1"]

@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.analysis.expectations import parse_expectation
-from loadgen.analysis.planner import figure_s, with_slots
-from loadgen.analysis.prediction import calibration_of, predicted, queue_from, service_samples
+from taskrig.keys import Keys
+from taskrig_loadgen.analysis.expectations import parse_expectation
+from taskrig_loadgen.analysis.planner import figure_s, with_slots
+from taskrig_loadgen.analysis.prediction import (
+    calibration_of,
+    predicted,
+    queue_from,
+    service_samples,
+)
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.results import typed
 from tests.support.waiting import until_async
-from worker.keys import Keys
 
 KEY = "async_tasks"
 
@@ -91,7 +96,7 @@ async def test_a_sweep_whose_worker_cannot_start_says_why(loadgen, redis_client)
 
 @pytest.mark.parametrize("slots", ["", "0", "-1", "x", "1,1", "1,,2", "1.5", "99999"])
 def test_a_bad_list_of_concurrencies_is_refused(slots, capsys):
-    from loadgen.cli import main
+    from taskrig_loadgen.cli import main
 
     assert main(["sweep", "--concurrency", slots]) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -169,7 +174,7 @@ async def test_ctrl_c_in_a_calibration_reports_that_and_starts_no_run(loadgen, r
     "other", [["--queues", "a=1,b=1"], ["--barrier", "x:2"], ["--observe", "queue"]]
 )
 def test_a_calibration_of_what_it_cannot_measure_is_refused(other, capsys):
-    from loadgen.cli import main
+    from taskrig_loadgen.cli import main
 
     arguments = ["run", "--mix", "a=1", "--rate", "9", "--duration", "1s", "--calibrate", *other]
     assert main(arguments) == 2

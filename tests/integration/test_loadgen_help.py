@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.cli import entry, main
-from loadgen.cli.entry import COMMANDS
-from loadgen.load.mix import NOMINAL_SERVICE_S
-from loadgen.result.store import save
+from taskrig_loadgen.cli import entry, main
+from taskrig_loadgen.cli.entry import COMMANDS
+from taskrig_loadgen.load.mix import NOMINAL_SERVICE_S
+from taskrig_loadgen.result.store import save
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.results import a_result
@@ -27,7 +27,7 @@ def desk(tmp_path: Path) -> Path:
     """A folder with `loadgen` on the PATH and the files that examples name."""
     command = tmp_path / "bin" / "loadgen"
     command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m loadgen "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m taskrig_loadgen "$@"\n')
     command.chmod(0o755)
     names = ["run", *(f"{side}-{n}" for side in ("base", "new") for n in range(5))]
     for name in names:

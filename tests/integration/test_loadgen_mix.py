@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from loadgen.cli import main
+from taskrig.keys import Keys
+from taskrig_loadgen.cli import main
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.waiting import until_async
-from worker.keys import Keys
 
 KEY = "async_tasks"
 TENTH = {
@@ -186,7 +186,7 @@ def test_monitor_writes_to_stdout_wherever_stderr_goes(terminal, flags, shown, r
     """`loadgen monitor --once > file` and `loadgen monitor 2> file`, typed at a terminal."""
     ours, its = os.openpty()
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, terminal: its}
-    command = [sys.executable, "-m", "loadgen", "monitor", *flags, "--redis-url", redis_url]
+    command = [sys.executable, "-m", "taskrig_loadgen", "monitor", *flags, "--redis-url", redis_url]
     environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(command, **streams, cwd=tmp_path, env=environment) as process:
         os.close(its)
@@ -278,7 +278,7 @@ def test_what_nobody_foresaw_is_one_line_and_a_traceback_only_when_asked(monkeyp
     def broken() -> str:
         raise KeyError("redis://user:hush@host/0")
 
-    monkeypatch.setattr("loadgen.cli.schema.schema", broken)
+    monkeypatch.setattr("taskrig_loadgen.cli.schema.schema", broken)
     assert main(["schema"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("loadgen: unforeseen KeyError")
@@ -353,8 +353,8 @@ async def test_help_shows_an_example(loadgen):
 
 
 def test_the_client_repeats_nothing_by_itself():
-    from loadgen.connection import open_redis
-    from worker.config import Config
+    from taskrig.config import Config
+    from taskrig_loadgen.connection import open_redis
 
     client = open_redis(Config())
     assert client.connection_pool.make_connection().retry.get_retries() == 0

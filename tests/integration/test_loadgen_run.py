@@ -16,16 +16,16 @@ import jsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from loadgen.cli import main
-from loadgen.result.model import PARTS
-from loadgen.result.store import schema
-from loadgen.run.external_observer import NotScraped, scrape
-from loadgen.run.own_workers import own_worker
+from taskrig.config.load import load_config
+from taskrig_loadgen.cli import main
+from taskrig_loadgen.result.model import PARTS
+from taskrig_loadgen.result.store import schema
+from taskrig_loadgen.run.external_observer import NotScraped, scrape
+from taskrig_loadgen.run.own_workers import own_worker
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.servers import free_port
 from tests.support.waiting import until_async
-from worker.config.load import load_config
 
 KEY = "async_tasks"
 
@@ -314,8 +314,8 @@ async def test_several_queues_get_their_shares_and_are_reported_as_one(loadgen, 
 
 @pytest.mark.parametrize("queues", ["", "a", "a=0", "a=1,a=2", "=1", "a=x"])
 def test_bad_queues_are_refused(queues):
-    from loadgen.cli.run import parse_queues
-    from worker.errors import UsageError
+    from taskrig.errors import UsageError
+    from taskrig_loadgen.cli.run import parse_queues
 
     with pytest.raises(UsageError, match="--queues"):
         parse_queues(queues)

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.connection import connected
-from loadgen.queueview import look
-from loadgen.run.environment import describe_environment
+from taskrig.broker import Address, LeaseWire, Operator
+from taskrig.broker.produce import Producer
+from taskrig.broker.start import check_start
+from taskrig.config import load_config
+from taskrig.task import Outcome
+from taskrig_loadgen.connection import connected
+from taskrig_loadgen.queueview import look
+from taskrig_loadgen.run.environment import describe_environment
 from tests.support.brokers import Queue
 from tests.support.refusing_proxy import RefusingProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import until_async
-from worker.broker import Address, LeaseWire, Operator
-from worker.broker.produce import Producer
-from worker.broker.start import check_start
-from worker.config import load_config
-from worker.task import Outcome
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 

@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-from worker import handler
-from worker.config import TaskConfig
-from worker.engine.execution import Execution, Pipeline
-from worker.engine.inbox import Inbox
-from worker.engine.limiter import ASKS, Limiter
-from worker.engine.policies import Policies
-from worker.registry import Registry, handlers_of
+from taskrig import handler
+from taskrig.authoring.registry import Registry, handlers_of
+from taskrig.config import TaskConfig
+from taskrig.engine.execution import Execution, Pipeline
+from taskrig.engine.inbox import Inbox
+from taskrig.engine.limiter import ASKS, Limiter
+from taskrig.engine.policies import Policies
 
 PERIOD_S, LATE_S = 1.0, 0.05  # of 5/s: what a start may be late
 ITEM = b'{"type": "kind"}'

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from taskrig.task import Outcome
 from tests.support.waiting import until_async
-from worker.task import Outcome
 
 
 async def holder(queue, *items, worker_id="w1", **settings):

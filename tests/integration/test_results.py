@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from worker.broker import Results
-from worker.broker.results import MOST_RESULTS
-from worker.config import load_config
+from taskrig.broker import Results
+from taskrig.broker.results import MOST_RESULTS
+from taskrig.config import load_config
 
 
 def test_results_that_a_full_list_drops_are_said_once(redis_url, redis_client, caplog):

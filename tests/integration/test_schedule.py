@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from worker.engine.scheduler import Scheduler
-from worker.metrics import Metrics
-from worker.schedule import parse_line
+from taskrig.cron import parse_line
+from taskrig.engine.scheduler import Scheduler
+from taskrig.metrics import Metrics
 
 LINE = 'minutely * * * * * {"type": "tick"}'
 START = datetime(2024, 3, 1, 12, 0, 30, tzinfo=UTC).timestamp()
@@ -74,7 +74,7 @@ async def test_what_was_missed_for_longer_than_the_grace_time_is_left_out(queue)
 async def test_what_a_year_has_missed_is_one_line_with_a_count_and_never_holds_the_loop(
     queue, caplog
 ):
-    caplog.set_level(logging.INFO, "worker")
+    caplog.set_level(logging.INFO, "taskrig")
     clock, turns = Clock(), 0
     lines = [LINE, 'hourly 0 * * * * {"type": "tick"}', 'leap 0 0 29 2 * {"type": "tick"}']
     one = scheduler(queue, "w1", clock, *lines, grace_s=60)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from worker.task import Outcome, Settlement
+from taskrig.task import Outcome, Settlement
 
 
 async def test_a_success_leaves_flight_and_is_counted(queue):

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 import redis.asyncio
 
-from loadgen import queueview
-from worker.broker import DeadLetters, Operator
-from worker.broker.stride import SLICE_BYTES, Stride
-from worker.engine.inbox import Inbox
-from worker.engine.maintenance.recoverer import Recoverer
-from worker.metrics import Metrics
-from worker.task import Outcome
+from taskrig.broker import DeadLetters, Operator
+from taskrig.broker.stride import SLICE_BYTES, Stride
+from taskrig.engine.inbox import Inbox
+from taskrig.engine.maintenance.recoverer import Recoverer
+from taskrig.metrics import Metrics
+from taskrig.task import Outcome
+from taskrig_loadgen import queueview
 
 LARGE = b"x" * 700_000
 COUNT = 24

@@ -10,13 +10,13 @@ import sys
 
 import pytest
 
+from taskrig.broker import Address
+from taskrig.config import load_config
+from taskrig.web import StatusPage
+from taskrig.web.server import HttpServer
 from tests.support.processes import environment
 from tests.support.servers import free_port
 from tests.support.waiting import until
-from worker.broker import Address
-from worker.config import load_config
-from worker.http import HttpServer
-from worker.page import StatusPage
 
 TOKEN = "correct-horse-battery-staple"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -254,7 +254,7 @@ def _history(port):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_worker_web_serves_the_page_alone_until_it_is_told_to_end(world, number):
     web = subprocess.Popen(
-        [sys.executable, "-m", "worker", "web", "--port", "0", "--redis-url", world.url],
+        [sys.executable, "-m", "taskrig", "web", "--port", "0", "--redis-url", world.url],
         env=environment(), cwd=world.folder, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

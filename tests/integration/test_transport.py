@@ -12,13 +12,13 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import uvloop
 
-from loadgen.chaos.fault_proxy import FaultProxy
+from taskrig.broker import Address, LeaseWire
+from taskrig.broker.scripts import EXCHANGE
+from taskrig.broker.wire import ThreadWire, Wire
+from taskrig.config import load_config
+from taskrig.errors import BrokerUnavailable
+from taskrig_loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.waiting import until
-from worker.broker import Address, LeaseWire
-from worker.broker.scripts import EXCHANGE
-from worker.broker.wire import ThreadWire, Wire
-from worker.config import load_config
-from worker.errors import BrokerUnavailable
 
 LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from taskrig.task import Delivery, Outcome
 from tests.support.brokers import Hand
-from worker.task import Delivery, Outcome
 
 START, HOLD, DUPLICATE = 1, 0, 2
 MARKS, IDS = "{async_tasks}:marks", "{async_tasks}:unique:kind"

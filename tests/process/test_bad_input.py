@@ -7,9 +7,9 @@ import socket
 import pytest
 import yaml
 
+from taskrig.cli import main
 from tests.support.processes import run_to_end
 from tests.support.servers import free_port
-from worker.cli import main
 
 USAGE, UNREACHABLE = 2, 3
 HANDLERS = "tests.support.handlers"
@@ -139,7 +139,7 @@ def test_a_named_config_file_that_is_missing_or_a_folder_is_an_error(command_say
         ("raise RuntimeError('at import')\n", "at import"),
         ("x = 1\n", "no handler"),
         (
-            "from worker import handler\n"
+            "from taskrig import handler\n"
             "@handler('twice')\nasync def one(data): pass\n"
             "@handler('twice')\nasync def two(data): pass\n",
             "twice",

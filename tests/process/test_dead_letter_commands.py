@@ -162,7 +162,7 @@ def _peak_of(world, *words):
     """The most memory (KiB) of one command, as the kernel has it for a child."""
     code = (
         "import resource, subprocess, sys;"
-        "subprocess.run([sys.executable, '-m', 'worker', *sys.argv[1:]], check=True,"
+        "subprocess.run([sys.executable, '-m', 'taskrig', *sys.argv[1:]], check=True,"
         " stdout=subprocess.DEVNULL);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )

@@ -123,12 +123,12 @@ def test_a_task_is_enqueued_when_its_transaction_commits_and_not_when_it_is_roll
     shop.shell(
         "from django.db import transaction\n"
         "from shop.models import Order\n"
-        "from worker.contrib.django import enqueue\n"
+        "from taskrig.contrib.django import enqueue\n"
         "import datetime, decimal\n"
         "with transaction.atomic():\n"
         "    Order.objects.create(number='A1')\n"
         "    enqueue('make_receipt', {'number': 'A1', 'sum': decimal.Decimal('1.10')}, id='a1')\n"
-        "    from worker.contrib.django.producing import producer_of\n"
+        "    from taskrig.contrib.django.producing import producer_of\n"
         "    import os\n"
         "    assert producer_of(os.getpid())._wire.call('LLEN', 'async_tasks') == 0\n"
         "try:\n"
@@ -230,7 +230,7 @@ def school(shop):
     settings = shop.folder / "shop" / "settings.py"
     settings.write_text(
         settings.read_text()
-        + "INSTALLED_APPS = os.environ.get('APPS', 'worker.contrib.django,school').split(',')\n"
+        + "INSTALLED_APPS = os.environ.get('APPS', 'taskrig.contrib.django,school').split(',')\n"
         "TASKRIG['handlers'] = ['school.management.commands.async_command:async_handle']\n"
     )
     return shop
@@ -249,7 +249,7 @@ def test_a_command_of_another_app_that_goes_before_ours_is_said(school):
     school.env["APPS"] = "school,worker.contrib.django"
     said = school.manage("check")
     assert "(taskrig.W001) manage.py async_command is the command of 'school'" in said
-    assert "Put 'worker.contrib.django' before 'school' in INSTALLED_APPS" in said
+    assert "Put 'taskrig.contrib.django' before 'school' in INSTALLED_APPS" in said
     assert "a command of one's own" in school.manage("async_command", "--max-tasks", "1")
 
 
@@ -325,7 +325,7 @@ def test_under_the_projects_logging_the_workers_lines_are_seen_once(world, shop,
 
 def test_a_level_that_the_projects_logging_gives_the_worker_holds(world, shop):
     log_by(shop, {"handlers": {"c": CONSOLE}, "root": {"handlers": ["c"]},
-                  "loggers": {"worker": {"level": "WARNING"}}})  # fmt: skip
+                  "loggers": {"taskrig": {"level": "WARNING"}}})  # fmt: skip
     world.enqueue("fast_task")
     log = shop.manage("async_command", "--max-tasks", "1")
     assert "started" not in log and "stopped" not in log

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from taskrig.config import load_config
+from taskrig.task import decode
 from tests.support.processes import ROOT, environment
 from tests.support.waiting import until
-from worker.config import load_config
-from worker.task import decode
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -34,7 +34,7 @@ def run(world):
     tools = world.folder / "bin"
     tools.mkdir()
     for name, words in (
-        ("worker", f'"{sys.executable}" -m worker'),
+        ("worker", f'"{sys.executable}" -m taskrig'),
         ("python", f'"{sys.executable}"'),
     ):
         (tools / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')

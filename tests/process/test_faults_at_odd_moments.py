@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from loadgen.chaos.fault_proxy import FaultProxy
+from taskrig.broker import scripts
+from taskrig_loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.waiting import until
 from tests.support.world import LEASE_S
-from worker.broker import scripts
 
 
 @pytest.mark.parametrize("busy", [True, False], ids=["busy", "idle"])

@@ -7,14 +7,14 @@ import json
 import pytest
 import redis
 
-from loadgen.chaos.faults import OTHERS
-from loadgen.chaos.program import Chaos
-from loadgen.cli import main
-from loadgen.load.mix import parse_mix
-from loadgen.load.pacer import constant
-from loadgen.load.workload import Workload
+from taskrig.config import load_config
+from taskrig_loadgen.chaos.faults import OTHERS
+from taskrig_loadgen.chaos.program import Chaos
+from taskrig_loadgen.cli import main
+from taskrig_loadgen.load.mix import parse_mix
+from taskrig_loadgen.load.pacer import constant
+from taskrig_loadgen.load.workload import Workload
 from tests.support.processes import run_to_end
-from worker.config import load_config
 
 
 def test_nothing_is_lost_while_workers_are_killed_and_redis_and_the_wire_break(tmp_path):
@@ -38,7 +38,7 @@ async def test_a_killed_workers_tasks_come_back_although_connections_end(
     tmp_path, monkeypatch, name
 ):
     (row,) = (fault for fault in OTHERS if fault.name == name)
-    monkeypatch.setattr("loadgen.chaos.program.schedule", lambda length_s: [(1.0, row)])
+    monkeypatch.setattr("taskrig_loadgen.chaos.program.schedule", lambda length_s: [(1.0, row)])
     workload = Workload(
         mix=parse_mix("quick=2,long=1"), profile=constant(30, 5.0), drain_timeout_s=20, seed=1
     )

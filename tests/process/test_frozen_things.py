@@ -78,7 +78,7 @@ def test_a_busy_worker_ends_in_time_blames_redis_and_loses_nothing(frozen, kind,
     assert "3 tasks stay in flight" in worker.log()
     assert "blocks the event loop" not in worker.log()
     frozen.server.resume()
-    # What was given back as Redis stood still may arrive as it wakes: then it waits, and is not in flight.
+    # What was given back may reach Redis as it wakes: then it waits, and is not in flight.
     assert (world.in_flight() + world.waiting(), world.dead()) == (3, [])
     world.assert_conserved()
 

@@ -77,7 +77,7 @@ def test_garbage_collection_in_handlers_makes_nothing_vanish(world):
 def test_an_unknown_type_goes_to_the_demos_handler_under_one_label(world):
     for index in range(200):
         world.enqueue(f"unheard-of-{index}", 2, id=index)
-    worker = world.start_worker(handlers=["worker.handlers"])
+    worker = world.start_worker(handlers=["taskrig.handlers"])
     world.all_settled()
     assert world.totals()["succeeded"] == 400
     until(
@@ -98,7 +98,7 @@ def test_with_handlers_of_ones_own_an_unknown_type_is_a_dead_letter(world):
     world.enqueue("notee", 3)
     world.enqueue("note", 3)
     worker = world.start_worker(
-        handlers=["worker.handlers", "tests.support.handlers"], log={"tasks": "failures"}
+        handlers=["taskrig.handlers", "tests.support.handlers"], log={"tasks": "failures"}
     )
     world.all_settled()
     assert (world.totals()["failed"], world.totals()["succeeded"]) == (403, 3)
@@ -122,7 +122,7 @@ def test_dry_runs_are_said_at_the_start_and_are_not_counted_as_succeeded(world):
     world.enqueue("email", 3, to=7)
     world.push(*['{"type": "email", "data": {"to": "a@example.com"}}'] * 3)
     world.push('{"type": "file_process", "data": {"path": "a"}}', '{"type": "noop"}')
-    worker = world.start_worker(handlers=["worker.handlers"])
+    worker = world.start_worker(handlers=["taskrig.handlers"])
     world.all_settled()
     worker.logged(
         "dry run, so tasks of these types have no effect: email (email.host is not set), "

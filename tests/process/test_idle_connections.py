@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from loadgen.chaos.fault_proxy import FaultProxy
-from tests.support.processes import environment
+from taskrig.broker.produce import Producer
+from taskrig.config import load_config
+from taskrig_loadgen.chaos.fault_proxy import FaultProxy
+from tests.support.processes import MODULES, environment
 from tests.support.waiting import until
 from tests.support.world import LEASE_S
-from worker.broker.produce import Producer
-from worker.config import load_config
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def test_whoever_looks_now_and_then_does_so_under_a_servers_timeout(server, worl
     world = world_on(own.url)
     worker = world.start_worker(worker={"interval": 5, "lease": 15})
 
-    def start(module, *words):
-        command = [sys.executable, "-m", module, *words, "--redis-url", world.url]
+    def start(program, *words):
+        command = [sys.executable, "-m", MODULES[program], *words, "--redis-url", world.url]
         return subprocess.Popen(
             command, cwd=tmp_path, env=environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

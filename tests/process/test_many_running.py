@@ -9,10 +9,10 @@ import json
 import redis.asyncio
 from rich.console import Console
 
-from loadgen.cli.monitor import _picture
-from loadgen.queueview import look
+from taskrig.config import load_config
+from taskrig_loadgen.cli.monitor import _picture
+from taskrig_loadgen.queueview import look
 from tests.support.waiting import until
-from worker.config import load_config
 
 
 def test_180_of_200_running_tasks_are_180_of_200_everywhere(world, type_in):

@@ -9,8 +9,8 @@ import subprocess
 
 import pytest
 
+from taskrig.task import REASONS
 from tests.support.waiting import until
-from worker.task import REASONS
 
 
 def series_of(page):
@@ -21,7 +21,7 @@ def series_of(page):
 
 def test_every_configured_type_and_reason_is_there_at_0_before_the_first_task(world):
     worker = world.start_worker(
-        handlers=["worker.handlers", "tests.support.handlers"],
+        handlers=["taskrig.handlers", "tests.support.handlers"],
         tasks={"named_in_the_config": {"timeout": 5}},
     )
     configured = ("fast_task", "slow_task", "email", "file_process", "note", "named_in_the_config")
@@ -36,7 +36,7 @@ def test_every_configured_type_and_reason_is_there_at_0_before_the_first_task(wo
 
 
 def test_the_default_page_is_under_300_series_without_creation_times(world):
-    worker = world.start_worker(handlers=["worker.handlers"])
+    worker = world.start_worker(handlers=["taskrig.handlers"])
     page = worker.get("/metrics")[1]
     assert len(series_of(page)) < 300
     assert "_created" not in page

@@ -30,7 +30,7 @@ class Run:
         self.port = free_port()
         path = world.folder / "stalled.yaml"
         path.write_text(yaml.safe_dump(world.config(self.port, changes)))
-        run = [sys.executable, "-m", "worker", "run", "--config", str(path), *flags]
+        run = [sys.executable, "-m", "taskrig", "run", "--config", str(path), *flags]
         self.process = subprocess.Popen(
             command or run, cwd=cwd or world.folder,
             env=environment({"TASKRIG_TEST_FOLDER": str(world.folder)}),
@@ -144,7 +144,7 @@ def test_a_standard_error_that_cannot_be_written_changes_nothing(world, run, sin
         with open("/dev/full", "w") as full:
             worker = run(full)
     else:
-        worker = run(None, command=["/bin/sh", "-c", f"exec {sys.executable} -m worker run "
+        worker = run(None, command=["/bin/sh", "-c", f"exec {sys.executable} -m taskrig run "
                                     "--config stalled.yaml 1>&- 2>&- 0<&-"])  # fmt: skip
     world.all_settled()
     assert (world.totals()["succeeded"], world.totals()["failed"]) == (50, 1)
@@ -176,7 +176,7 @@ def test_a_worker_that_cannot_start_ends_with_its_exit_code_though_nobody_reads(
 
 def test_what_handlers_print_does_not_stop_the_worker_when_nobody_reads(world, run):
     (world.folder / "printing.py").write_text(
-        "from worker import handler\n\n\n"
+        "from taskrig import handler\n\n\n"
         "@handler('print')\nasync def talk(data):\n    print('x' * 2000)\n"
     )
     world.enqueue("print", 100)

@@ -9,26 +9,32 @@ import sys
 
 import pytest
 
-from loadgen.peers.environments import cache_folder
-from tests.support.processes import ROOT, run_to_end
+from benchmarks.peers.environments import cache_folder
+from taskrig.errors import UsageError
+from tests.support.processes import MODULES, ROOT, run_to_end
 from tests.support.servers import free_port
 from tests.support.waiting import until
-from worker.errors import UsageError
 
 # A user id that has no name, as containers are run with.
 NOBODY = """
 import pwd, sys
 def unknown(*_): raise KeyError("no such user")
 pwd.getpwuid = pwd.getpwnam = unknown
-from {0}.cli import main
+from {0} import main
 sys.exit(main())
 """
 
+MAINS = {
+    "worker": "taskrig.cli",
+    "loadgen": "taskrig_loadgen.cli",
+    "benchmarks": "benchmarks.__main__",
+}
 
-def run_as_nobody(module, *words, cwd, **env):
+
+def run_as_nobody(program, *words, cwd, **env):
     """Run a command with no environment but `env`."""
     return subprocess.run(
-        [sys.executable, "-c", NOBODY.format(module), *words], cwd=cwd, capture_output=True,
+        [sys.executable, "-c", NOBODY.format(MAINS[program]), *words], cwd=cwd, capture_output=True,
         text=True, env={"PYTHONPATH": str(ROOT), **env}, timeout=60, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
@@ -64,9 +70,9 @@ def test_commands_work_without_a_home_a_user_name_and_an_environment(world, read
 
 
 def test_comparing_with_peers_without_a_home_says_what_to_give(tmp_path):
-    done = run_as_nobody("loadgen", "peers", "--only", "rq", cwd=tmp_path)
+    done = run_as_nobody("benchmarks", "peers", "--only", "rq", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stderr == "loadgen: there is no home folder for the environments; give --cache\n"
+    assert done.stderr == "benchmarks: there is no home folder for the environments; give --cache\n"
 
 
 def test_a_cache_folder_that_is_not_absolute_is_not_taken(monkeypatch, tmp_path):
@@ -82,7 +88,7 @@ def test_a_cache_folder_that_is_not_absolute_is_not_taken(monkeypatch, tmp_path)
 
 def test_where_peers_cannot_write_their_result_it_is_said_before_they_run(tmp_path):
     (tmp_path / "results").write_text("a file")
-    done = run_to_end("loadgen", "peers", "--only", "rq", "--cache", str(tmp_path), cwd=tmp_path)
+    done = run_to_end("benchmarks", "peers", "--only", "rq", "--cache", str(tmp_path), cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "results" in done.stderr
 
@@ -91,8 +97,8 @@ def test_where_peers_cannot_write_their_result_it_is_said_before_they_run(tmp_pa
 def test_commands_work_with_closed_standard_files(world, closed):
     command = f'exec "$0" -m "$@" --redis-url {world.url} {closed}'
     for words in (
-        ["loadgen", "--mix", "noop=2", "--no-follow"],
-        ["worker", "run", "--max-tasks", "2", "--set", "http.port=0"],
+        [MODULES["loadgen"], "--mix", "noop=2", "--no-follow"],
+        [MODULES["worker"], "run", "--max-tasks", "2", "--set", "http.port=0"],
     ):
         done = subprocess.run(
             ["sh", "-c", command, sys.executable, *words], cwd=world.folder, timeout=30,

@@ -269,7 +269,7 @@ def test_a_key_of_a_wrong_type_is_named_with_what_to_do(world, type_in, words):
 def test_a_terminal_that_knows_fewer_characters_shows_all_the_same(world):
     world.enqueue("长", 2)
     done = subprocess.run(
-        [sys.executable, "-m", "worker", "queue", "peek", "--redis-url", world.url],
+        [sys.executable, "-m", "taskrig", "queue", "peek", "--redis-url", world.url],
         env={**environment(), "PYTHONIOENCODING": "latin-1"},
         cwd=world.folder, capture_output=True, check=False,
     )  # fmt: skip

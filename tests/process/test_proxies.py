@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from loadgen.run.external_observer import NotScraped, scrape
+from taskrig_loadgen.run.external_observer import NotScraped, scrape
 from tests.support.processes import run_to_end
 from tests.support.servers import free_port
 from tests.support.waiting import until

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from loadgen.chaos.fault_proxy import FaultProxy
+from taskrig_loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
 from tests.support.world import LEASE_S

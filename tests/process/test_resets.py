@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from loadgen.chaos.fault_proxy import FaultProxy
+from taskrig_loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.processes import ROOT, environment, run_to_end
 from tests.support.waiting import until
 from tests.support.world import LEASE_S
@@ -153,8 +153,9 @@ def test_a_load_generator_counts_through_resets(wired, tmp_path):
 
 def test_monitoring_goes_on_through_resets(wired, tmp_path):
     wire, world = wired
+    program = [sys.executable, "-m", "taskrig_loadgen"]
     monitor = subprocess.Popen(
-        [sys.executable, "-m", "loadgen", "monitor", "--every", "100ms", "--redis-url", world.url],
+        [*program, "monitor", "--every", "100ms", "--redis-url", world.url],
         cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     for line in itertools.islice(monitor.stdout, 12):

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.support.processes import ROOT, environment
+from tests.support.processes import MODULES, ROOT, environment
 from tests.support.waiting import until
 
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -71,7 +71,7 @@ def starting(tmp_path):
 @by_signal
 @pytest.mark.parametrize("flags", [[], ["run", "--processes", "2"], ["--max-tasks", "1"]], ids=str)
 def test_a_worker_that_is_still_importing_ends_with_0_and_one_line(starting, number, flags):
-    code, said = starting("pydantic", "-m", "worker", *flags).ended_by(number)
+    code, said = starting("pydantic", "-m", "taskrig", *flags).ended_by(number)
     assert code == 0
     assert said == f"worker: {number.name} before the start: nothing was begun\n"
 
@@ -79,7 +79,7 @@ def test_a_worker_that_is_still_importing_ends_with_0_and_one_line(starting, num
 @by_signal
 @pytest.mark.parametrize("flags", [[], ["--processes", "2"]], ids=["one process", "two processes"])
 def test_a_worker_whose_handlers_are_still_imported_ends_with_0(starting, number, flags):
-    worker = starting("slow_handlers", "-m", "worker", *flags, "--set", "handlers=[slow_handlers]")
+    worker = starting("slow_handlers", "-m", "taskrig", *flags, "--set", "handlers=[slow_handlers]")
     code, said = worker.ended_by(number)
     assert code == 0
     assert said.endswith(f"worker: {number.name} before the start: nothing was begun\n")
@@ -89,8 +89,8 @@ def test_a_worker_whose_handlers_are_still_imported_ends_with_0(starting, number
 @by_signal
 @pytest.mark.parametrize("program", ["worker status", "loadgen run", "loadgen --mix"])
 def test_any_other_command_that_is_still_importing_ends_with_130(starting, number, program):
-    module, *words = program.split()
-    code, said = starting("pydantic", "-m", module, *words).ended_by(number)
+    program, *words = program.split()
+    code, said = starting("pydantic", "-m", MODULES[program], *words).ended_by(number)
     assert (code, said) == (130, "")
 
 
@@ -99,7 +99,7 @@ def test_djangos_command_ends_with_0_while_django_still_reads_the_apps_after_our
     starting, tmp_path, number
 ):
     (tmp_path / "slow_settings.py").write_text(
-        "INSTALLED_APPS = ['worker.contrib.django', 'slow_app']\nSECRET_KEY = 'x'\n"
+        "INSTALLED_APPS = ['taskrig.contrib.django', 'slow_app']\nSECRET_KEY = 'x'\n"
     )
     (tmp_path / "manage.py").write_text((ROOT / "examples/django/manage.py").read_text())
     code, said = starting(
@@ -110,19 +110,19 @@ def test_djangos_command_ends_with_0_while_django_still_reads_the_apps_after_our
 
 
 def test_sigusr1_does_not_end_a_worker_that_is_still_starting(starting):
-    worker = starting("slow_handlers", "-m", "worker", "--set", "handlers=[slow_handlers]")
+    worker = starting("slow_handlers", "-m", "taskrig", "--set", "handlers=[slow_handlers]")
     worker.process.send_signal(signal.SIGUSR1)
     code, said = worker.ended_by(signal.SIGTERM)
     assert code == 0
     assert "SIGTERM before the start" in said
 
 
-@pytest.mark.parametrize("module", ["worker", "loadgen"])
-def test_a_sighup_that_nohup_ignores_stays_ignored(starting, module):
-    program = starting("pydantic", "-m", module, "run", ignored=[signal.SIGHUP])
+@pytest.mark.parametrize("name", ["worker", "loadgen"])
+def test_a_sighup_that_nohup_ignores_stays_ignored(starting, name):
+    program = starting("pydantic", "-m", MODULES[name], "run", ignored=[signal.SIGHUP])
     program.process.send_signal(signal.SIGHUP)
     code, said = program.ended_by(signal.SIGTERM)
-    assert code == (0 if module == "worker" else 130)
+    assert code == (0 if name == "worker" else 130)
     assert "SIGHUP" not in said
 
 
@@ -131,7 +131,7 @@ import os, signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 print("held back", flush=True)
 sys.stdin.readline()
-os.execv(sys.executable, [sys.executable, "-m", "worker"])
+os.execv(sys.executable, [sys.executable, "-m", "taskrig"])
 """
 
 

@@ -13,7 +13,7 @@ from tests.support.waiting import until
 
 MODULE = """
 import asyncio, contextlib, time
-from worker import Reject, Retry, handler, middleware
+from taskrig import Reject, Retry, handler, middleware
 
 
 def charge(card):

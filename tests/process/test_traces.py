@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.support.waiting import until
 
-HANDLERS = ["tests.support.traced_handlers", "worker.contrib.tracing"]
+HANDLERS = ["tests.support.traced_handlers", "taskrig.contrib.tracing"]
 
 
 def spans(world):

@@ -44,7 +44,7 @@ def test_a_million_waiting_items_cost_no_more_memory_than_a_thousand(world):
 
 def test_a_hundred_thousand_unknown_types_cost_nothing(world):
     worker = world.start_worker(
-        concurrent=50, handlers=["worker.handlers"], log={"tasks": "failures"}
+        concurrent=50, handlers=["taskrig.handlers"], log={"tasks": "failures"}
     )
     world.push(*(json.dumps({"type": f"warm{n}"}) for n in range(5_000)))
     world.all_settled(60)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from taskrig import handler
 from tests.support.said import say
-from worker import handler
 
 
 @handler("*")

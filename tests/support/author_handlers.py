@@ -8,8 +8,8 @@ import signal
 import time
 from typing import Any
 
+from taskrig import Reject, Retry, context, handler
 from tests.support.said import FOLDER, say
-from worker import Reject, Retry, context, handler
 
 
 @handler("flaky", retries=3, backoff_s=0.2)

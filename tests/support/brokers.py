@@ -6,11 +6,11 @@ from typing import Any
 
 import redis
 
+from taskrig.broker import Address, Broker, Exchanged
+from taskrig.config import load_config
+from taskrig.keys import Keys
+from taskrig.task import Delivery, Outcome, Settlement
 from tests.support.waiting import until
-from worker.broker import Address, Broker, Exchanged
-from worker.config import load_config
-from worker.keys import Keys
-from worker.task import Delivery, Outcome, Settlement
 
 LEASE_S = 0.5
 FINAL = ("succeeded", "failed", "invalid", "dead")

@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from worker.broker import Arrival, Exchanged
-from worker.errors import BrokerUnavailable
-from worker.task import Delivery, Settlement
+from taskrig.broker import Arrival, Exchanged
+from taskrig.errors import BrokerUnavailable
+from taskrig.task import Delivery, Settlement
 
 
 class FakeMove:

@@ -15,7 +15,7 @@ from typing import Any
 
 import redis.asyncio
 
-from worker.keys import Keys
+from taskrig.keys import Keys
 
 CLAIM = """
 local got = {}

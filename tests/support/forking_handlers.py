@@ -19,8 +19,8 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+from taskrig import handler
 from tests.support.handlers import _FOLDER
-from worker import handler
 
 _made_before: asyncio.Future[None] | None = None
 

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from taskrig import Reject, handler
 from tests.support.hostile_exceptions import FAULTS
-from worker import Reject, handler
 
 _FOLDER = Path(os.environ.get("TASKRIG_TEST_FOLDER", "."))
 _running = 0

@@ -9,8 +9,8 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from taskrig import handler, resource
 from tests.support.handlers import _FOLDER
-from worker import handler, resource
 
 
 @resource

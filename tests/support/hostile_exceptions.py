@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from worker import Reject, Retry
+from taskrig import Reject, Retry
 
 
 class Text(str):

@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import Any
 
-from worker import handler
+from taskrig import handler
 
 
 @handler("well")
@@ -113,7 +113,7 @@ async def stops_and_closes_loop(data: Any) -> None:
 
     threading.Thread(target=close, daemon=True).start()
     # Holds the worker back before it goes on.
-    logging.getLogger("worker").addFilter(
+    logging.getLogger("taskrig").addFilter(
         lambda record: "stopped the event loop" not in record.getMessage() or closed.wait(10)
     )
     loop.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker import handler, supervisor
+from taskrig import handler, supervisor
 
 supervisor.END_LATE_S = 0.5
 

@@ -19,7 +19,7 @@ class Loadgen:
 
     async def start(self, *args: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "loadgen", *args, "--redis-url", self.url,
+            sys.executable, "-m", "taskrig_loadgen", *args, "--redis-url", self.url,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from loadgen.chaos.own_server import RedisServer, free_port, server_binary
+from taskrig_loadgen.chaos.own_server import RedisServer, free_port, server_binary
 from tests.support import redis_for_tests
 from tests.support.waiting import until
 

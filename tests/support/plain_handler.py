@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from worker import handler
+from taskrig import handler
 
 
 @handler("plain")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import redis
 
-from worker.keys import Keys
+from taskrig.keys import Keys
 
 SCRIPTS = Path(__file__).parents[1] / "fixtures" / "previous"
 LIMITS = ("right", 2**20, 2**18, 3, 10_000, 1_000, 2**27)

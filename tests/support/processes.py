@@ -1,4 +1,4 @@
-"""The real command as a process: `python -m worker ...`, started, signalled and read by tests."""
+"""The real command as a process: `python -m taskrig ...`, started, signalled and read by tests."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
+MODULES = {"worker": "taskrig", "loadgen": "taskrig_loadgen"}  # a program, and its package
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -26,15 +27,15 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def run_to_end(
-    module: str,
+    program: str,
     *args: str,
     cwd: Path,
     timeout_s: float = 20,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run `python -m module args` to its end; stdout and stderr as text."""
+    """Run the program to its end; stdout and stderr as text."""
     return subprocess.run(
-        [sys.executable, "-m", module, *args],
+        [sys.executable, "-m", MODULES.get(program, program), *args],
         cwd=cwd,
         env=environment(env),
         capture_output=True,
@@ -56,7 +57,7 @@ class WorkerProcess:
         self._log_path = folder / f"{name}.log"
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "run", *args],
+                [sys.executable, "-m", "taskrig", "run", *args],
                 cwd=folder,
                 env=environment(env),
                 stdin=subprocess.DEVNULL,

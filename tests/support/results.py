@@ -6,15 +6,15 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-from loadgen.analysis.prediction import measured_calibration, predict
-from loadgen.load.mix import parse_mix
-from loadgen.load.pacer import constant
-from loadgen.load.workload import Workload
-from loadgen.result.build import make_result
-from loadgen.result.ledger import Ledger
-from loadgen.result.model import Calibration, Environment, Judged, Result
-from loadgen.result.record import RunRecord, SendReport, Whereabouts
-from loadgen.result.store import parse
+from taskrig_loadgen.analysis.prediction import measured_calibration, predict
+from taskrig_loadgen.load.mix import parse_mix
+from taskrig_loadgen.load.pacer import constant
+from taskrig_loadgen.load.workload import Workload
+from taskrig_loadgen.result.build import make_result
+from taskrig_loadgen.result.ledger import Ledger
+from taskrig_loadgen.result.model import Calibration, Environment, Judged, Result
+from taskrig_loadgen.result.record import RunRecord, SendReport, Whereabouts
+from taskrig_loadgen.result.store import parse
 
 HOSTILE = "<script>alert(1)</script>|[bold]x\"'&"
 

@@ -1,6 +1,6 @@
 """Real servers that a test owns. The class is loadgen's own: `loadgen chaos` needs it too."""
 
-from loadgen.chaos.own_server import (
+from taskrig_loadgen.chaos.own_server import (
     RedisServer,
     find_server_binary,
     free_port,

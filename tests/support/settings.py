@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from worker.config import Config, load_config
-from worker.errors import UsageError
+from taskrig.config import Config, load_config
+from taskrig.errors import UsageError
 
 
 class Settings:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import redis.asyncio
 
-from worker.keys import Keys
+from taskrig.keys import Keys
 
 BATCH = 500
 

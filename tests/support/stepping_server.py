@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.chaos.own_server import RedisServer
+from taskrig_loadgen.chaos.own_server import RedisServer
 
 
 class SteppingServer(RedisServer):

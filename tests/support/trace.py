@@ -26,9 +26,9 @@ from typing import Any
 
 import redis
 
+from taskrig.config import load_config
+from taskrig.process.app import run_worker
 from tests.support.servers import RedisServer
-from worker.app import run_worker
-from worker.config import load_config
 
 PRODUCT = str(Path(sys.modules["worker"].__file__ or "").parent) + os.sep
 QUEUE = "traced"

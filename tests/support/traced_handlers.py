@@ -13,8 +13,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
+from taskrig import Reject, Retry, context, handler
 from tests.support.said import FOLDER
-from worker import Reject, Retry, context, handler
 
 _file = (FOLDER / "spans").open("a")
 _provider = TracerProvider(resource=Resource.create({"service.name": "the worker under test"}))

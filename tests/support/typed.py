@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 
-from worker import cli
+from taskrig import cli
 
 
 def typed(*words: str) -> tuple[int, bytes, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+from taskrig import handler, middleware, resource
 from tests.support.said import say
-from worker import handler, middleware, resource
 
 
 @resource

@@ -14,10 +14,10 @@ from typing import Any
 import redis
 import yaml
 
+from taskrig.keys import Keys
 from tests.support.processes import WorkerProcess
 from tests.support.servers import free_port
 from tests.support.waiting import until
-from worker.keys import Keys
 
 LEASE_S = 1.0  # a crash shows within two of these
 FINAL = ("succeeded", "failed", "invalid", "dead")

@@ -20,11 +20,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadgen.analysis.prediction import predicted, queue_from
-from loadgen.run.own_workers import own_worker
+from taskrig.config.load import load_config
+from taskrig_loadgen.analysis.prediction import predicted, queue_from
+from taskrig_loadgen.run.own_workers import own_worker
 from tests.support.loadgen_command import Loadgen
 from tests.support.results import typed
-from worker.config.load import load_config
 
 MIXES = {
     "even": "ms5=1,ms10=1,ms20=1",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.analysis.prediction import predicted
+from taskrig_loadgen.analysis.prediction import predicted
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.results import typed

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.maths.queueing import Queue
+from taskrig_loadgen.maths.queueing import Queue
 from tests.support.loadgen_command import Loadgen
 from tests.support.simulated_worker import SimulatedWorker
 from tests.support.truth import scaled

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.result.ledger import Ledger
+from taskrig_loadgen.result.ledger import Ledger
 from tests.support.loadgen_command import Loadgen
 from tests.support.truth import FULL, scaled
 

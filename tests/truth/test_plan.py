@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.analysis.prediction import predicted
+from taskrig_loadgen.analysis.prediction import predicted
 from tests.support.loadgen_command import Loadgen
 from tests.support.results import typed
 from tests.support.simulated_worker import SimulatedWorker

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.run.own_workers import own_worker
+from taskrig.config.load import load_config
+from taskrig_loadgen.run.own_workers import own_worker
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.truth import FULL, scaled
-from worker.config.load import load_config
 
 MOST_S = 300.0
 SLO = "wait.p99<100ms" if FULL else "wait.p50<100ms"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.engine.capacity import Claims
+from taskrig.engine.capacity import Claims
 
 
 def test_numbers_that_a_reply_did_not_use_are_given_out_again():

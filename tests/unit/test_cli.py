@@ -14,16 +14,16 @@ import threading
 
 import pytest
 
-from worker import cli
-from worker.cli import entry
-from worker.cli.status import _picture
-from worker.config.http_address import http_address
+from taskrig import cli
+from taskrig.cli import entry
+from taskrig.cli.status import _picture
+from taskrig.config.http_address import http_address
 
 
 @pytest.fixture
 def served(settings, monkeypatch):
     """What `worker run` would serve; the worker itself is not started here."""
-    from worker import app
+    from taskrig.process import app
 
     configs = []
 
@@ -134,7 +134,7 @@ def test_every_problem_of_the_configuration_is_a_line(served, settings, capsys):
 
 
 def test_a_keyboard_interrupt_ends_with_130(served, monkeypatch):
-    from worker import app
+    from taskrig.process import app
 
     def interrupted(config):
         raise KeyboardInterrupt
@@ -145,7 +145,7 @@ def test_a_keyboard_interrupt_ends_with_130(served, monkeypatch):
 
 
 def test_an_unforeseen_error_is_one_line_without_secrets(served, monkeypatch, capsys):
-    from worker import app
+    from taskrig.process import app
 
     def broken(config):
         raise RuntimeError("redis://u:hunter2@h is odd")
@@ -170,8 +170,8 @@ def test_check_lists_handlers_with_module_and_timeout(settings, capsys):
     assert cli.main(["check"]) == 0
 
     out = capsys.readouterr().out
-    assert re.search(r"fast_task +timeout 7s +worker\.handlers\.demo\.", out)
-    assert re.search(r"email +timeout 30s +worker\.handlers\.email\.", out)
+    assert re.search(r"fast_task +timeout 7s +taskrig\.handlers\.demo\.", out)
+    assert re.search(r"email +timeout 30s +taskrig\.handlers\.email\.", out)
     assert "tasks.fast_tusk: no handler has this type; did you mean fast_task?" in out
 
 
@@ -317,10 +317,10 @@ def test_healthcheck_says_why_not_and_exits_1(settings, capsys, text, says):
 
 
 def worker(arguments, folder, **env):
-    """Run `python -m worker` for real."""
-    root = str(cli.__path__[0]).removesuffix("/worker/cli")
+    """Run `python -m taskrig` for real."""
+    root = str(cli.__path__[0]).removesuffix("/worker/taskrig/cli")
     return subprocess.run(
-        [sys.executable, "-m", "worker", *shlex.split(arguments)],
+        [sys.executable, "-m", "taskrig", *shlex.split(arguments)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": root, **env},
         capture_output=True,
@@ -341,11 +341,11 @@ def test_python_m_worker_is_the_same_command(tmp_path):
 
 def test_healthcheck_imports_neither_pydantic_nor_redis(tmp_path):
     code = (
-        "import sys; from worker.cli import main; main(['healthcheck', '--timeout', '0.1']);"
+        "import sys; from taskrig.cli import main; main(['healthcheck', '--timeout', '0.1']);"
         "print(sorted({name.partition('.')[0] for name in sys.modules}"
         " & {'pydantic', 'yaml', 'redis', 'msgspec', 'prometheus_client', 'asyncio'}))"
     )
-    root = str(cli.__path__[0]).removesuffix("/worker/cli")
+    root = str(cli.__path__[0]).removesuffix("/worker/taskrig/cli")
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import yaml
 
-from worker.config import TaskConfig, load_config
-from worker.config.layers import FLAGS, env_name
-from worker.config.raw import setting_path
-from worker.config.sections import yaml_key
-from worker.config.show import as_yaml, schema
-from worker.config.wording import known_settings
+from taskrig.config import TaskConfig, load_config
+from taskrig.config.layers import FLAGS, env_name
+from taskrig.config.raw import setting_path
+from taskrig.config.sections import yaml_key
+from taskrig.config.show import as_yaml, schema
+from taskrig.config.wording import known_settings
 
 PROJECT = Path(__file__).parents[2]
 MODEL = {".".join(map(str, path)) for path in known_settings() if path != ("tasks",)}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.config import load_config
-from worker.errors import UsageError
+from taskrig.config import load_config
+from taskrig.errors import UsageError
 
 
 def test_without_a_file_the_defaults_serve(settings):

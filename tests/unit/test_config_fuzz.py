@@ -7,8 +7,8 @@ import contextlib
 import hypothesis
 from hypothesis import strategies as st
 
-from worker.config.show import as_yaml
-from worker.errors import UsageError
+from taskrig.config.show import as_yaml
+from taskrig.errors import UsageError
 
 WORDS = [
     "worker", "redis", "tasks", "handlers", "lease", "url", "password", "a", "b", "x: ", "- ",

@@ -116,7 +116,7 @@ def test_a_configuration_never_shows_its_secrets(settings):
         sets=[f"redis.url=redis://u:{SECRET}@h?password={SECRET}", f"redis.password={SECRET}"]
     )
 
-    from worker.config.show import as_yaml
+    from taskrig.config.show import as_yaml
 
     assert config.redis.masked_url() == "redis://u:***@h?password=***"
     for shown in (repr(config), str(config), as_yaml(config, origins=True)):
@@ -144,7 +144,7 @@ def test_only_one_trailing_newline_is_taken_off(settings):
 def test_a_relative_secret_file_counts_from_the_config_files_folder(
     settings, monkeypatch, tmp_path
 ):
-    from worker.config import load_config
+    from taskrig.config import load_config
 
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "secret").write_text("x")

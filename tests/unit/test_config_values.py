@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.config import Config, HttpConfig, WorkerConfig
-from worker.config.quantities import Seconds, Size, duration, size_text
+from taskrig.config import Config, HttpConfig, WorkerConfig
+from taskrig.config.quantities import Seconds, Size, duration, size_text
 
 
 @pytest.mark.parametrize(

@@ -8,25 +8,25 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from taskrig import handler
+from taskrig.authoring.registry import Registry, handlers_of
+from taskrig.broker import Arrival
+from taskrig.config.sections import LogConfig
+from taskrig.engine.capacity import Capacity, Outlook
+from taskrig.engine.clock import ServerClock
+from taskrig.engine.consumer import Consumer, State
+from taskrig.engine.events import Events
+from taskrig.engine.execution import Pipeline
+from taskrig.engine.farewell import Farewell
+from taskrig.engine.inbox import Drain, Fail, Inbox, Look, Release
+from taskrig.engine.outage import Outage
+from taskrig.engine.policies import Policies
+from taskrig.engine.runner import Runner
+from taskrig.errors import BrokerUnavailable
+from taskrig.metrics import Metrics
+from taskrig.task import Delivery
 from tests.support.fake_broker import FakeBroker, reply
 from tests.support.waiting import until_async
-from worker import handler
-from worker.broker import Arrival
-from worker.config.sections import LogConfig
-from worker.engine.capacity import Capacity, Outlook
-from worker.engine.clock import ServerClock
-from worker.engine.consumer import Consumer, State
-from worker.engine.events import Events
-from worker.engine.execution import Pipeline
-from worker.engine.farewell import Farewell
-from worker.engine.inbox import Drain, Fail, Inbox, Look, Release
-from worker.engine.outage import Outage
-from worker.engine.policies import Policies
-from worker.engine.runner import Runner
-from worker.errors import BrokerUnavailable
-from worker.metrics import Metrics
-from worker.registry import Registry, handlers_of
-from worker.task import Delivery
 
 PLAIN, GATED = b'{"type": "plain"}', b'{"type": "gated"}'
 
@@ -340,7 +340,7 @@ async def test_a_part_of_the_worker_that_breaks_ends_the_loop_with_its_error():
 
 
 async def test_a_silent_redis_is_given_up_only_when_nothing_else_keeps_the_worker(monkeypatch):
-    monkeypatch.setattr("worker.engine.farewell.SILENT_S", 0.05)
+    monkeypatch.setattr("taskrig.engine.farewell.SILENT_S", 0.05)
     async with serving() as loop:
         await loop.waits()
         looks = []

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from taskrig import odd_values
+from taskrig.task import REASONS, Invalid, decode, make_decoder, parse_strictly
 from tests.support.bad_items import BAD, GOOD
-from worker import odd_values
-from worker.task import REASONS, Invalid, decode, make_decoder, parse_strictly
 
 CODECS = {
     "the one in use": decode,

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from worker.config import TaskConfig
-from worker.handlers.demo import fast_task, medium_task, noop, slow_task, unknown_type
-from worker.testing import in_fake_time, run_task
+from taskrig.config import TaskConfig
+from taskrig.handlers.demo import fast_task, medium_task, noop, slow_task, unknown_type
+from taskrig.testing import in_fake_time, run_task
 
 
 @pytest.mark.parametrize(

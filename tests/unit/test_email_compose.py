@@ -14,11 +14,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from worker import Reject
-from worker.handlers import email as handler_module
-from worker.handlers._mail import make_mail
-from worker.handlers.email import compose, send_email
-from worker.testing import run_task
+from taskrig import Reject
+from taskrig.handlers import email as handler_module
+from taskrig.handlers._mail import make_mail
+from taskrig.handlers.email import compose, send_email
+from taskrig.testing import run_task
 
 GOOD = {"to": "user@example.com", "subject": "hi", "body": "x"}
 
@@ -273,7 +273,7 @@ def test_a_task_that_makes_no_sense_is_rejected(data):
 
 
 async def test_without_a_server_it_is_a_dry_run_that_says_so(caplog):
-    caplog.set_level("INFO", "worker.handlers")
+    caplog.set_level("INFO", "taskrig.handlers")
     assert (await run_task(send_email, GOOD)).ok
     assert "dry run, email.host is not set: would send to user@example.com" in caplog.text
 

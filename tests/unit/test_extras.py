@@ -10,11 +10,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from worker import Reject, context, handler, resource
-from worker.errors import TaskrigError
-from worker.extras import opened
-from worker.registry import load_handlers
-from worker.testing import run_task
+from taskrig import Reject, context, handler, resource
+from taskrig.authoring.extras import opened
+from taskrig.authoring.registry import load_handlers
+from taskrig.errors import TaskrigError
+from taskrig.testing import run_task
 
 
 async def test_resources_open_in_order_and_close_in_reverse():
@@ -115,7 +115,7 @@ async def test_middleware_runs_around_handlers_the_first_outermost():
 async def test_an_object_can_be_middleware_and_a_strange_one_is_left_alone(tmp_path, monkeypatch):
     (tmp_path / "own_objects.py").write_text(
         "from functools import partial\n"
-        "from worker import middleware\n"
+        "from taskrig import middleware\n"
         "class Around:\n"
         "    async def __call__(self, at, call):\n"
         "        await call()\n"
@@ -186,7 +186,7 @@ async def test_a_trace_goes_on_from_the_producer_to_a_span_of_the_handler():
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    (traced,) = load_handlers(["worker.contrib.tracing"]).middleware
+    (traced,) = load_handlers(["taskrig.contrib.tracing"]).middleware
 
     @handler("traced")
     async def inside(data):

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from worker.errors import MAX_ERROR_CHARS, describe
-from worker.faults import MAX_TRACE_BYTES, at_place, stands, trace
+from taskrig.errors import MAX_ERROR_CHARS, describe
+from taskrig.runtime.tracebacks import MAX_TRACE_BYTES, at_place, stands, trace
 
 
 def raised(call, *arguments):

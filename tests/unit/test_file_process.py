@@ -10,10 +10,10 @@ import threading
 
 import pytest
 
-from worker import Reject
-from worker.errors import UsageError
-from worker.handlers import files
-from worker.testing import run_task
+from taskrig import Reject
+from taskrig.errors import UsageError
+from taskrig.handlers import files
+from taskrig.testing import run_task
 
 LINES = b"one\ntwo\nthree"
 
@@ -33,7 +33,7 @@ def root(tmp_path, settings):
 @pytest.fixture
 def result(caplog):
     """Run one task; the result that it logged."""
-    caplog.set_level("INFO", "worker.handlers")
+    caplog.set_level("INFO", "taskrig.handlers")
 
     async def run(**data):
         caplog.clear()
@@ -62,7 +62,7 @@ async def test_copy_and_compress_write_below_the_root_and_may_be_repeated(
     root, result, monkeypatch, files_without_name
 ):
     if not files_without_name:  # as on systems and file systems that have none
-        monkeypatch.setattr("worker.handlers._rooted._NAMELESS", os.O_CREAT | os.O_EXCL)
+        monkeypatch.setattr("taskrig.handlers._rooted._NAMELESS", os.O_CREAT | os.O_EXCL)
     for _ in range(2):
         assert (await result(path="in/a.txt", operation="copy", to="b.txt"))["bytes"] == 13
         assert (await result(path="in/a.txt", operation="compress"))["to"] == "in/a.txt.gz"
@@ -140,7 +140,7 @@ def test_a_folder_swapped_for_a_link_while_we_look_gains_nothing(root, tmp_path,
 
     racer = threading.Thread(target=swap)
     racer.start()
-    caplog.set_level("INFO", "worker.handlers")
+    caplog.set_level("INFO", "taskrig.handlers")
     done = 0
     try:
         for _ in range(1000):
@@ -175,7 +175,7 @@ async def test_a_task_that_makes_no_sense_is_rejected(root, data):
 
 async def test_without_a_root_it_is_a_dry_run_that_says_so(settings, caplog):
     files.configure(settings.load())
-    caplog.set_level("INFO", "worker.handlers")
+    caplog.set_level("INFO", "taskrig.handlers")
     assert (await run_task(files.file_process, {"path": "a", "operation": "compress"})).ok
     assert "dry run, files.root is not set: would compress 'a'" in caplog.text
 

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from loadgen.cli import main as loadgen
-from worker.cli import main as worker
-from worker.frame.output import ask, printable
+from taskrig.cli import main as worker
+from taskrig.frame.output import ask, printable
+from taskrig_loadgen.cli import main as loadgen
 
 PROGRAMS = {"worker": worker, "loadgen": loadgen}
 
@@ -97,7 +97,8 @@ def test_an_argument_that_is_not_utf_8_is_one_line(program, capsys):
 
 
 @pytest.mark.parametrize(
-    ("program", "command"), [("worker", "worker.cli.version"), ("loadgen", "loadgen.cli.schema")]
+    ("program", "command"),
+    [("worker", "taskrig.cli.version"), ("loadgen", "taskrig_loadgen.cli.schema")],
 )
 @pytest.mark.parametrize(
     ("error", "code"), [(KeyboardInterrupt(), 130), (RuntimeError("redis://u:hush@h"), 1)]
@@ -110,7 +111,7 @@ def test_ctrl_c_is_130_and_what_nobody_foresaw_one_line(
 
     monkeypatch.setattr("builtins.print", broken)
     name = command.rpartition(".")[2]
-    monkeypatch.setattr("worker.frame.output.remark", lambda text: sys.stderr.write(text + "\n"))
+    monkeypatch.setattr("taskrig.frame.output.remark", lambda text: sys.stderr.write(text + "\n"))
     assert PROGRAMS[program]([name]) == code
     err = capsys.readouterr().err
     assert "hush" not in err

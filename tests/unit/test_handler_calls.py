@@ -7,17 +7,17 @@ import sys
 
 import pytest
 
+from taskrig.authoring.registry import load_handlers
+from taskrig.errors import UsageError
+from taskrig.task import decode
 from tests.support.typed import typed
-from worker.errors import UsageError
-from worker.registry import load_handlers
-from worker.task import decode
 
 RAW = b'{"type": "custom", "data": {"n": 1}, "id": "i-1", "shop": {"at": [1]}}'
 WHOLE = {"type": "custom", "data": {"n": 1}, "id": "i-1", "shop": {"at": [1]}}
 
 FUNCTIONS = """
 from functools import partial, wraps
-from worker import handler
+from taskrig import handler
 
 def around(function):
     @wraps(function)
@@ -125,7 +125,7 @@ def test_what_cannot_be_called_with_a_task_is_refused_with_its_file_and_line(mod
 
 DECORATED = """
 from functools import wraps
-from worker import handler
+from taskrig import handler
 @handler("none")
 def none(): ...
 @handler("two")
@@ -175,11 +175,11 @@ def test_worker_check_says_what_each_handler_is_called_with(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "shown.py").write_text(
-        "from worker import handler\n@handler('a')\nasync def a(data): ...\n"
+        "from taskrig import handler\n@handler('a')\nasync def a(data): ...\n"
         "def async_handle(data): ...\ndef typed(type, data): ...\n"
     )
     shown = [typed("check", "--set", f"handlers={name}")[1].decode() for name in (
-        "shown", "shown:async_handle", "shown:typed", "worker.handlers")]  # fmt: skip
+        "shown", "shown:async_handle", "shown:typed", "taskrig.handlers")]  # fmt: skip
     assert "shown.a(data)\n" in shown[0] and re.search(r"any other +a dead letter", shown[0])
     assert "shown.async_handle(the whole task), in a thread" in shown[1]
     assert "shown.typed(type, data), in a thread" in shown[2]
@@ -190,7 +190,7 @@ def test_worker_check_says_what_each_handler_is_called_with(tmp_path, monkeypatc
 def test_a_function_that_handles_one_type_is_not_taken_for_all(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "one_type.py").write_text(
-        "from worker import handler\n@handler('a')\ndef a(data): ...\n"
+        "from taskrig import handler\n@handler('a')\ndef a(data): ...\n"
         "@handler('*', timeout_s=7)\ndef every(data): return data\n"
     )
     with pytest.raises(UsageError, match=r"is the handler of 'a' .*one_type\.py:2\); name its mod"):

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from worker.errors import UsageError
-from worker.registry import load_handlers
-from worker.task import decode
+from taskrig.authoring.registry import load_handlers
+from taskrig.errors import UsageError
+from taskrig.task import decode
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def write(tmp_path, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             for folder in path.relative_to(tmp_path).parents:
                 (tmp_path / folder / "__init__.py").touch()
-            path.write_text("from worker import handler, middleware, resource\n" + text)
+            path.write_text("from taskrig import handler, middleware, resource\n" + text)
         importlib.invalidate_caches()
 
     yield put
@@ -227,12 +227,12 @@ def test_the_demos_handler_for_unknown_types_serves_only_beside_taskrigs_own(wri
         mine="@handler('mine')\ndef f(data): ...\n",
         any_of_mine="@handler('*')\ndef f(type, data): ...\n",
     )
-    assert load_handlers(["worker.handlers"]).find("else").name.endswith("unknown_type")
-    assert load_handlers(["worker.handlers", "worker.contrib.tracing"]).find("else") is not None
-    assert load_handlers(["worker.handlers", "mine"]).find("else") is None
+    assert load_handlers(["taskrig.handlers"]).find("else").name.endswith("unknown_type")
+    assert load_handlers(["taskrig.handlers", "taskrig.contrib.tracing"]).find("else") is not None
+    assert load_handlers(["taskrig.handlers", "mine"]).find("else") is None
     assert load_handlers(["mine"]).find("else") is None
-    assert load_handlers(["worker.handlers", "any_of_mine"]).find("else").name == "any_of_mine.f"
-    assert load_handlers(["worker.handlers", "mine"]).find("fast_task") is not None
+    assert load_handlers(["taskrig.handlers", "any_of_mine"]).find("else").name == "any_of_mine.f"
+    assert load_handlers(["taskrig.handlers", "mine"]).find("fast_task") is not None
 
 
 def test_a_type_without_a_handler_is_told_what_may_be_meant(write):

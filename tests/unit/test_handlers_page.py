@@ -9,11 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from worker.config import TaskConfig
-from worker.engine.policies import Limits
-from worker.options import Options
-from worker.schedule import parse_line
-from worker.task import decode
+from taskrig.authoring.options import Options
+from taskrig.config import TaskConfig
+from taskrig.cron import parse_line
+from taskrig.engine.policies import Limits
+from taskrig.task import decode
 
 PAGE = (Path(__file__).parents[2] / "docs/handlers.md").read_text()
 

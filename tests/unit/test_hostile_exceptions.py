@@ -7,10 +7,10 @@ import concurrent.futures
 
 import pytest
 
+from taskrig import handler
+from taskrig.errors import MAX_ERROR_CHARS, describe
+from taskrig.testing import run_task
 from tests.support.hostile_exceptions import FAULTS
-from worker import handler
-from worker.errors import MAX_ERROR_CHARS, describe
-from worker.testing import run_task
 
 
 @pytest.mark.parametrize("name", FAULTS)

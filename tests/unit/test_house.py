@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import worker
+import taskrig
 
-PACKAGE = Path(worker.__file__).parent
+PACKAGE = Path(taskrig.__file__).parent
 ROOMS = ("engine",)
 MOST_METHODS, MOST_ATTRIBUTES, MOST_LINES = 15, 12, 50
 

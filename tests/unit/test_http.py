@@ -11,9 +11,9 @@ import time
 
 import pytest
 
+from taskrig.errors import UsageError
+from taskrig.web.server import HttpServer
 from tests.support.waiting import until
-from worker.errors import UsageError
-from worker.http import HttpServer
 
 PAGE = b"# HELP worker_up x\n" + b"worker_up 1\n" * 500
 

@@ -18,7 +18,7 @@ BROKEN = {
     "an error in a function": ("def f():\n    1 / 0\n\nf()\n", "ZeroDivisionError: ", 2),
     "an exit at the top level": ("import sys\nsys.exit('no key')\n", "SystemExit: no key", 2),
     "a decorator called wrongly": (
-        "from worker import handler\n\n@handler('')\ndef f(d): ...\n",
+        "from taskrig import handler\n\n@handler('')\ndef f(d): ...\n",
         "ValueError: ",
         3,
     ),

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from worker.engine.lease import Lease
-from worker.errors import BrokerUnavailable
+from taskrig.engine.lease import Lease
+from taskrig.errors import BrokerUnavailable
 
 LEASE_S = 15.0
 
@@ -44,8 +44,8 @@ class Wire:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("worker.engine.lease.time", clock)
-    monkeypatch.setattr("worker.engine.clock.time", clock)
+    monkeypatch.setattr("taskrig.engine.lease.time", clock)
+    monkeypatch.setattr("taskrig.engine.clock.time", clock)
     return clock
 
 
@@ -128,7 +128,7 @@ def test_a_lease_that_is_lost_again_and_again_is_said_once_in_five_minutes(
     lease, wire, clock, caplog
 ):
     keep(lease, clock, 2 * LEASE_S)
-    caplog.set_level(logging.WARNING, "worker")
+    caplog.set_level(logging.WARNING, "taskrig")
 
     def lapses():
         wire.gap = True
@@ -144,7 +144,7 @@ def test_a_lease_that_is_lost_again_and_again_is_said_once_in_five_minutes(
 
 
 def test_three_outages_with_full_leases_between_them_are_not_said(lease, wire, clock, caplog):
-    caplog.set_level(logging.WARNING, "worker")
+    caplog.set_level(logging.WARNING, "taskrig")
     for _ in range(5):
         keep(lease, clock, 3 * LEASE_S)
         wire.gap = True
@@ -156,7 +156,7 @@ def test_a_step_of_the_servers_clock_is_one_line_and_begins_the_time_again(
     lease, wire, clock, caplog, by_s, words
 ):
     keep(lease, clock, 2 * LEASE_S)
-    caplog.set_level(logging.WARNING, "worker")
+    caplog.set_level(logging.WARNING, "taskrig")
     wire.ahead += by_s
     keep(lease, clock, 5)
     assert not lease.may_reclaim
@@ -173,7 +173,7 @@ def test_a_step_of_the_servers_clock_is_one_line_and_begins_the_time_again(
 
 
 def test_drift_of_the_servers_clock_is_not_a_step(lease, wire, clock, caplog):
-    caplog.set_level(logging.WARNING, "worker")
+    caplog.set_level(logging.WARNING, "taskrig")
 
     def drifts():
         wire.ahead += 0.02

@@ -8,8 +8,8 @@ import statistics
 
 import pytest
 
-from loadgen.maths.queueing import Queue, erlang_c, fit_scaling, simulate
-from loadgen.maths.stats import percentile
+from taskrig_loadgen.maths.queueing import Queue, erlang_c, fit_scaling, simulate
+from taskrig_loadgen.maths.stats import percentile
 
 
 @pytest.mark.parametrize(

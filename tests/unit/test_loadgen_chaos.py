@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from loadgen.chaos.faults import KILL, OTHERS, Injected
-from loadgen.chaos.program import ChaosReport, schedule
+from taskrig_loadgen.chaos.faults import KILL, OTHERS, Injected
+from taskrig_loadgen.chaos.program import ChaosReport, schedule
 from tests.support.results import a_result
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from loadgen.analysis.comparison import bootstrap_ratio, compare, mann_whitney_p
-from loadgen.cli import main
-from loadgen.cli.ab import is_higher_better, order
-from loadgen.result.store import save
+from taskrig_loadgen.analysis.comparison import bootstrap_ratio, compare, mann_whitney_p
+from taskrig_loadgen.cli import main
+from taskrig_loadgen.cli.ab import is_higher_better, order
+from taskrig_loadgen.result.store import save
 from tests.support.results import a_result
 
 

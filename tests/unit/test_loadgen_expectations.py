@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from loadgen.analysis.expectations import judge_all, parse_expectation
-from loadgen.result.model import SERIES, Result, TypeSeries
+from taskrig.errors import UsageError
+from taskrig_loadgen.analysis.expectations import judge_all, parse_expectation
+from taskrig_loadgen.result.model import SERIES, Result, TypeSeries
 from tests.support.results import a_result
-from worker.errors import UsageError
 
 
 def judged_run() -> Result:

@@ -9,15 +9,15 @@ import time
 import msgspec
 import pytest
 
-from loadgen.load.mix import NOMINAL_SERVICE_S, parse_mix
-from loadgen.maths.histogram import encode, merge
-from loadgen.maths.queueing import list_schedule_s
-from loadgen.maths.stats import percentile, supported
-from loadgen.quantity import duration_s, rate_per_s, show_s, size_bytes
-from loadgen.result.figures import SlotCosts, collect, slot_costs, summary
-from loadgen.result.ledger import FAILED, SUCCEEDED, Ledger
-from loadgen.result.timeline import timeline
-from worker.errors import UsageError
+from taskrig.errors import UsageError
+from taskrig_loadgen.load.mix import NOMINAL_SERVICE_S, parse_mix
+from taskrig_loadgen.maths.histogram import encode, merge
+from taskrig_loadgen.maths.queueing import list_schedule_s
+from taskrig_loadgen.maths.stats import percentile, supported
+from taskrig_loadgen.quantity import duration_s, rate_per_s, show_s, size_bytes
+from taskrig_loadgen.result.figures import SlotCosts, collect, slot_costs, summary
+from taskrig_loadgen.result.ledger import FAILED, SUCCEEDED, Ledger
+from taskrig_loadgen.result.timeline import timeline
 
 
 @pytest.mark.parametrize(("slots", "ideal_s"), [(1, 7.5), (5, 2.5), (7, 2.0), (10, 2.0)])

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadgen.analysis.prediction import (
+from taskrig_loadgen.analysis.prediction import (
     TYPICAL_TURNAROUND_S,
     calibration_of,
     measured_calibration,
@@ -18,11 +18,11 @@ from loadgen.analysis.prediction import (
     queue_from,
     service_samples,
 )
-from loadgen.load.mix import parse_mix
-from loadgen.load.pacer import Arrivals, constant, parse_profile
-from loadgen.load.workload import Workload
-from loadgen.maths.queueing import Queue
-from loadgen.result.model import Figures, Result
+from taskrig_loadgen.load.mix import parse_mix
+from taskrig_loadgen.load.pacer import Arrivals, constant, parse_profile
+from taskrig_loadgen.load.workload import Workload
+from taskrig_loadgen.maths.queueing import Queue
+from taskrig_loadgen.result.model import Figures, Result
 from tests.support.results import a_calibration, a_result
 
 STEADY = Workload(mix=parse_mix("a=1"), profile=constant(100, 10), arrivals=Arrivals("poisson"))

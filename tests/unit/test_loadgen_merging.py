@@ -7,12 +7,12 @@ import json
 import jsonschema
 import pytest
 
-from loadgen.result.merging import merge
-from loadgen.result.model import Outside, Result
-from loadgen.result.store import schema, to_json
-from loadgen.run.barrier import parse_barrier
+from taskrig.errors import UsageError
+from taskrig_loadgen.result.merging import merge
+from taskrig_loadgen.result.model import Outside, Result
+from taskrig_loadgen.result.store import schema, to_json
+from taskrig_loadgen.run.barrier import parse_barrier
 from tests.support.results import a_result
-from worker.errors import UsageError
 
 
 def two() -> list[Result]:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.load.mix import Mix, mix_of, near_miss, parse_mix
-from worker.errors import UsageError
+from taskrig.errors import UsageError
+from taskrig_loadgen.load.mix import Mix, mix_of, near_miss, parse_mix
 
 weights = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 

@@ -10,8 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadgen.load.pacer import Arrivals, Profile, Segment, constant, parse_arrivals, parse_profile
-from worker.errors import UsageError
+from taskrig.errors import UsageError
+from taskrig_loadgen.load.pacer import (
+    Arrivals,
+    Profile,
+    Segment,
+    constant,
+    parse_arrivals,
+    parse_profile,
+)
 
 rates = st.floats(0, 500)
 segments = st.builds(Segment, st.floats(0.1, 30), rates, rates)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.analysis.expectations import parse_expectation
-from loadgen.analysis.planner import check_slo, figure_s, plan_rate, plan_slots, with_slots
-from loadgen.maths.queueing import Queue
-from worker.errors import UsageError
+from taskrig.errors import UsageError
+from taskrig_loadgen.analysis.expectations import parse_expectation
+from taskrig_loadgen.analysis.planner import check_slo, figure_s, plan_rate, plan_slots, with_slots
+from taskrig_loadgen.maths.queueing import Queue
 
 SERVICES = [0.005, 0.010, 0.020]
 MEAN = sum(SERVICES) / 3
@@ -54,7 +54,7 @@ def test_end_to_end_times_are_planned_by_simulation():
 @pytest.mark.parametrize("slo", [None, SLO])
 def test_a_rate_beyond_any_plan_is_refused_before_anything_is_simulated(slo, monkeypatch):
     monkeypatch.setattr(
-        "loadgen.analysis.planner.figure_s", None
+        "taskrig_loadgen.analysis.planner.figure_s", None
     )  # would take a slot's memory each
     with pytest.raises(UsageError, match=r"500,000 slots busy; a plan goes up to 100,000"):
         plan_slots(Queue(1e6, 0.5, 0.0, 1), slo, SERVICES)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.load.recording import read_recording
-from loadgen.load.workload import Workload
-from loadgen.run.sender import TaskWriter
-from worker.errors import UsageError
+from taskrig.errors import UsageError
+from taskrig_loadgen.load.recording import read_recording
+from taskrig_loadgen.load.workload import Workload
+from taskrig_loadgen.run.sender import TaskWriter
 
 
 def read(folder: Path, *lines: object, speed: float = 1.0) -> Workload:

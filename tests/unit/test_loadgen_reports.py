@@ -15,13 +15,13 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from loadgen.cli import main
-from loadgen.report import csv as csv_report
-from loadgen.report import html, junit, markdown, terminal
-from loadgen.result.store import load, save, schema, to_json, write_file
-from loadgen.run.environment import safe_command
+from taskrig.errors import UsageError
+from taskrig_loadgen.cli import main
+from taskrig_loadgen.report import csv as csv_report
+from taskrig_loadgen.report import html, junit, markdown, terminal
+from taskrig_loadgen.result.store import load, save, schema, to_json, write_file
+from taskrig_loadgen.run.environment import safe_command
 from tests.support.results import HOSTILE, a_result
-from worker.errors import UsageError
 
 GOOD = "Every task is accounted for"
 FIXTURES = Path(__file__).parents[1] / "fixtures"

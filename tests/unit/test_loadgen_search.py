@@ -8,11 +8,11 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from loadgen.analysis.rate_search import Bracket, grew, why_not
-from loadgen.cli import main, search
-from loadgen.result.figures import due_and_started, flat_out_per_s
-from loadgen.result.ledger import Ledger
-from loadgen.result.model import Judged, Result
+from taskrig_loadgen.analysis.rate_search import Bracket, grew, why_not
+from taskrig_loadgen.cli import main, search
+from taskrig_loadgen.result.figures import due_and_started, flat_out_per_s
+from taskrig_loadgen.result.ledger import Ledger
+from taskrig_loadgen.result.model import Judged, Result
 from tests.support.results import a_result
 
 FLAT_OUT = 47.4

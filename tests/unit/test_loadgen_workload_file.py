@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-import loadgen
-from loadgen.cli import run
-from loadgen.cli.workload_file import read_workload
-from loadgen.load.payload import make_pool
-from worker.config import Config
-from worker.errors import UsageError
+import taskrig_loadgen
+from taskrig.config import Config
+from taskrig.errors import UsageError
+from taskrig_loadgen.cli import run
+from taskrig_loadgen.cli.workload_file import read_workload
+from taskrig_loadgen.load.payload import make_pool
 
-EXAMPLES = sorted((Path(loadgen.__file__).parent / "examples").glob("*.yaml"))
+EXAMPLES = sorted((Path(taskrig_loadgen.__file__).parent / "examples").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

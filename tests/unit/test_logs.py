@@ -13,10 +13,10 @@ import warnings
 
 import pytest
 
-from worker import logs
-from worker.engine.events import Events
-from worker.logs import set_up, stay_seen
-from worker.running import _Bound
+from taskrig.authoring.context import _Bound
+from taskrig.engine.events import Events
+from taskrig.runtime import logs
+from taskrig.runtime.logs import set_up, stay_seen
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [A-Z]+ +")
 EVIL = "x\n2026-01-01 00:00:00.000 ERROR   forged"
@@ -228,7 +228,7 @@ def test_a_configuration_made_by_a_handler_module_does_not_silence_us(written, c
     text = written()
     logging.config.dictConfig(configuration)
     stay_seen()
-    for name in ("worker", "worker.task", "worker.broker"):
+    for name in ("taskrig", "taskrig.task", "taskrig.broker"):
         logging.getLogger(name).info("line of %s", name)
         assert text().count(f"line of {name}\n") == 1
 
@@ -241,20 +241,20 @@ def test_a_handler_module_that_shows_our_lines_itself_shows_them_once(written):
         "formatters": {"short": {"format": "theirs: %(message)s"}},
     })  # fmt: skip
     stay_seen()
-    logging.getLogger("worker").info("a line")
+    logging.getLogger("taskrig").info("a line")
     assert text() == "theirs: a line\n"
 
 
 def test_a_level_that_the_user_names_for_our_logger_holds(written):
     text = written(whole=False)
     logging.config.dictConfig({
-        "version": 1, "loggers": {"worker": {"level": "ERROR"}},
+        "version": 1, "loggers": {"taskrig": {"level": "ERROR"}},
         "root": {"level": "INFO", "handlers": ["console"]},
         "handlers": {"console": {"class": "logging.StreamHandler"}},
     })  # fmt: skip
     stay_seen()
-    logging.getLogger("worker").warning("not this")
-    logging.getLogger("worker").error("but this")
+    logging.getLogger("taskrig").warning("not this")
+    logging.getLogger("taskrig").error("but this")
     assert text() == "but this\n"
 
 
@@ -264,7 +264,7 @@ def test_our_own_tracebacks_are_shown_with_debug_only(written, debug):
     try:
         Events.redis_away(None, "x")  # a fault of our own
     except AttributeError as fault:
-        logging.getLogger("worker").critical("the worker broke", exc_info=logs.for_debug(fault))
+        logging.getLogger("taskrig").critical("the worker broke", exc_info=logs.for_debug(fault))
     assert ("events.py" in text()) is debug
 
 

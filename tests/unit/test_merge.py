@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from worker.merge import Merged
-from worker.metrics import Metrics
+from taskrig.metrics import Metrics
+from taskrig.process.metrics_merge import Merged
 
 
 def _page(trimmed: int, done: int, looked: bool = True) -> str:

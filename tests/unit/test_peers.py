@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import main
 from benchmarks.document import KEPT, PAGE, page
-from loadgen.cli import main
-from loadgen.peers.compare import compare
-from loadgen.peers.peer import NAMES, load_peer
+from benchmarks.peers.compare import compare
+from benchmarks.peers.peer import NAMES, load_peer
 
 
 @pytest.mark.parametrize("name", ["ours", *NAMES])

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from worker.engine.policies import Limits
-from worker.options import Options, rate
+from taskrig.authoring.options import Options, rate
+from taskrig.engine.policies import Limits
 
 
 def most_in_a_period(limits, period_s, late_us):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.connection import Connection
 
-from worker.broker.resp import Encoded, encode_command
+from taskrig.broker.resp import Encoded, encode_command
 
 PARTS = ("EVALSHA", b"\x00\xff\r\n", 0, -7, 1_000_000_000_000, 2.5, "", "schlüssel", "{q}:x")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadgen.peers.rounds import MeasureFailed, interleave, rotated
+from benchmarks.peers.rounds import MeasureFailed, interleave, rotated
 
 
 def test_every_round_is_started_by_another_contender() -> None:

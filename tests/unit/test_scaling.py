@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.maths.queueing import fit_scaling
-from loadgen.scaling import curve, rate_of_workers
+from benchmarks.scaling import curve, rate_of_workers
+from taskrig_loadgen.maths.queueing import fit_scaling
 
 
 def test_one_worker_needs_its_own_time_and_that_of_redis() -> None:

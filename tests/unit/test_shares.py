@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.broker.shares import Shares
+from taskrig.broker.shares import Shares
 
 
 def shares_of(weights, wants):

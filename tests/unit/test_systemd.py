@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.systemd import Systemd
+from taskrig.process.systemd import Systemd
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""worker.testing runs a task as the worker would."""
+"""taskrig.testing runs a task as the worker would."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from worker import context, handler
-from worker.config import TaskConfig
-from worker.testing import in_fake_time, run_task
+from taskrig import context, handler
+from taskrig.config import TaskConfig
+from taskrig.testing import in_fake_time, run_task
 
 
 @handler("kit", retries=1, expires_s=60)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SECRET_KEY = os.environ.get("SECRET_KEY", "only-for-the-example")
-INSTALLED_APPS = ["worker.contrib.django", "shop"]
+INSTALLED_APPS = ["taskrig.contrib.django", "shop"]
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
@@ -21,6 +21,6 @@ TASKRIG = {
     "redis": {"url": os.environ.get("REDIS_URL", "redis://localhost:6379/0")},
     "queue": {"key": "async_tasks"},
     "worker": {"max_concurrent": 5},
-    "handlers": ["shop.tasks", "worker.handlers"],  # the second for add_test_tasks
+    "handlers": ["shop.tasks", "taskrig.handlers"],  # the second for add_test_tasks
     "http": {"port": 0},
 }

@@ -5,7 +5,7 @@ from typing import Any
 from django.db import connection
 
 from shop.models import Order
-from worker import Reject, handler
+from taskrig import Reject, handler
 
 
 @handler("make_receipt", timeout_s=30)

@@ -1,0 +1,144 @@
+"""What all task queues are put to, each with the same clock: first handler's call to last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.peers.field import Field
+from benchmarks.peers.rounds import MeasureFailed, Samples
+from taskrig_loadgen.maths.queueing import list_schedule_s
+from taskrig_loadgen.maths.stats import percentile
+
+DRAIN_S = 90.0
+WARM_S = 3.0  # a worker's start and its first blocking read, before tasks come one by one
+PICK_UPS, PICK_UP_RATE = 300, 50.0
+MIX_S = (0.5, 1.0, 2.0, 0.5, 1.0, 2.0, 0.5)
+MIX_SLOTS = 5
+RECOVER_S = 100.0  # how long a second run is waited for
+
+Measure = Callable[[Field, str], dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One task for all; `measure` returns one or more figures, `units` says of what."""
+
+    name: str
+    text: str
+    units: dict[str, str]  # figure -> unit, as shown
+    higher_is_better: bool
+    measure: Measure
+
+
+def _drain(slots: int) -> Measure:
+    def measure(field: Field, name: str) -> dict[str, float]:
+        peer = field.peer(name)
+        field.clear()
+        tasks = peer.drain_tasks
+        field.push(name, "noop", tasks, "many")
+        with field.worker(name, slots, tasks) as run:
+            clock = run.clock(DRAIN_S)
+        return {
+            "rate": _rate(clock),
+            "cpu": clock["cpu_s"] / tasks * 1e6,
+            "memory": clock["rss_bytes"] / 2**20,
+        }
+
+    return measure
+
+
+def _rate(clock: dict[str, Any]) -> float:
+    return float((clock["calls"] - 1) / max(clock["last"] - clock["first"], 1e-9))
+
+
+def _waits(field: Field, name: str) -> dict[str, float]:
+    tasks = max(1000, min(20_000, field.peer(name).drain_tasks))
+    if field.peer(name).slots == "one at a time":
+        tasks = 300
+    field.clear()
+    field.push(name, "wait", tasks, "many", "0.01")
+    with field.worker(name, 100, tasks) as run:
+        return {"rate": _rate(run.clock(DRAIN_S))}
+
+
+def _pick_up(field: Field, name: str) -> dict[str, float]:
+    field.clear()
+    with field.worker(name, 10, PICK_UPS) as run:
+        time.sleep(WARM_S)
+        field.push(name, "stamped", PICK_UPS, f"{PICK_UP_RATE:g}")
+        waits = sorted(run.clock(30)["waits_s"])
+    return {"p50": percentile(waits, 0.5) * 1000, "p99": percentile(waits, 0.99) * 1000}
+
+
+def _mix(field: Field, name: str) -> dict[str, float]:
+    field.clear()
+    values = ",".join(map(str, MIX_S))
+    with field.worker(name, MIX_SLOTS, len(MIX_S)) as run:
+        time.sleep(WARM_S)
+        field.push(name, "mix", len(MIX_S), "many", values)
+        clock = run.clock(30)
+    ideal_s = list_schedule_s(MIX_S, MIX_SLOTS)
+    return {"over": 100 * (clock["last"] - clock["first"] - ideal_s) / ideal_s}
+
+
+def _enqueue(how: str) -> Measure:
+    def measure(field: Field, name: str) -> dict[str, float]:
+        field.clear()
+        tasks = max(1000, field.peer(name).drain_tasks // 4)
+        return {"rate": field.push(name, "noop", tasks if how == "many" else 2000, how)}
+
+    return measure
+
+
+SCENARIOS = (
+    Scenario("drain100", "No-op tasks, 100 at once",
+             {"rate": "tasks/s", "cpu": "us CPU a task", "memory": "MiB"}, True, _drain(100)),
+    Scenario("drain10", "No-op tasks, 10 at once",
+             {"rate": "tasks/s", "cpu": "us CPU a task", "memory": "MiB"}, True, _drain(10)),
+    Scenario("pickup", "Idle pick-up at 50 tasks/s", {"p50": "ms p50", "p99": "ms p99"}, False,
+             _pick_up),
+    Scenario("waits", "10 ms waits, 100 at once (ideal 10,000/s)", {"rate": "tasks/s"}, True,
+             _waits),
+    Scenario("mix", f"The demo mix, {MIX_SLOTS} at once", {"over": "% over ideal"}, False, _mix),
+    Scenario("enqueue", "Enqueue one by one", {"rate": "tasks/s"}, True, _enqueue("one")),
+    Scenario("bulk", "Enqueue in bulk", {"rate": "tasks/s"}, True, _enqueue("many")),
+)  # fmt: skip
+RECOVER = "recover"
+
+
+def recover(field: Field, names: list[str], told: Callable[[str], None]) -> dict[str, Samples]:
+    """Seconds from kill -9 of a worker to the second start of its task; all peers side by side.
+
+    It is waiting, not work, so they may share the machine; each has a database of its own.
+    """
+    found = {name: Samples() for name in names}
+
+    def one(index_and_name: tuple[int, str]) -> None:
+        database, name = index_and_name
+        try:
+            value = _recovery_s(field, name, database)
+        except MeasureFailed as failed:
+            found[name].failures.append(str(failed).partition(";")[0])
+            told(f"{name}: {failed}")
+            return
+        found[name].values.append(value)
+        told(f"{name}: again after {value:.1f} s")
+
+    with ThreadPoolExecutor(max_workers=len(names) or 1) as pool:
+        list(pool.map(one, enumerate(names, start=1)))
+    return found
+
+
+def _recovery_s(field: Field, name: str, database: int) -> float:
+    out = field.fresh_out(f"{name}-recover")
+    field.push(name, "hang", 1, "one", database=database)
+    with field.worker(name, 2, 0, database=database, out=out) as first:
+        first.started(1, 30)
+        first.kill()
+        killed = time.monotonic()
+    with field.worker(name, 2, 0, database=database, out=out) as second:
+        return second.started(2, RECOVER_S) - killed

@@ -1,0 +1,26 @@
+"""The loadgen command: `loadgen --mix ...` and the subcommands. Only here anything is printed."""
+
+from __future__ import annotations
+
+from taskrig.runtime import early
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `loadgen` with these arguments (sys.argv by default); returns the exit code."""
+    if argv is not None:  # inside another program, whose signals are its own
+        from taskrig_loadgen.cli.entry import main as run
+
+        return run(argv)
+    early.end_at_once(130)
+    try:
+        # Imported only now: it takes a while, and a signal may come meanwhile.
+        from taskrig_loadgen.cli.entry import main as run
+
+        early.interrupt()
+        return run()
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,110 @@
+"""Run two commands in turn (A B B A ...), and say whether B is better, worse or neither."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator
+
+from taskrig.errors import TaskrigError, UsageError
+from taskrig.frame.output import remark
+from taskrig_loadgen.analysis.comparison import MIN_RUNS, compare
+from taskrig_loadgen.analysis.expectations import figure_of
+from taskrig_loadgen.cli import compare as judge
+from taskrig_loadgen.cli import options
+from taskrig_loadgen.result.store import parse
+
+EXAMPLE = "loadgen ab --a 'sleep 0.01' --b 'sleep 0.02' --runs 5 || echo B is slower"
+
+
+class CommandFailed(TaskrigError):
+    """A command of --a or --b failed, or printed no figure."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `loadgen ab`."""
+    parser.add_argument("--a", required=True, metavar="CMD", help="the base, a shell command")
+    parser.add_argument("--b", required=True, metavar="CMD", help="the other one")
+    parser.add_argument("--runs", default="12", metavar="N", help="of each (default 12, least 5)")
+    parser.add_argument("--higher-is-better", action="store_true", help="of --figure stdout")
+    judge.add_judgement(parser)
+    parser.epilog = (
+        "figures: wall (seconds the command takes, the default), stdout (the last line it prints\n"
+        "is a number), or one of a result when it prints that (loadgen ... --json): e2e.p50\n\n"
+        + (parser.epilog or "")
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """`loadgen ab`: 3 when B is worse."""
+    runs = options.whole(args.runs, "--runs")
+    band = options.percent(args.band, "--band")
+    if runs < MIN_RUNS:
+        raise UsageError(f"--runs must be at least {MIN_RUNS}, got {runs}")
+    figures = args.figure or ["wall"]
+    if args.higher_is_better and "stdout" not in figures:
+        raise UsageError("--higher-is-better is for --figure stdout; of others it is known")
+    values: dict[str, dict[str, list[float]]] = {f: {"a": [], "b": []} for f in figures}
+    commands = {"a": args.a, "b": args.b}
+    for number, side in enumerate(order(runs), start=1):
+        remark(f"{number}/{2 * runs}: {side.upper()}")
+        for figure, value in _measure(commands[side], figures).items():
+            values[figure][side].append(value)
+    found = []
+    for figure, sides in values.items():
+        higher = is_higher_better(figure, of_stdout=args.higher_is_better)
+        try:
+            found.append(
+                compare(figure, sides["a"], sides["b"], higher_is_better=higher, band=band)
+            )
+        except ValueError as error:
+            raise UsageError(f"--figure {figure!r}: {error}") from None
+    return judge.show(found, as_json=args.json)
+
+
+def is_higher_better(figure: str, *, of_stdout: bool) -> bool:
+    """Whether more of a figure is better; of the one on stdout only the user knows."""
+    return of_stdout if figure == "stdout" else figure.split(".")[0] in judge.HIGHER
+
+
+def order(runs: int) -> Iterator[str]:
+    """A B B A A B B A ...: a drift of the machine falls on both sides alike."""
+    for pair in range(runs):
+        yield from ("a", "b") if pair % 2 == 0 else ("b", "a")
+
+
+def _measure(command: str, figures: list[str]) -> dict[str, float]:
+    before = time.perf_counter()
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], stdout=subprocess.PIPE, encoding="utf-8", errors="replace"
+    )
+    wall_s = time.perf_counter() - before
+    if done.returncode:
+        raise CommandFailed(f"exit {done.returncode} from: {shlex.quote(command)}")
+    return {figure: _figure(figure, done.stdout, wall_s, command) for figure in figures}
+
+
+def _figure(figure: str, out: str, wall_s: float, command: str) -> float:
+    if figure == "wall":
+        return wall_s
+    if figure == "stdout":
+        lines = out.split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        try:
+            value = float(last)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise CommandFailed(f"the last line is no number, {last[:60]!r}, from: {command}")
+        return value
+    try:
+        result = parse(out, "stdout")
+    except UsageError:
+        raise CommandFailed(f"printed no result (add --json?): {command}") from None
+    found = figure_of(figure, result)
+    if found is None:
+        raise CommandFailed(f"too few samples to tell {figure} from: {command}")
+    return found

@@ -1,0 +1,119 @@
+"""Writing what a run leaves: the report on stdout and the files asked for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from taskrig.errors import UsageError
+from taskrig.frame.output import remark
+from taskrig_loadgen.analysis.expectations import Expectation, judge_all, parse_expectation
+from taskrig_loadgen.cli.console import report_console
+from taskrig_loadgen.report import csv, html, junit, markdown
+from taskrig_loadgen.report.terminal import render
+from taskrig_loadgen.result.model import Result
+from taskrig_loadgen.result.store import check_target, save, to_json, write_file
+from taskrig_loadgen.result.verdict import exit_code
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """--out, --html, --csv, --junit, --markdown, --expect and --json."""
+    group = parser.add_argument_group("what it leaves")
+    group.add_argument("--out", type=file_name, metavar="FILE", help="the result as JSON")
+    add_reports(group)
+    group.add_argument(
+        "--expect", action="extend", nargs="+", default=[], metavar="EXPR",
+        help="a condition, such as 'e2e.p99 < 50ms' or 'lost == 0'; not met: exit 99; repeatable",
+    )  # fmt: skip
+    group.add_argument(
+        "--json", action="store_true", help="print the result as JSON instead of the report"
+    )
+
+
+def add_reports(group: argparse._ArgumentGroup) -> None:
+    """The reports that are made from a result alone."""
+    for name, metavar, text in (
+        ("--html", "FILE", "one self-contained page"),
+        ("--csv", "DIR", "tables as CSV files in a folder"),
+        ("--junit", "FILE", "the expectations as JUnit XML"),
+        ("--markdown", "FILE", "a summary for CI"),
+    ):
+        group.add_argument(name, type=file_name, metavar=metavar, help=text)
+
+
+def file_name(text: str) -> Path:
+    """A path that is not empty: as of `--out "$NOTHING"`."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
+
+
+def check_targets(args: argparse.Namespace) -> None:
+    """Before a run: raises UsageError for a file or folder of the flags that cannot be written."""
+    for name in ("out", *_FILES):
+        path: Path | None = getattr(args, name, None)
+        if path is not None:
+            check_target(path)
+    folder: Path | None = getattr(args, "csv", None)
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"cannot make the folder {folder}: there is a file of that name")
+    check_target(folder / "series.csv" if folder.is_dir() else folder)
+
+
+def read_expectations(args: argparse.Namespace) -> list[Expectation]:
+    """Those of --expect; raises UsageError. Call it before the run: a typo must not cost one."""
+    check_targets(args)
+    return [parse_expectation(text) for text in args.expect]
+
+
+def finish(result: Result, args: argparse.Namespace, expectations: list[Expectation]) -> int:
+    """Judge, write the files, print the report, return the exit code.
+
+    The result is written, once, also where judging fails: that must not lose a run.
+    """
+    try:
+        judge_all(expectations, result)
+    finally:
+        if args.out:
+            save(result, args.out)
+            remark(f"result: {args.out}")
+    write_reports(result, args)
+    show(result, as_json=args.json)
+    return exit_code(result)
+
+
+def show(result: Result, *, as_json: bool) -> None:
+    """The result on stdout, as JSON or as the report."""
+    if as_json:
+        print(to_json(result))
+        return
+    console = report_console()
+    for part in render(result):
+        console.print(part)
+
+
+def write_reports(result: Result, args: argparse.Namespace) -> None:
+    """Every report that the flags name; raises UsageError when one cannot be written."""
+    for path, make in _FILES.items():
+        target: Path | None = getattr(args, path)
+        if target is not None:
+            write_file(target, make(result))
+            remark(f"{path}: {target}")
+    if args.csv is not None:
+        try:
+            args.csv.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the folder {args.csv}: {error.strerror}") from None
+        for name, text in csv.tables(result).items():
+            write_file(args.csv / name, text)
+        remark(f"csv: {args.csv}")
+
+
+_FILES: dict[str, Callable[[Result], str]] = {
+    "html": html.page,
+    "junit": junit.document,
+    "markdown": markdown.summary,
+}

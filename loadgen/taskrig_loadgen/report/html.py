@@ -1,0 +1,318 @@
+"""A result as one self-contained HTML page. Pure: made from the document alone."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from html import escape
+from typing import Any
+
+from msgspec import UNSET
+from msgspec.structs import asdict
+
+from taskrig_loadgen.analysis.prediction import NO_PREDICTION, predicted
+from taskrig_loadgen.maths.histogram import curve
+from taskrig_loadgen.quantity import axis_s, show_rate, show_s
+from taskrig_loadgen.report.page import definitions, facts, frame, notice, section, table
+from taskrig_loadgen.report.svg import Bar, Line, bar_chart, legend, line_chart
+from taskrig_loadgen.result.model import PARTS, Result, TimelineRow, TypeSeries
+
+_COLUMNS = ("mean", "p50", "p90", "p99", "p99.9", "max")
+_KINDS = {
+    "mix": "a mix pushed at once",
+    "run": "a load at its own rate",
+    "drain": "a backlog drained",
+}
+
+
+def page(result: Result) -> str:
+    """The whole page as text."""
+    workload = result.workload
+    mix = ", ".join(f"{name}={count}" for name, count in workload.mix.items())
+    title = f"loadgen {result.kind}: {mix}"
+    how = f"{workload.profile} ({workload.arrivals})" if workload.profile else "at once"
+    body = [
+        f"<h1>{_safe(title)}</h1>",
+        f'<p class="dim">{_safe(_KINDS.get(result.kind, result.kind))}, {_safe(how)}; '
+        f"{_safe(result.started_text)}, queue {_safe(result.queue)}</p>",
+        *_notices(result),
+        facts(_facts(result)),
+        '<div class="grid2">',
+        *_charts(result),
+        section("Latency", _latency(result), wide=True, note=_LATENCY_NOTE),
+        section("Accounting", _accounting(result)),
+        *_judged(result),
+        *_forecast(result),
+        *_outside(result),
+        section("Environment", _environment(result), wide=True),
+        "</div>",
+    ]
+    return frame(title, "\n".join(body))
+
+
+_LATENCY_NOTE = (
+    "Latencies count from the intended time of each task; e2e_raw, from the actual send, is what "
+    "a generator that waits for the server would report. A dash: too few samples to tell."
+)
+
+
+def _safe(text: str | None) -> str:
+    return escape(text or "")
+
+
+def _notices(result: Result) -> list[str]:
+    books = result.accounting
+    said = [notice(reason) for reason in result.verdict.reasons]
+    if result.verdict.no_worker:
+        said.append(notice("No live worker was seen on this queue."))
+    for count, text, kind in (
+        (books.lost, "tasks were lost", ""),
+        (books.left if result.followed else 0, "tasks were left over in the queue", ""),
+        (books.refused, "tasks were refused by Redis", ""),
+        (books.never_arrived, "pushes had no answer and never arrived", ""),
+        (books.unsent, "tasks were due and never sent", ""),
+        (books.failed + books.dead, "tasks failed or became dead letters", "warn"),
+        (books.duplicates, "tasks ran more than once", "warn"),
+    ):
+        if count:
+            said.append(notice(f"{count:,} {text}.", kind))
+    if result.interrupted:
+        said.append(notice("Interrupted: the figures cover what was sent until then.", "warn"))
+    failed = [one for one in result.expectations if not one.ok]
+    if failed:
+        said.append(notice(f"{len(failed)} of {len(result.expectations)} expectations failed."))
+    if not said:
+        said.append(notice("Every task is accounted for; nothing lost, nothing run twice.", "good"))
+    return said
+
+
+def _facts(result: Result) -> list[tuple[str, str]]:
+    totals, series = result.totals, result.overall
+    pairs = [("sent", f"{result.accounting.sent:,}")]
+    if totals.offered_per_s:
+        pairs.append(("offered", show_rate(totals.offered_per_s)))
+    if totals.done_per_s:
+        pairs.append(("done", show_rate(totals.done_per_s)))
+    if totals.makespan_s is not None and not totals.offered_per_s:
+        pairs.append(("makespan", show_s(totals.makespan_s)))
+    if totals.ideal_s:
+        pairs.append((f"ideal on {totals.concurrency} slots", show_s(totals.ideal_s)))
+        pairs.append(("one after another", show_s(totals.serial_s)))
+    tail = "p50" if series.e2e.p99 is None else "p99"
+    for name in ("wait", "e2e"):
+        value = series.get(name).get(tail)
+        if value is not None:
+            pairs.append((f"{name} {tail}", show_s(value)))
+    if totals.concurrency:
+        name = f"slots, {totals.workers} worker{'s' * (totals.workers != 1)}"
+        pairs.append((name, f"{totals.concurrency}"))
+    return pairs
+
+
+def _charts(result: Result) -> list[str]:
+    rows = result.timeline
+    charts = []
+    if len(rows) >= 2:
+        charts += [
+            section("Offered, sent and done", _rates(rows)),
+            section("Backlog", _backlog(rows)),
+            section("End to end over time", _bands(rows)),
+            section("Slots in use", _slots(rows)),
+        ]
+    charts += [
+        section("Percentiles", _curves(result.overall)),
+        section("Wait and service per type", _types(result.series), note=_TYPES_NOTE),
+    ]
+    return charts
+
+
+_TYPES_NOTE = "Bars are means; the mark is the end-to-end p99, or the longest of fewer than 1,000."
+
+
+def _clock(value: float) -> str:
+    return f"{value:.0f} s" if value < 120 else f"{value / 60:.3g} min"
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+
+
+def _over_time(name: str, rows: list[TimelineRow], lines: list[Line], **more: Any) -> str:
+    more = {"y_format": _plain, **more}
+    return line_chart(name, [float(row.second) for row in rows], lines, x_format=_clock, **more)
+
+
+def _rates(rows: list[TimelineRow]) -> str:
+    lines = [
+        Line("offered /s", "s6", [row.offered for row in rows]),
+        Line("sent /s", "s1", [row.sent for row in rows]),
+        Line("done /s", "s3", [row.done for row in rows]),
+    ]
+    return _over_time("tasks a second, offered, sent and done, over time", rows, lines)
+
+
+def _backlog(rows: list[TimelineRow]) -> str:
+    lines = [
+        Line("waiting", "s2", [row.waiting for row in rows], fill=True),
+        Line("in flight", "s1", [row.in_flight for row in rows]),
+    ]
+    return _over_time("tasks waiting and in flight over time", rows, lines)
+
+
+def _bands(rows: list[TimelineRow]) -> str:
+    lines = [
+        Line("max", "s6", [row.e2e_max for row in rows]),
+        Line("p99", "s2", [row.e2e_p99 for row in rows], fill=True),
+        Line("p90", "s5", [row.e2e_p90 for row in rows]),
+        Line("p50", "s1", [row.e2e_p50 for row in rows]),
+    ]
+    name = "end-to-end latency of the tasks done in each second"
+    return _over_time(name, rows, lines, y_format=show_s, y_axis=axis_s, log_y=True)
+
+
+def _slots(rows: list[TimelineRow]) -> str:
+    lines = [
+        Line("busy", "s4", [row.busy_slots for row in rows], fill=True),
+        Line("slots", "s6", [row.concurrency for row in rows]),
+    ]
+    return _over_time("slots busy over time, of all slots", rows, lines)
+
+
+_STOPS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
+
+
+def _curves(series: TypeSeries) -> str:
+    """Percentile curves; x is the number of nines, so that the tail has room."""
+    most = max(figures.count for _, figures in series.items())
+    reach = math.log10(max(most, 10) / 10) if most >= 100 else 1.0  # ten samples beyond
+    steps = [reach * n / 60 for n in range(61)]
+    lines = []
+    for name, style in (("e2e", "s1"), ("wait", "s2"), ("service", "s3"), ("e2e_raw", "s6")):
+        hdr = series.get(name).hdr
+        if hdr is not None:
+            points = curve(hdr)
+            lines.append(Line(name, style, [_at(points, 1 - 10**-nines) for nines in steps]))
+    ticks = [(-math.log10(1 - p), f"p{p * 100:g}") for p in _STOPS if -math.log10(1 - p) <= reach]
+    return line_chart(
+        "latency by percentile", steps, lines,
+        x_format=lambda nines: f"p{100 * (1 - 10**-nines):.4g}",
+        y_format=show_s, y_axis=axis_s, log_y=True,
+        x_ticks=ticks,
+    )  # fmt: skip
+
+
+def _at(points: list[tuple[float, float]], share: float) -> float:
+    for level, value in points:
+        if level / 100 >= share:
+            return value
+    return points[-1][1]
+
+
+def _types(series: dict[str, TypeSeries]) -> str:
+    bars = []
+    for name, block in list(series.items())[:30]:
+        wait_s, service_s = block.wait.mean, block.service.mean
+        if name == "all" or wait_s is None or service_s is None:
+            continue
+        text = f"wait {show_s(wait_s)}, service {show_s(service_s)}"
+        parts = [("s2", max(wait_s, 0.0)), ("s3", service_s)]
+        mark = block.e2e.max if block.e2e.p99 is None else block.e2e.p99
+        bars.append(Bar(name, parts, mark, text))
+    keys = [Line("wait", "s2", []), Line("service", "s3", [])]
+    return bar_chart("mean wait and service per type", bars, x_format=axis_s) + legend(keys)
+
+
+def _latency(result: Result) -> str:
+    rows = []
+    for kind, block in result.series.items():
+        if kind == "all" and len(result.series) == 2:
+            continue  # one type: the same figures again
+        for name, figures in block.items():
+            cells = [show_s(figures.get(column)) for column in _COLUMNS]
+            rows.append([kind, name, f"{figures.count:,}", *cells])
+    return table(["type", "series", "count", *_COLUMNS], rows, texts=2)
+
+
+def _accounting(result: Result) -> str:
+    books = result.accounting
+    rows = [["sent", f"{books.sent:,}"]]
+    for name, value in books.parts.items():
+        mark = "+no " if name in ("lost", "unknown") and value else ""
+        rows.append([f"= {name.replace('_', ' ')}", f"{mark}{value:,}"])
+    for name, value in asdict(books).items():
+        if name not in PARTS and name != "sent" and value:
+            rows.append([name.replace("_", " "), f"{value:,}"])
+    return table(["this run's tasks", "count"], rows)
+
+
+def _judged(result: Result) -> list[str]:
+    if not result.expectations:
+        return []
+    rows = [
+        [one.text, one.shown, "+ok met" if one.ok else "+no failed"] for one in result.expectations
+    ]
+    return [section("Expectations", table(["expected", "was", ""], rows))]
+
+
+def _forecast(result: Result) -> list[str]:
+    forecast = predicted(result)
+    if forecast is None:
+        if result.workload.profile is None:
+            return []
+        note = f"Nothing was foretold: {NO_PREDICTION}."
+        return [section("Predicted beside measured", "", note=note)]
+    rows = [[row.figure, _known(row.predicted_s), _known(row.measured_s)] for row in forecast.rows]
+    note = (
+        f"Predicted before the first task was sent, from {forecast.made_from}: "
+        f"{show_rate(forecast.rate_per_s)} as scheduled, {forecast.slots} slots "
+        f"{forecast.utilization * 100:.0f} % busy, service {show_s(forecast.service_s)} "
+        f"(cv² {forecast.service_cv2:.2f}), turnaround {show_s(forecast.turnaround_s)}, "
+        f"pick-up {show_s(forecast.pickup_s)}; M/G/c. The closer the two columns, the more a "
+        "plan may be trusted."
+    )
+    return [
+        section("Predicted beside measured", table(["", "predicted", "measured"], rows), note=note)
+    ]
+
+
+def _outside(result: Result) -> list[str]:
+    seen = result.outside
+    if seen is UNSET:
+        return []
+    pairs = [
+        ("empty after", "" if seen.emptied_s is None else show_s(seen.emptied_s)),
+        ("mean wait", "" if seen.mean_wait_s is None else show_s(seen.mean_wait_s)),
+    ]
+    for kind, figures in seen.types.items():
+        told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        pairs.append((kind, told))
+    if seen.note is not None:
+        pairs.append(("nothing per type", seen.note))
+    note = f"Cannot be known {seen.cannot}."
+    return [section("Watched from outside", definitions(pairs), note=note)]
+
+
+def _known(value: float | None) -> str:
+    return "grows without end" if value is None else show_s(value)
+
+
+def _environment(result: Result) -> str:
+    env, clock = result.environment, result.clock
+    drift = "not known" if clock.drift_s is None else show_s(clock.drift_s)
+    error, cores = show_s(clock.offset_error_s), "?" if env.cores is None else env.cores
+    pairs = [
+        ("command", shlex.join(result.command)),
+        ("cpu", f"{env.cpu}, {cores} cores"),
+        ("load before", " ".join(map(str, env.load_average))),
+        ("system", env.os),
+        ("python", env.python),
+        ("libraries", ", ".join(f"{k} {v}" for k, v in env.libraries.items())),
+        ("server", ", ".join(f"{k} {v}" for k, v in env.server.items())),
+        ("redis", env.redis_url),
+        ("config", env.config_hash),
+        ("git commit", env.git_commit),
+        ("seed", str(result.workload.seed)),
+        ("run", result.run_id),
+        ("clock", f"known to {error}, drift {drift}, {clock.anomalies} anomalies"),
+    ]
+    return definitions(pairs)

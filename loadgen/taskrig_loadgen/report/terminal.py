@@ -1,0 +1,156 @@
+"""The report for a terminal: a result as rich renderables; printing is the cli's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import UNSET, UnsetType
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from taskrig_loadgen.quantity import show_rate, show_s
+from taskrig_loadgen.result.model import Accounting, Judged, Outside, Result, Totals
+
+_PER_TYPE = ("wait", "service", "e2e")
+_OVER_ALL = ("send_lag", "wait", "service", "e2e", "e2e_raw")
+_COLUMNS = ("mean", "p50", "p90", "p99", "p99.9", "max")
+
+
+def render(result: Result) -> Iterator[RenderableType]:
+    """Headline, figures per type, accounting, verdict, expectations."""
+    yield Text()
+    yield _headline(result)
+    yield latency_table(result)
+    yield _accounting(result.accounting)
+    yield from _outside(result.outside)
+    yield from _verdict(result)
+    yield from _expectations(result.expectations)
+
+
+def _headline(result: Result) -> Text:
+    totals = result.totals
+    parts = []
+    if totals.makespan_s is not None:
+        parts.append(f"makespan {show_s(totals.makespan_s)}")
+    if result.kind == "drain":
+        if totals.drained_per_s:
+            rate = f"{show_rate(totals.drained_per_s)} on {totals.concurrency} slots"
+            parts = [f"drained in {show_s(totals.drain_s)}", rate]
+        return Text("  |  ".join(parts), style="bold")
+    if result.workload.profile is None:
+        parts += _against_ideal(totals)
+    else:
+        if totals.offered_per_s:
+            parts.append(f"offered {show_rate(totals.offered_per_s)}")
+        if totals.achieved_per_s:
+            parts.append(f"sent {show_rate(totals.achieved_per_s)}")
+    if totals.done_per_s:
+        parts.append(f"done {show_rate(totals.done_per_s)}")
+    return Text("  |  ".join(parts), style="bold")
+
+
+def _against_ideal(totals: Totals) -> list[str]:
+    parts = []
+    if totals.serial_s:
+        parts.append(f"serial {show_s(totals.serial_s)}")
+    if totals.ideal_s and totals.makespan_s is not None:
+        over = (totals.makespan_s / totals.ideal_s - 1) * 100
+        basis = "" if totals.ideal_basis == "nominal" else ", from measured service times"
+        slots = f"{totals.concurrency} slots"
+        parts.append(f"ideal for {slots} {show_s(totals.ideal_s)} ({over:+.1f} %{basis})")
+    return parts
+
+
+def latency_table(result: Result) -> Table:
+    """Types by series; a percentile that the count cannot support is a dash."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("type", no_wrap=True)
+    table.add_column("series", no_wrap=True)
+    for name in ("count", *_COLUMNS):
+        table.add_column(name, justify="right", no_wrap=True)
+    blocks = [name for name in result.series if name != "all"]
+    for block in (*blocks, "all"):
+        shown = _OVER_ALL if block == "all" else _PER_TYPE
+        for number, name in enumerate(shown):
+            figures = result.series[block].get(name)
+            label = escape(_shorten(block)) if number == 0 else ""
+            cells = (show_s(figures.get(column)) for column in _COLUMNS)
+            table.add_row(label, name, f"{figures.count:,}", *cells)
+    return table
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= 24 else name[:21] + "..."
+
+
+def _accounting(books: Accounting) -> Text:
+    always = ("succeeded", "failed", "lost")
+    parts = [
+        f"{count:,} {name.replace('_', ' ')}"
+        for name, count in books.parts.items()
+        if count or name in always
+    ]
+    line = f"accounting: {books.sent:,} sent = " + " + ".join(parts)
+    extra = [
+        f"{count:,} {text}"
+        for count, text in (
+            (books.duplicates, "run more than once"),
+            (books.lost_claims, "ended without their claim"),
+            (books.interrupted, "interrupted and run again"),
+            (books.retried, "retries"),
+            (books.refused, "refused by Redis"),
+            (books.never_arrived, "pushes without an answer that never arrived"),
+            (books.unsent, "due and never sent"),
+        )
+        if count
+    ]
+    bad = books.lost or books.duplicates or books.refused
+    return Text(line + ("; " + ", ".join(extra) if extra else ""), style="red" if bad else "")
+
+
+def _outside(seen: Outside | UnsetType) -> Iterator[RenderableType]:
+    """What was learnt from outside, and what cannot be learnt that way."""
+    if seen is UNSET:
+        return
+    told = "the queue was not empty at the end"
+    if seen.emptied_s is not None:
+        empty, wait = show_s(seen.emptied_s), show_s(seen.mean_wait_s)
+        told = f"empty after {empty}, mean wait {wait} (Little)"
+    yield Text(f"watched from outside: {told}", style="bold")
+    for kind, figures in seen.types.items():
+        parts = [
+            f"{name.removesuffix('_s').replace('_', ' ')} {show_s(value)}"
+            if name.endswith("_s") else f"{value:,.0f} {name}"
+            for name, value in figures.items()
+        ]  # fmt: skip
+        yield Text(f"  {kind}: {', '.join(parts)}")
+    if seen.note is not None:
+        yield Text(f"nothing per type: {seen.note}", style="yellow")
+    yield Text(f"cannot be known {seen.cannot}", style="dim")
+
+
+def _verdict(result: Result) -> Iterator[Text]:
+    for reason in result.verdict.reasons:
+        yield Text(reason, style="bold red")
+    if result.verdict.no_worker and result.followed:
+        yield Text("no live worker on this queue; start one with: worker run", style="bold red")
+    if result.clock.anomalies:
+        yield Text(
+            f"{result.clock.anomalies} values at or below 0 (two clocks disagree); kept",
+            style="yellow",
+        )
+    left = result.accounting.left
+    if result.followed and left:
+        yield Text(f"not finished: {left:,} of this run's tasks are left in the queue", style="red")
+    if result.interrupted:
+        yield Text("interrupted: the figures cover what was sent until then", style="yellow")
+    for text, count in result.send_errors.items():
+        yield Text(f"push error, {count} times: {text}", style="yellow")
+
+
+def _expectations(judged: list[Judged]) -> Iterator[Text]:
+    for one in judged:
+        word, style = ("ok  ", "green") if one.ok else ("FAIL", "bold red")
+        yield Text(f"{word} {one.text}  (was {one.shown})", style=style)

@@ -1,0 +1,193 @@
+"""From what a run has seen to its result. Pure."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from msgspec import UNSET
+
+from taskrig_loadgen.load.mix import ALL, NOMINAL_SERVICE_S
+from taskrig_loadgen.load.workload import Workload
+from taskrig_loadgen.maths.queueing import list_schedule_s
+from taskrig_loadgen.result.figures import collect, due_and_started, flat_out_per_s, slot_costs
+from taskrig_loadgen.result.ledger import DEAD, FAILED, SUCCEEDED, Ledger
+from taskrig_loadgen.result.model import (
+    Accounting,
+    Basis,
+    Clock,
+    LoadShape,
+    Result,
+    Totals,
+)
+from taskrig_loadgen.result.record import RunRecord
+from taskrig_loadgen.result.timeline import timeline
+from taskrig_loadgen.result.verdict import judge_run, unjudged
+
+
+def make_result(record: RunRecord) -> Result:
+    """The result of one run, without expectations (they are judged later, on the result)."""
+    ledger, warmup_s = record.ledger, record.workload.warmup_s
+    samples = collect(ledger, since=record.started + warmup_s if warmup_s else -math.inf)
+    result = Result(
+        kind=record.kind,
+        run_id=record.run_id,
+        started=record.started,
+        started_text=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(record.started)),
+        command=record.command,
+        queue=record.queue,
+        workload=_shape(record.workload),
+        environment=record.environment,
+        clock=Clock(
+            offset_error_s=record.clock_error_s,
+            drift_s=record.clock_drift_s,
+            anomalies=samples[ALL].anomalies,
+        ),
+        accounting=_accounting(record),
+        totals=_totals(record),
+        series={name: part.figures() for name, part in samples.items()},
+        timeline=timeline(ledger, record.views, record.started, _unsent(record)),
+        calibration=record.calibration,
+        forecast=record.forecast,
+        interrupted=record.interrupted,
+        followed=record.followed,
+        outages=record.outages,
+        unsearched=record.where.unsearched or None,
+        send_errors=record.send.errors,
+        expectations=[],
+        verdict=unjudged(),
+        outside=record.outside or UNSET,
+    )
+    result.verdict = judge_run(result)
+    return result
+
+
+def _shape(workload: Workload) -> LoadShape:
+    data_bytes = map(round, workload.data_bytes())
+    return LoadShape(
+        mix=dict(workload.mix.counts),
+        repeat=workload.repeat,
+        profile=workload.profile.text if workload.profile else None,
+        arrivals=workload.arrivals.text if workload.profile else "at once",
+        seed=workload.seed,
+        order="shuffled" if workload.shuffle else "smooth",
+        warmup_s=workload.warmup_s,
+        data_bytes=dict(zip(workload.mix.types, data_bytes, strict=True)),
+    )
+
+
+def _accounting(record: RunRecord) -> Accounting:
+    """How many of this run's tasks were sent, and what became of them.
+
+    Gone are those that were watched from outside and left the queue, unknown those that could not
+    be looked for in the end.
+    """
+    ledger, where = record.ledger, record.where
+    return Accounting(
+        sent=ledger.sent_count - where.never_arrived,
+        succeeded=ledger.by_outcome[SUCCEEDED],
+        failed=ledger.by_outcome[FAILED],
+        dead=ledger.by_outcome[DEAD],
+        waiting=where.waiting,
+        in_flight=where.in_flight,
+        delayed=where.delayed,
+        lost=where.lost,
+        gone=where.gone,
+        unknown=where.unknown,
+        duplicates=ledger.duplicates,
+        lost_claims=ledger.lost_claims,
+        interrupted=ledger.interrupted,
+        retried=ledger.retried,
+        unconfirmed=ledger.unconfirmed,
+        never_arrived=where.never_arrived,
+        refused=record.send.refused,
+        foreign_records=ledger.foreign,
+        unsent=_unsent(record),
+    )
+
+
+def _unsent(record: RunRecord) -> int:
+    """Tasks that were due and never pushed: the sender was too slow (not: it was interrupted)."""
+    if not record.send.gave_up:
+        return 0
+    return max(1, round(record.workload.total) - len(record.ledger))
+
+
+def _totals(record: RunRecord) -> Totals:
+    """Makespan, serial and ideal time, rates, concurrency."""
+    ledger, workload = record.ledger, record.workload
+    settled = max((t for t in ledger.settled if t == t), default=math.nan)
+    makespan = settled - min(ledger.sent, default=math.nan)
+    drain = settled - min((t for t in ledger.start if t == t), default=math.nan)
+    concurrency = max((view.concurrency for view in record.views), default=0)
+    costs = slot_costs(ledger, concurrency)
+    services, basis = _services(ledger)
+    ideal = None
+    if services and concurrency and workload.profile is None:
+        ideal = list_schedule_s(services, concurrency)
+    offered, achieved = _rates(record)
+    due, started = _measured(record)
+    return Totals(
+        makespan_s=_number(makespan),
+        serial_s=math.fsum(services) if services else None,
+        ideal_s=ideal,
+        ideal_basis=basis,
+        concurrency=concurrency,
+        workers=max((len(view.workers) for view in record.views), default=0),
+        offered_per_s=offered,
+        achieved_per_s=achieved,
+        done_per_s=ledger.done / makespan if makespan and makespan > 0 else None,
+        send_s=_span(ledger),
+        drain_s=_number(drain),
+        drained_per_s=ledger.done / drain if drain > 0 else None,
+        flat_out_per_s=None if workload.profile else flat_out_per_s(ledger, concurrency),
+        measured_due=due,
+        measured_started=started,
+        slot_overhead_s=costs.turnaround_s,
+        pickup_s=costs.pickup_s,
+        lag_s=costs.lag_s,
+    )
+
+
+def _measured(record: RunRecord) -> tuple[int | None, int | None]:
+    """Tasks due, and started, from the warm-up to the schedule's end; None without a schedule."""
+    profile = record.workload.profile
+    if profile is None or record.interrupted:
+        return None, None
+    since = record.started + record.workload.warmup_s
+    return due_and_started(record.ledger, since, record.started + profile.length_s)
+
+
+def _rates(record: RunRecord) -> tuple[float | None, float | None]:
+    """Tasks a second asked for (None without a schedule), and really sent."""
+    ledger, profile = record.ledger, record.workload.profile
+    span = _span(ledger)
+    length = profile.length_s if profile and not record.interrupted else span
+    elapsed = max(length, span)
+    if not elapsed:
+        return None, None
+    if profile is None:
+        return None, ledger.sent_count / elapsed
+    # What was due is known by count: a Poisson schedule holds more or less than its mean.
+    due = len(ledger) + _unsent(record)
+    return due / length, ledger.sent_count / elapsed
+
+
+def _services(ledger: Ledger) -> tuple[list[float], Basis]:
+    """Service time of each task in pushed order: nominal for demo types, else measured."""
+    if all(name in NOMINAL_SERVICE_S for name in ledger.types):
+        nominal = [NOMINAL_SERVICE_S[name] for name in ledger.types]
+        return [nominal[kind] for kind in ledger.kind], "nominal"
+    measured = [e - s for s, e in zip(ledger.start, ledger.end, strict=True) if e == e]
+    complete = len(measured) == len(ledger) and len(measured) > 0
+    return (measured, "measured") if complete else ([], "unknown")
+
+
+def _span(ledger: Ledger) -> float:
+    """Seconds from the first push to the last answer to a push."""
+    acked = max((t for t in ledger.acked if t == t), default=math.nan)
+    return max(0.0, acked - ledger.sent[0]) if len(ledger) and acked == acked else 0.0
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,325 @@
+"""The result of a run as types: what a saved file holds, and what every report is made from.
+
+The JSON Schema of the file is made from these types (`store.schema`). A new field may be added
+under the same version if it has a default; a field is never changed or removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from taskrig_loadgen.load.mix import ALL
+
+FORMAT: Final = "taskrig-loadgen-result"
+VERSION: Final = 1
+
+# Where a task that was sent can be in the end: the parts of `sent`.
+PARTS = (
+    "succeeded",
+    "failed",
+    "dead",
+    "waiting",
+    "in_flight",
+    "delayed",
+    "lost",
+    "gone",
+    "unknown",
+)
+
+Count = Annotated[int, Meta(ge=0)]
+# Left out, never null, where there are too few samples to know it.
+Figure = Annotated[float | None, Meta(extra_json_schema={"type": "number"})]
+Text = Annotated[str | None, Meta(extra_json_schema={"type": "string"})]
+Basis = Literal["nominal", "measured", "unknown"]  # of the ideal time: where services came from
+
+
+class LoadShape(Struct, kw_only=True):
+    """What was sent, and when: enough to repeat the run, and to tell it from another."""
+
+    mix: dict[str, Annotated[int, Meta(ge=1)]]
+    repeat: Count
+    profile: str | None
+    arrivals: str
+    seed: int
+    order: Literal["smooth", "shuffled"]
+    warmup_s: float
+    data_bytes: dict[str, Count]
+
+
+class Environment(Struct, kw_only=True):
+    """What the run ran on."""
+
+    cpu: str = ""
+    cores: int | None = None
+    load_average: list[float] = []
+    os: str = ""
+    python: str = ""
+    libraries: dict[str, str] = {}
+    server: dict[str, str] = {}
+    redis_url: str = ""
+    config_hash: str = ""
+    git_commit: str = ""
+
+
+class Clock(Struct, kw_only=True):
+    """How well the generator knew the time of the Redis server."""
+
+    offset_error_s: float
+    drift_s: Annotated[
+        float | None, Meta(description="null where Redis was out of reach at the end")
+    ]
+    anomalies: Annotated[Count, Meta(description="values at or below 0, kept in the series")]
+
+
+class Accounting(Struct, kw_only=True):
+    """What became of this run's tasks.
+
+    sent = succeeded + failed + dead + waiting + in_flight + delayed + lost + gone (watched from
+    outside) + unknown (could not be looked for at the end)
+    """
+
+    sent: Count
+    succeeded: Count
+    failed: Count
+    dead: Count
+    waiting: Count
+    in_flight: Count
+    delayed: Count
+    lost: Count
+    gone: Count
+    unknown: Count = 0
+    duplicates: Count
+    lost_claims: Count
+    interrupted: Count
+    retried: Count
+    unconfirmed: Count
+    never_arrived: Count
+    refused: Count
+    foreign_records: Count = 0
+    unsent: Count
+
+    @property
+    def left(self) -> int:
+        """Tasks that have not ended and are still in the queue."""
+        return self.waiting + self.in_flight + self.delayed
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Where the tasks sent are in the end: `sent` is the sum."""
+        return {name: getattr(self, name) for name in PARTS}
+
+
+class Totals(Struct, kw_only=True):
+    """Figures of the run as a whole; null where one is not known."""
+
+    makespan_s: float | None
+    serial_s: float | None
+    ideal_s: float | None
+    ideal_basis: Basis
+    concurrency: Count
+    workers: Count
+    offered_per_s: float | None
+    achieved_per_s: float | None
+    done_per_s: float | None
+    send_s: float
+    drain_s: float | None
+    drained_per_s: float | None
+    flat_out_per_s: float | None = None
+    measured_due: int | None = None
+    measured_started: int | None = None
+    slot_overhead_s: float | None
+    pickup_s: float | None
+    lag_s: float | None = None
+
+
+class Figures(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A series in figures: percentiles only where the count supports them.
+
+    hdr: an HDR histogram in microseconds, compressed, base64
+    """
+
+    count: Count
+    mean: Figure = None
+    stddev: Figure = None
+    min: Figure = None
+    max: Figure = None
+    p50: Figure = None
+    p90: Figure = None
+    p95: Figure = None
+    p99: Figure = None
+    p99_9: Figure = field(default=None, name="p99.9")
+    p99_99: Figure = field(default=None, name="p99.99")
+    hdr: Text = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether what every sample adds to is there."""
+        every = (self.mean, self.stddev, self.min, self.max, self.hdr)
+        return not self.count or None not in every
+
+    def get(self, statistic: str) -> float | None:
+        """The statistic of this name ("mean", "p99.9"), as users and reports write it."""
+        value: float | None = getattr(self, statistic.replace(".", "_"))
+        return value
+
+
+class TypeSeries(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The five series of one type, in seconds."""
+
+    send_lag: Figures
+    wait: Figures
+    service: Figures
+    e2e: Figures
+    e2e_raw: Figures
+
+    def get(self, name: str) -> Figures:
+        """The series of this name, as users and reports write it."""
+        figures: Figures = getattr(self, name)
+        return figures
+
+    def items(self) -> Iterator[tuple[str, Figures]]:
+        """Every series with its name."""
+        return ((name, self.get(name)) for name in SERIES)
+
+
+SERIES = TypeSeries.__struct_fields__
+
+
+class TimelineRow(Struct, kw_only=True):
+    """What happened in one second of the run."""
+
+    second: Count
+    offered: Count
+    sent: Count
+    done: Count
+    busy_slots: float
+    e2e_p50: float | None = None
+    e2e_p90: float | None = None
+    e2e_p99: float | None = None
+    e2e_max: float | None = None
+    wait_p50: float | None = None
+    wait_p90: float | None = None
+    wait_p99: float | None = None
+    wait_max: float | None = None
+    waiting: int | None
+    in_flight: int | None
+    concurrency: int | None
+
+
+class Service(Struct, kw_only=True):
+    """How long the handlers take."""
+
+    mean: float
+    stddev: float
+
+
+class MeasuredService(Service, kw_only=True):
+    """... with the distribution: an HDR histogram as in the series."""
+
+    count: Count
+    hdr: str
+
+
+class SlotUse(Struct, kw_only=True):
+    """How long a task takes a slot: its handler, and what the worker needs around it."""
+
+    service: Service
+    turnaround_s: float  # from the end of a handler to the next start on its slot
+    pickup_s: float  # from the queue to the start on a free slot
+    lag_s: float  # from the intended time to the queue
+
+
+class Calibration(SlotUse, kw_only=True):
+    """What a short run before this one has shown of services and overheads."""
+
+    service: MeasuredService
+    run_id: str = ""
+    tasks: Count
+    rate_per_s: float | None = None
+    slots: Count
+    workers: Count = 0
+
+
+class Forecast(SlotUse, kw_only=True):
+    """All that the prediction was made of, fixed before the first task was sent."""
+
+    made_from: str = field(name="from")
+    rate_per_s: float
+    arrivals: str
+    slots: Count
+
+
+class Judged(Struct, kw_only=True, forbid_unknown_fields=True):
+    """An expectation, what the figure was, and whether it is as expected."""
+
+    text: str
+    value: float | None
+    shown: str
+    ok: bool
+
+
+class Verdict(Struct, kw_only=True):
+    """What may and may not be believed about the run, with the reasons in words."""
+
+    complete: bool
+    saturated: bool
+    overloaded: bool
+    no_worker: bool
+    reasons: list[str]
+
+
+class Outside(Struct, kw_only=True, omit_defaults=True):
+    """What was learnt by watching from outside, for workers without completion records."""
+
+    mode: str
+    cannot: str
+    emptied_s: float | None
+    mean_wait_s: float | None
+    types: dict[str, dict[str, float]]
+    note: Text = None
+
+
+class Result(Struct, kw_only=True):
+    """Durations are in seconds, times in Unix seconds on the Redis server's clock.
+
+    New fields may be added under the same version; a field is never changed or removed.
+    """
+
+    format: Literal["taskrig-loadgen-result"] = FORMAT
+    version: Literal[1] = VERSION
+    kind: str
+    run_id: str
+    started: float
+    started_text: str
+    command: list[str]
+    queue: str
+    workload: LoadShape
+    environment: Environment
+    clock: Clock
+    accounting: Accounting
+    totals: Totals
+    series: Annotated[
+        dict[str, TypeSeries], Meta(description='type (and "all") -> series -> figures')
+    ]
+    timeline: list[TimelineRow]
+    calibration: Annotated[Calibration | None, Meta(description="null without one")] = None
+    forecast: Annotated[Forecast | None, Meta(description="null where none was made")] = None
+    interrupted: bool
+    followed: bool
+    outages: Count
+    unsearched: Annotated[
+        str | None,
+        Meta(description="why the tasks that are unknown were not searched for; null: all were"),
+    ] = None
+    send_errors: dict[str, Count]
+    expectations: list[Judged]
+    verdict: Verdict
+    outside: Outside | UnsetType = UNSET
+
+    @property
+    def overall(self) -> TypeSeries:
+        """The series of all types together."""
+        return self.series[ALL]

@@ -1,0 +1,70 @@
+"""A start barrier in Redis: several generators begin at the same instant of the server's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from taskrig.errors import TaskrigError, UsageError
+from taskrig.keys import Keys
+from taskrig_loadgen.run.clock import Offset
+
+LEAD_S = 1.0  # between the last one's arrival and the start
+LOOK_EVERY_S = 0.02
+EXPIRES_S = 3600
+
+
+class BarrierTimeout(TaskrigError):
+    """Not all generators came; the message says how many did."""
+
+
+def parse_barrier(text: str) -> tuple[str, int]:
+    """Read `NAME:N`: a name that all share, and how many they are.
+
+    Raises:
+        UsageError: it is none.
+    """
+    match = re.fullmatch(r"([\w.-]{1,64}):([0-9]{1,4})", text)
+    if not match or int(match[2]) < 1:
+        raise UsageError(f"--barrier {text!r}: write NAME:N, such as nightly:3 for 3 generators")
+    return match[1], int(match[2])
+
+
+async def wait_at(
+    client: Any, keys: Keys, name: str, count: int, *, timeout_s: float, stopped: Callable[[], bool]
+) -> float:
+    """Wait until `count` generators are here; the common start in Unix seconds of Redis TIME.
+
+    Whoever comes last sets the start. A name serves once: a run that comes later is refused.
+    Once `stopped()` is true there is nothing to wait for: the answer is 0, the past.
+
+    Raises:
+        UsageError: more came than were announced, or the name has been used.
+        BarrierTimeout: too few came in time.
+        RedisError, OSError: Redis does not answer.
+    """
+    key = keys.run(f"barrier-{name}")
+    here = await client.rpush(key, "here")
+    await client.expire(key, EXPIRES_S)
+    if here > count:
+        raise UsageError(f"--barrier {name}:{count}: {count} generators have met there already")
+    if here == count:
+        seconds, micro = await client.time()
+        await client.rpush(key, f"{seconds + micro / 1e6 + LEAD_S:.6f}")
+    deadline = time.monotonic() + timeout_s
+    while (start := await client.lindex(key, count)) is None:
+        if stopped():
+            return 0.0
+        if time.monotonic() > deadline:
+            here = await client.llen(key)
+            raise BarrierTimeout(f"--barrier {name}:{count}: only {here} came in {timeout_s:g} s")
+        await asyncio.sleep(LOOK_EVERY_S)
+    return float(start)
+
+
+async def sleep_until(start: float, offset: Offset) -> None:
+    """Sleep until the server's clock shows `start` (Unix seconds)."""
+    await asyncio.sleep(max(0.0, start - offset.server_time(time.perf_counter())))

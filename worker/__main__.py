@@ -1,7 +1,0 @@
-"""`python -m worker` is the same as `worker`."""
-
-import sys
-
-from worker.cli import main
-
-sys.exit(main())

@@ -1,0 +1,1 @@
+"""What authors of handlers touch: handlers, resources, middleware, context, options."""

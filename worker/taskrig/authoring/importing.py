@@ -1,0 +1,46 @@
+"""Imports modules of handlers; what goes wrong is one line that names the user's code."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from typing import Any
+
+from taskrig.errors import UsageError, describe
+from taskrig.runtime.tracebacks import at_place
+
+
+def imported(module: str, name: str) -> Any:
+    """The module `module`, which the name `name` of the config leads to.
+
+    Raises:
+        UsageError: it does not import; with the file and line of the user's code.
+    """
+    try:
+        return importlib.import_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also sys.exit() at the top level
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        if absent and (module == absent or module.startswith(f"{absent}.")):
+            hint = f"no such module beside the config file or on the import path{_meant(name)}"
+        else:
+            hint = f"it does not import: {describe(error)}{at_place(error) or _file_of(module)}"
+        raise UsageError(f"handlers: {name!r}: {hint}") from error
+
+
+def _meant(name: str) -> str:
+    """A hint for whoever writes a function as Python's dotted paths go; may be empty."""
+    module, _, function = name.rpartition(".")
+    meant = callable(getattr(sys.modules.get(module), function, None)) and ":" not in name
+    return f"; did you mean {module}:{function}?" if meant else ""
+
+
+def _file_of(module: str) -> str:
+    """Where a module would be read from, in parentheses; "" where that cannot be said."""
+    try:
+        spec = importlib.util.find_spec(module)
+    except Exception:
+        return ""
+    return f" ({spec.origin})" if spec is not None and spec.origin else ""

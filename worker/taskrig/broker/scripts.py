@@ -1,0 +1,46 @@
+"""The Lua scripts beside this package, loaded once, called by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib.resources import files
+
+_FOLDER = files("taskrig.broker").joinpath("lua")
+_INCLUDE = re.compile(rb"^ *-- include (\w+\.lua)$", re.MULTILINE)
+
+
+class Script:
+    """One file of worker/lua, with what it includes, and the SHA-1 by which the server knows it."""
+
+    __slots__ = ("name", "sha", "text")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        text = _FOLDER.joinpath(f"{name}.lua").read_bytes()
+        self.text = _INCLUDE.sub(lambda at: _FOLDER.joinpath(at[1].decode()).read_bytes(), text)
+        self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
+
+
+EXCHANGE = Script("exchange")
+GATE = Script("gate")
+SCHEDULE = Script("schedule")
+RENEW = Script("renew")
+LEAVE = Script("leave")
+PASS_ON = Script("pass_on")
+RECLAIM = Script("reclaim")
+FORGET = Script("forget")
+LOOK = Script("look")
+SURVEY = Script("survey")
+HELD = Script("held")
+PAUSE = Script("pause")
+PAUSE_TYPE = Script("pause_type")
+BRING_BACK = Script("bring_back")
+ASK = Script("ask")
+ORPHANS = Script("orphans")
+DEAD_PAGE = Script("dead_page")
+DEAD_MOVE = Script("dead_move")
+PEEK = Script("peek")
+RESULT = Script("result")
+AMEND = Script("amend")
+SET_BACK = Script("set_back")

@@ -1,0 +1,77 @@
+"""What waits in the queue, in the order in which it will be taken; looked at, never taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from taskrig.broker.operate import Operator
+from taskrig.broker.scripts import PEEK
+from taskrig.broker.stride import SLICE_BYTES
+from taskrig.task import Invalid, decode
+
+SLICE_ITEMS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingItem:
+    """An item that waits. `raw` is None where it is larger than queue.max_item_bytes."""
+
+    raw: bytes | None
+    size: int
+    again: bool  # it had been claimed before: of a dead worker, delayed, or held by a limit
+
+    def type(self) -> str:
+        """The task's type, or "invalid: reason"."""
+        if self.raw is None:
+            return "invalid: too_large"
+        try:
+            return decode(self.raw).type
+        except Invalid as fault:
+            return f"invalid: {fault.reason}"
+
+
+def waiting_items(operator: Operator) -> Iterator[WaitingItem]:
+    """Every waiting item, next one first, those of paused types last. Raises BrokerUnavailable.
+
+    Workers take items while this reads on: one may be seen twice or be passed over.
+    """
+    k = operator.keys
+    for raw in _entries(operator, k.redeliver, "right"):
+        yield _redelivered(raw)
+    limited, paused = operator.held_lists()
+    for key in limited:
+        for raw in _entries(operator, key, "right"):
+            yield _redelivered(raw)
+    lists = dict.fromkeys(operator.config.queue.sources) | dict.fromkeys(operator.lists())
+    ends: list[tuple[str, str]] = []
+    for one in lists:
+        ends += [(k.arrivals_of(one), "right"), (one, operator.config.queue.pop)]
+    for key, side in ends:
+        for raw in _entries(operator, key, side):
+            if isinstance(raw, bytes):
+                yield WaitingItem(raw, len(raw), False)
+            else:
+                yield WaitingItem(None, raw, False)
+
+    for key in paused:
+        for raw in _entries(operator, key, "right"):
+            yield _redelivered(raw)
+
+
+def _entries(operator: Operator, key: str, side: str) -> Iterator[bytes | int]:
+    skip, max_item = 0, operator.config.queue.max_item_bytes
+    while True:
+        _, items = operator.wire.run(PEEK, (key,), side, skip, SLICE_ITEMS, SLICE_BYTES, max_item)
+        if not items:
+            return
+        yield from items
+        skip += len(items)
+
+
+def _redelivered(entry: bytes | int) -> WaitingItem:
+    if isinstance(entry, int):
+        return WaitingItem(None, entry, True)
+    head, bar, raw = entry.partition(b"|")  # tag:deliveries:attempts|raw
+    raw = raw if bar and head.count(b":") >= 3 else entry
+    return WaitingItem(raw, len(raw), True)

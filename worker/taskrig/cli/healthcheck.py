@@ -1,0 +1,85 @@
+"""`worker healthcheck`: ask a running worker, for images without curl.
+
+Imports nothing from outside the standard library unless a config file or --set must be read
+(then PyYAML), so that a check every few seconds costs little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+import time
+
+from taskrig.config.flags import config_file
+from taskrig.config.http_address import host_and_port, http_address
+from taskrig.errors import UsageError
+from taskrig.frame.parser import Commands, command
+
+EXAMPLES = """\
+examples:
+  worker healthcheck                      is it alive (/livez)?
+  worker healthcheck --ready              does it take tasks (/readyz)?
+  worker healthcheck --set http.port=9465
+in a Dockerfile:
+  HEALTHCHECK CMD ["worker", "healthcheck"]
+exit codes: 0 yes, 1 no or no answer"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = command(
+        commands,
+        "healthcheck",
+        execute,
+        help="ask the worker on this machine whether it is alive (or ready)",
+        examples=EXAMPLES,
+    )
+    parser.add_argument("--ready", action="store_true", help="ask /readyz instead of /livez")
+    parser.add_argument(
+        "--timeout", type=float, default=3.0, metavar="SECONDS", help="wait so long (default: 3)"
+    )
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Returns 0 when the worker answers yes, else 1: Docker reserves the other codes."""
+    path = "/readyz" if args.ready else "/livez"
+    try:
+        host, port = http_address(config_file(args), os.environ, args.config_sets)
+        status, body = _get(host, port, path, min(max(0.1, args.timeout), 3600.0))
+    except UsageError as error:
+        print(f"worker: {error}", file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:  # ValueError: a host name that cannot be
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        where = host_and_port(host, port)
+        print(f"worker: no answer from {where}{path}: {reason}", file=sys.stderr)
+        return 1
+    print(f"{path} {status}: {body}" if body else f"{path} {status}")
+    return 0 if status == 200 else 1
+
+
+def _get(host: str, port: int, path: str, timeout_s: float) -> tuple[int, str]:
+    """The status and the first line of the body; raises OSError when none comes in time."""
+    deadline = time.monotonic() + timeout_s
+    with socket.create_connection((host, port), timeout=timeout_s) as connection:
+        name = host_and_port(host, port)
+        request = f"GET {path} HTTP/1.0\r\nHost: {name}\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode("ascii", "replace"))
+        answer = b""
+        while len(answer) < 65536:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError(f"not complete within {timeout_s:g} s")
+            connection.settimeout(left_s)
+            chunk = connection.recv(65536)
+            if not chunk:
+                break
+            answer += chunk
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(None, 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        raise OSError("that is not HTTP; does another program listen there?")
+    line = body.decode("utf-8", "replace").strip().partition("\n")[0]
+    return int(words[1]), "".join(c for c in line[:200] if c.isprintable())

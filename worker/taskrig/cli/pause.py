@@ -1,0 +1,131 @@
+"""`worker pause|resume`: let no worker take tasks, or none of one type, and the way back."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import getpass
+import shlex
+import socket
+import sys
+from collections.abc import Iterable
+
+from taskrig.cli.desk import ProgressLine, add_json_flag, answer, operator_of
+from taskrig.errors import UsageError
+from taskrig.frame.output import plain
+from taskrig.frame.parser import Commands, command
+
+EXAMPLES = """\
+examples:
+  worker pause --why "the database is being moved"
+  worker resume
+  worker pause --type email --why "the mail server is down"
+  worker resume --type email
+Without --type nothing is claimed from the queue from then on, by any worker. With it no task of
+the type starts: workers set them aside, and resume brings them back in order. What runs goes on."""
+
+_SHOWN = 5
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    pause = command(commands, "pause", execute_pause, help="let no worker take tasks",
+                    examples=EXAMPLES)  # fmt: skip
+    pause.add_argument("--why", default="", metavar="TEXT", help="shown by worker status")
+    resume = command(commands, "resume", execute_resume, help="let workers take tasks again",
+                     examples=EXAMPLES)  # fmt: skip
+    for parser in (pause, resume):
+        parser.add_argument("--type", metavar="TYPE", help="this task type only")
+        add_json_flag(parser)
+
+
+def execute_pause(args: argparse.Namespace) -> int:
+    """Pause all, or one type; returns 0."""
+    why, type = args.why or _who(), _type(args)
+    if type is not None:
+        return _pause_type(args, type, why)
+    with operator_of(args) as operator:
+        changed = operator.pause(why)
+    answer(args, "paused" if changed else "was paused already", paused=True, changed=changed)
+    return 0
+
+
+def _pause_type(args: argparse.Namespace, type: str, why: str) -> int:
+    with operator_of(args) as operator:
+        changed = operator.pause_type(type, why)
+        known = operator.survey().types
+    handled = None if known is None else type in known or "*" in known
+    said = "paused" if changed else "was paused already"
+    answer(args, f"{plain(type)} {said}", paused=True, changed=changed, type=type, handled=handled)
+    if handled is False:
+        likely = _likely(type, known or ())
+        print(f"warning: no live worker has a handler for {plain(type)}{likely}; if it was "
+              f"mistyped: {resuming(type)}", file=sys.stderr)  # fmt: skip
+    return 0
+
+
+def execute_resume(args: argparse.Namespace) -> int:
+    """Resume all, or one type; returns 0."""
+    type = _type(args)
+    if type is not None:
+        return _resume_type(args, type)
+    with operator_of(args) as operator:
+        changed = operator.resume()
+        types = operator.paused_types()
+    text = "resumed" if changed else "was not paused"
+    if types:
+        text += f"; paused by type still: {_some(types)} ({resuming(types[0])})"
+    answer(args, text, paused=False, changed=changed, paused_types=types)
+    return 0
+
+
+def _resume_type(args: argparse.Namespace, type: str) -> int:
+    progress = ProgressLine("given back")
+    with operator_of(args) as operator:
+        try:
+            changed, moved = operator.resume_type(type, lambda n: progress.show(n, n, n))
+        finally:
+            progress.end()
+        others = [] if changed else operator.paused_types()
+    text = f"{plain(type)} {'resumed' if changed else 'was not paused'}"
+    if moved:
+        text += f", {moved:,} of its tasks are back in the queue"
+    elif others:
+        text += f"; paused are: {_some(others)}"
+    answer(args, text, paused=False, changed=changed, type=type, moved=moved)
+    return 0
+
+
+def resuming(type: str) -> str:
+    """The command that resumes a type, as one can paste it into a shell."""
+    word = shlex.quote(type) if type.isprintable() else "TYPE"  # nothing that steers a terminal
+    return f"worker resume --type{'=' if type.startswith('-') else ' '}{word}"
+
+
+def _type(args: argparse.Namespace) -> str | None:
+    """The type that was named; a name that no task can have is a mistake."""
+    from taskrig.task import MAX_TYPE_BYTES
+
+    type: str | None = args.type
+    if type is None:
+        return None
+    if not 0 < len(type.encode()) <= MAX_TYPE_BYTES:
+        raise UsageError(f"--type: must be 1 to {MAX_TYPE_BYTES} bytes")
+    return type
+
+
+def _who() -> str:
+    try:
+        return f"by {getpass.getuser()} on {socket.gethostname()}"
+    except (KeyError, OSError, ImportError):  # a user id without a name
+        return f"on {socket.gethostname()}"
+
+
+def _likely(type: str, known: Iterable[str]) -> str:
+    """The known type that may have been meant, as the end of a sentence."""
+    close = difflib.get_close_matches(type, known, n=1)
+    return f" (did you mean {plain(close[0])}?)" if close else ""
+
+
+def _some(types: list[str]) -> str:
+    return ", ".join(plain(one) for one in types[:_SHOWN]) + (", ..." * (len(types) > _SHOWN))

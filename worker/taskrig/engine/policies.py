@@ -1,0 +1,129 @@
+"""Which handler runs a task type and how: config.yaml goes before the decorator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from taskrig.authoring.options import BACKOFF_MAX_S, BACKOFF_S, Options, backoff_s, rate
+from taskrig.authoring.registry import DEFAULT, Handler, Registry
+from taskrig.config import TaskConfig
+from taskrig.keys import type_name, type_of
+from taskrig.metrics import TypeMetrics
+
+MAX_SLACK_US = 50_000  # starts of a limited rate are even to this
+MAX_LATE_US = 250_000  # a handler may start so much later than Redis let it through
+FEW = 20  # below so many in a period, a twentieth of them is none: one too many is too many
+
+
+class Limits:
+    """The limits of one task type; `running` is kept by the gate.
+
+    `name` is the type as it stands in keys, `here` the most that run in this worker (None: any),
+    `total` in all workers (0: any). Two starts are `every_us` apart (0: no rate), but a late one
+    lets the next come up to `slack_us` sooner. `late_us`: of a rate of few, how late a
+    handler may start without one too many starting in the period (0: nobody looks).
+    """
+
+    __slots__ = ("every_us", "here", "late_us", "name", "running", "slack_us", "total", "unique")
+
+    def __init__(self, type: str, options: Options) -> None:
+        self.name = type_name(type)
+        self.here = options.concurrency
+        self.total = options.max_concurrent_total or 0
+        self.unique = bool(options.unique)
+        self.running = 0
+        self.every_us = self.slack_us = self.late_us = 0.0
+        if options.rate_limit is not None:
+            self._set_rate(*rate(options.rate_limit))
+
+    def _set_rate(self, count: int, period_s: float) -> None:
+        """Starts that are `every` apart, sooner or later by at most `spare` together, are at most
+        (period + spare) / every in any period, rounded up: that is to be at most 1.05 * count."""
+        period_us = period_s * 1e6
+        if count < FEW:
+            self.late_us = min(period_us / 20, MAX_LATE_US)
+            self.every_us = (period_us + self.late_us) / count
+        else:
+            self.every_us = period_us / count
+            spare_us = (count // 20) * self.every_us
+            self.slack_us = min(spare_us / 2, MAX_SLACK_US)  # the other half is the handlers'
+
+    @property
+    def any_number(self) -> bool:
+        """Whether any number may run at once and start at any time: it is only unique."""
+        return self.here is None and not self.total and not self.every_us
+
+    @classmethod
+    def of(cls, type: str, options: Options) -> Limits | None:
+        """The limits that the options set; None when they set none."""
+        o = options
+        any_set = o.concurrency or o.max_concurrent_total or o.rate_limit or o.unique
+        return cls(type, options) if any_set else None
+
+
+class TaskPolicy:
+    """How tasks of one type are run; `label` is its name in metrics, `numbers` its metrics.
+
+    `options` are those that hold: the config's, else the decorator's.
+    `limits` is None for a type without any: its tasks start as soon as they are claimed.
+    """
+
+    __slots__ = (
+        *("_backoff_max_s", "_backoff_s", "expires_s", "handler", "label", "limits"),
+        *("numbers", "options", "retries", "timeout_s"),
+    )
+
+    def __init__(self, type: str, handler: Handler, label: str, options: Options) -> None:
+        self.handler = handler
+        self.label = label
+        self.numbers = TypeMetrics()
+        self.options = options
+        self.limits = Limits.of(type, options)
+        self.timeout_s = options.timeout_s
+        self.expires_s = options.expires_s
+        self.retries = options.retries or 0
+        self._backoff_s = BACKOFF_S if options.backoff_s is None else options.backoff_s
+        most_s = options.backoff_max_s
+        self._backoff_max_s = BACKOFF_MAX_S if most_s is None else most_s
+
+    def pause_s(self, attempt: int) -> float:
+        """How long to wait after failure number `attempt`, counted from 1; seconds."""
+        return backoff_s(attempt, base_s=self._backoff_s, cap_s=self._backoff_max_s)
+
+
+class Policies(dict[str, TaskPolicy]):
+    """The policy of every task type; `find` falls back to the default handler's."""
+
+    def __init__(self, registry: Registry, tasks: Mapping[str, TaskConfig]) -> None:
+        super().__init__()
+        configured = {name: Options(**task.model_dump()) for name, task in tasks.items()}
+        for handler in registry.entries():
+            options = configured.get(handler.type, Options()).over(handler.options)
+            self[handler.type] = TaskPolicy(handler.type, handler, handler.label, options)
+        self.default = self.get(DEFAULT)
+        # A type of its own in the config is a label too, though the default handler runs it.
+        for name, options in configured.items():
+            if name not in self and self.default is not None:
+                handler = self.default.handler
+                self[name] = TaskPolicy(name, handler, name, options.over(handler.options))
+
+    def find(self, type: str) -> TaskPolicy | None:
+        """The policy of `type`, else the default handler's, else None."""
+        return self.get(type, self.default)
+
+    def held_names(self) -> dict[str, str]:
+        """Of types whose limits may hold tasks back: label in metrics -> name in keys."""
+        return {
+            policy.label: policy.limits.name
+            for policy in self.values()
+            if policy.limits is not None and not policy.limits.any_number
+        }
+
+    def lets_go(self, name: str) -> bool:
+        """Whether a type, by its name in keys, has a handler here and nothing to hold it."""
+        policy = self.find(type_of(name))
+        return policy is not None and (policy.limits is None or policy.limits.name != name)
+
+    def limited(self) -> list[TaskPolicy]:
+        """The policies of types that have limits."""
+        return [policy for policy in self.values() if policy.limits is not None]

@@ -1,0 +1,110 @@
+"""Kept threads that run plain functions: a call costs a hand-over, not a thread.
+
+A thread cannot be stopped. One whose task has outlived its timeout ends that call first, and takes
+no other until then. All are daemons: none can hold the exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import msgspec
+
+from taskrig.engine.execution import Execution
+from taskrig.engine.unfinished import refuse_unfinished
+from taskrig.runtime import forked
+
+THREAD_NAME = "task-"  # how the name of such a thread begins
+IDLE_S = 60.0  # a thread without work for this long ends
+
+
+class Call(msgspec.Struct, eq=False):
+    """One call of a plain function. `done` is called in the event loop with what it raised."""
+
+    execution: Execution
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    context: Context
+    done: Callable[[Execution, BaseException | None], None]
+    fault: BaseException | None = None
+
+    def run(self) -> None:
+        """In the thread: call, and keep what it raises."""
+        try:
+            refuse_unfinished(self.function(*self.arguments))
+        except BaseException as fault:
+            self.fault = fault
+        if forked.child:
+            forked.leave(self.fault)
+
+
+class Threads:
+    """As many threads as there were calls at once, started when they are needed."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._calls: SimpleQueue[Call] = SimpleQueue()
+        self._ended: deque[Call] = deque()
+        self._spare = threading.Semaphore(0)  # one for each thread that waits for a call
+        self._waking = False  # the event loop will look at `_ended`; written by threads too
+        self._count = 0
+
+    def submit(self, call: Call) -> None:
+        """Have a thread run it; in the event loop only."""
+        if not self._spare.acquire(blocking=False):
+            self._count += 1
+            name = f"{THREAD_NAME}{self._count}"
+            threading.Thread(target=self._work, daemon=True, name=name).start()
+        self._calls.put(call)
+
+    def _work(self) -> None:
+        thread = threading.current_thread()
+        while True:
+            try:
+                call = self._calls.get(timeout=IDLE_S)
+            except Empty:
+                if self._spare.acquire(blocking=False):
+                    return  # nobody counts on this thread any more
+                continue  # a call is about to be put for it
+            execution = call.execution
+            execution.thread = thread  # before the question: whoever gives it up then sees us
+            if execution.disposition is None:
+                call.context.run(call.run)
+            execution.thread = None
+            self._ended.append(call)
+            del call, execution  # what it raised holds frames: not until the next call
+            self._spare.release()
+            if not self._waking:
+                self._waking = True
+                try:
+                    self._loop.call_soon_threadsafe(self._hand_over)
+                except RuntimeError:
+                    return  # the loop has ended; nobody waits any more
+
+    async def call(
+        self, execution: Execution, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> None:
+        """Run a plain function for a coroutine that waits; raises what it raises."""
+        done: asyncio.Future[BaseException | None] = self._loop.create_future()
+
+        def resolve(_: Execution, fault: BaseException | None) -> None:
+            if not done.done():
+                done.set_result(fault)
+
+        self.submit(Call(execution, function, arguments, copy_context(), resolve))
+        fault = await done
+        if fault is not None:
+            raise fault
+
+    def _hand_over(self) -> None:
+        """In the event loop: one wake-up for all calls that have ended since the last."""
+        self._waking = False
+        while self._ended:
+            call = self._ended.popleft()
+            call.done(call.execution, call.fault)

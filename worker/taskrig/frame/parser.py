@@ -1,0 +1,105 @@
+"""A parser of arguments whose errors are one line, with "did you mean" and the help to read."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from taskrig.config.flags import add_config_flags
+from taskrig.config.raw import is_unicode
+from taskrig.errors import UsageError
+
+Commands = Any  # argparse's own type for it is private
+Execute = Callable[[argparse.Namespace], int]
+
+_OF_THE_PROGRAM = ("-h", "--help", "--version")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with whole flag names only, examples kept as written, and errors that are raised."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the message as one line that names the help."""
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += did_you_mean(str(value), map(str, action.choices or ()))
+            raise
+
+
+def command(commands: Commands, name: str, execute: Execute, *, help: str, examples: str) -> Parser:
+    """Add a command with the flags that all have."""
+    parser: Parser = commands.add_parser(
+        name, help=help, description=help[0].upper() + help[1:] + ".", epilog=examples
+    )
+    finish(parser, execute)
+    return parser
+
+
+def finish(parser: Parser, execute: Execute) -> None:
+    """Add the flags that every command has, and say what it does."""
+    add_config_flags(parser)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    parser.set_defaults(execute=execute, parser=parser)
+
+
+def parse(
+    parser: Parser,
+    arguments: Sequence[str],
+    *,
+    default: str,
+    advice: Callable[[Sequence[str]], str] = lambda unknown: "",
+) -> argparse.Namespace:
+    """The parsed arguments; where no command is named, the default one is meant.
+
+    Args:
+        advice: what to add to the error about these unknown arguments.
+
+    Raises:
+        UsageError: a command, a flag or its value is wrong.
+    """
+    for one in arguments:
+        if not is_unicode(one):
+            parser.error(f"{one!a} must be UTF-8")
+    names = _names(parser)
+    first = arguments[0] if arguments else "-"
+    if first.startswith("-") and first not in _OF_THE_PROGRAM:
+        arguments = [default, *arguments]
+    elif not first.startswith("-") and first not in names:
+        parser.error(f"unknown command {first!r}{did_you_mean(first, names)}")
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        _refuse(args.parser, unknown, parser.prog, names, advice(unknown))
+    return args
+
+
+def _names(parser: Parser) -> list[str]:
+    actions = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    return [name for action in actions for name in action.choices if name]
+
+
+def _refuse(
+    parser: Parser, unknown: Sequence[str], program: str, commands: Sequence[str], advice: str
+) -> NoReturn:
+    word = next((word for word in unknown if word.startswith("-")), unknown[0])
+    if word in commands:
+        parser.error(f"the command comes first: {program} {word} ...")
+    name = word.partition("=")[0]  # its value may be a secret
+    kind = "flag" if name.startswith("-") else "argument"
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    parser.error(f"unknown {kind} {name}{did_you_mean(name, flags)}{advice}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint to the nearest known word, empty when none is near."""
+    near = difflib.get_close_matches(word, list(known), 1, 0.6)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,1 @@
+"""What every process of ours needs: signals, forks, standard files, logs, tracebacks."""

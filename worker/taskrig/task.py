@@ -1,0 +1,274 @@
+"""What Redis hands over (Delivery), what it means (Task), and what became of it (Outcome).
+
+`decode` is the one function that decides whether a list item is a task. Its rules are the
+table in docs/protocol.md. They are stated once, over the standard library's parser; a faster
+codec may only save that parser the work where both agree.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, NoReturn
+
+import msgspec
+
+from taskrig.odd_values import moment, task_id, trace_of
+
+MAX_DEPTH = 500  # well under every interpreter's recursion limit, far above real payloads
+MAX_TYPE_BYTES = 256
+_TRACE = ("traceparent", "tracestate")  # W3C Trace Context
+RECORD_RUN = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9]{1,15})")
+_NOT_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^\[\]{}"]+', re.DOTALL)
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Outcome(StrEnum):
+    """What became of one delivery; a closed set."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RETRIED = "retried"  # failed, and to be run again later
+    RELEASED = "released"
+    DEAD = "dead"
+    INVALID = "invalid"
+    DELAYED = "delayed"  # not run: its time has not come
+    HELD = "held"  # not run: a limit of its type is reached
+
+
+class Invalid(Exception):
+    """This list item is not a task; `reason` is one of REASONS."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+REASONS = (
+    "empty",
+    "too_large",
+    "not_utf8",
+    "bom",
+    "too_deep",
+    "not_json",
+    "bad_number",
+    "lone_surrogate",
+    "not_an_object",
+    "type_missing",
+    "type_not_a_string",
+    "type_empty",
+    "type_too_long",
+)
+
+
+class Task:
+    """One decoded task: `type`, any JSON `data`, and the optional keys that we define.
+
+    `fields` is the whole object with the producer's own keys, and with `data`, {} when absent.
+    `run` is (run id, index) where the producer asks for a completion record;
+    `enqueued_at` and `run_at` are in Unix seconds, or None; `trace` holds `traceparent` and
+    `tracestate`, or is None.
+    """
+
+    __slots__ = ("data", "enqueued_at", "fields", "id", "run", "run_at", "trace", "type")
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.fields = fields
+        self.type: str = fields["type"]
+        self.data: Any = fields.setdefault("data", {})
+        self.run: tuple[str, str] | None = None
+        self.enqueued_at: float | None = None
+        self.run_at: float | None = None
+        self.trace: dict[str, str] | None = None
+        self.id: str | None = None
+        if len(fields) > 2:
+            self._read_options(fields)
+
+    def _read_options(self, fields: dict[str, Any]) -> None:
+        # Other keys are the producer's own: one of ours with a strange value is not an error.
+        run = fields.get("run")
+        if type(run) is str and (found := RECORD_RUN.fullmatch(run)):
+            self.run = (found[1], found[2])
+        at = fields.get("enqueued_at")
+        if at is not None:
+            self.enqueued_at = moment("enqueued_at", at, self.type)
+        at = fields.get("run_at")
+        if at is not None:
+            self.run_at = moment("run_at", at, self.type)
+        self.trace = trace_of(fields, _TRACE, self.type) or None
+        given = fields.get("id")
+        if given is not None:
+            self.id = task_id(given, self.type)
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise Invalid("bad_number")  # NaN, Infinity: no JSON
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise Invalid("bad_number")
+    return value
+
+
+def _exact(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # more digits than the interpreter converts (4,300)
+        raise Invalid("bad_number") from None
+
+
+def parse_strictly(raw: bytes) -> Any:
+    """JSON by RFC 8259 and I-JSON (RFC 7493): the reference that every codec must agree with.
+
+    Raises:
+        Invalid: with the reason.
+    """
+    if raw.startswith(b"\xef\xbb\xbf"):
+        raise Invalid("bom")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Invalid("not_utf8") from None
+    if not text.strip(" \t\r\n"):
+        raise Invalid("empty")
+    try:
+        value = json.loads(
+            text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_exact
+        )
+    except RecursionError:
+        raise Invalid("too_deep") from None
+    except ValueError:
+        raise Invalid("not_json") from None
+    if "\\" in text and _has_lone_surrogate(value):
+        raise Invalid("lone_surrogate")
+    return value
+
+
+def _has_lone_surrogate(value: Any) -> bool:
+    stack = [value]
+    while stack:
+        at = stack.pop()
+        if isinstance(at, str):
+            if _LONE_SURROGATE.search(at):
+                return True
+        elif isinstance(at, dict):
+            stack.extend(at.keys())
+            stack.extend(at.values())
+        elif isinstance(at, list):
+            stack.extend(at)
+    return False
+
+
+def _deeper_than(raw: bytes, limit: int) -> bool:
+    depth = 0
+    for byte in _NOT_STRUCTURE.sub(b"", raw):
+        if byte in b"[{":
+            depth += 1
+            if depth > limit:
+                return True
+        else:
+            depth -= 1
+    return False
+
+
+def make_decoder(parse: Callable[[bytes], Any]) -> Callable[[bytes], Task]:
+    """A `decode` over the fast parser `parse`, which may refuse what is valid, never the reverse.
+
+    What `parse` refuses is asked of the strict parser, whose word is final.
+    """
+
+    def decode(raw: bytes) -> Task:
+        """The task in one list item.
+
+        Raises:
+            Invalid: it is not a task, and why.
+        """
+        if (
+            len(raw) > MAX_DEPTH
+            and raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
+            and _deeper_than(raw, MAX_DEPTH)
+        ):
+            raise Invalid("too_deep")
+        try:
+            fields = parse(raw)
+        except (ValueError, RecursionError):
+            fields = parse_strictly(raw)
+        if type(fields) is not dict:
+            raise Invalid("not_an_object")
+        kind = fields.get("type")
+        if type(kind) is not str:
+            raise Invalid("type_missing" if "type" not in fields else "type_not_a_string")
+        if not kind:
+            raise Invalid("type_empty")
+        # No character is longer than four bytes: short types need no encoding to be measured.
+        if len(kind) > MAX_TYPE_BYTES // 4 and len(kind.encode()) > MAX_TYPE_BYTES:
+            raise Invalid("type_too_long")
+        return Task(fields)
+
+    return decode
+
+
+decode = make_decoder(msgspec.json.Decoder().decode)
+
+
+class Delivery:
+    """One claim of one task, undecoded: `tag` names it, `deliveries` counts earlier claims that
+    ended with their worker's death, `attempts` earlier failed runs that were to be retried.
+    `returned`: it had been claimed before, and waited elsewhere than in the queue. `requeued_at`:
+    Unix seconds at which it was requeued from the dead letters, 0 where it was not. `position`: how
+    many had left the queue by then, itself included, at least; it is only there where the broker
+    was asked for it."""
+
+    __slots__ = (*("attempts", "deliveries", "position", "raw", "requeued_at", "returned", "tag"),)
+    position: int
+
+    def __init__(self, tag: str, raw: bytes, deliveries: int = 0, attempts: int = 0) -> None:
+        self.tag = tag
+        self.raw = raw
+        self.deliveries = deliveries
+        self.attempts = attempts
+        self.returned = False
+        self.requeued_at = 0.0
+
+
+class Settlement:
+    """An outcome on its way to Redis.
+
+    `record` is the completion record of a task that carries a run id, else "". `reason` holds the
+    milliseconds to wait of one that is retried, the Unix milliseconds that a delayed one waits for.
+    Of a held one `type` is the name in keys, `reason` the end of the list: front or back.
+    `traceback`: of one that becomes a dead letter, where its handler was then, in lines.
+    """
+
+    __slots__ = ("error", "outcome", "reason", "record", "run", "tag", "traceback", "type")
+
+    def __init__(
+        self,
+        tag: str,
+        outcome: Outcome,
+        *,
+        type: str = "",
+        reason: str = "",
+        error: str = "",
+        traceback: str = "",
+        run: str = "",
+        record: str = "",
+    ) -> None:
+        self.tag = tag
+        self.outcome = outcome
+        self.type = type
+        self.reason = reason
+        self.error = error
+        self.traceback = traceback
+        self.run = run
+        self.record = record
+
+    @property
+    def plain(self) -> bool:
+        """A success that nobody asked a record of: the path that must cost nothing."""
+        return self.outcome is Outcome.SUCCEEDED and not self.run
