@@ -94,11 +94,7 @@ class Bench:
         self._runs += 1
         out = self.folder / f"clock-{self._runs}.json"
         kept = {k: v for k, v in os.environ.items() if not k.startswith("TASKRIG_")}
-        env = kept | {
-            "PYTHONPATH": str(ROOT),
-            "CLOCK_OUT": str(out),
-            "CLOCK_EXPECT": str(expect),
-        }
+        env = kept | {"PYTHONPATH": str(ROOT), "CLOCK_OUT": str(out), "CLOCK_EXPECT": str(expect)}
         with (self.folder / f"log-{self._runs}.txt").open("wb") as log:
             process = subprocess.Popen(command, cwd=self.folder, env=env, stdout=log, stderr=log)
         try:

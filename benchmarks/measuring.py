@@ -45,16 +45,23 @@ def run(
     by_name = {row.name: row for row in rows}
     say(f"{len(rows)} rows, {rounds} rounds, on {bench.url}")
     found = interleave(
-        list(by_name), rounds, lambda name: by_name[name].measure(bench),
+        list(by_name),
+        rounds,
+        lambda name: by_name[name].measure(bench),
         told=lambda name, round, value: say(
             f"  round {round + 1}: {name}: {value:,.1f} {by_name[name].unit}"
         ),
-    )  # fmt: skip
+    )
     lines = [_line(row, found) for row in rows]
     result = {
-        "format": FORMAT, "version": VERSION, "started": started, "took_s": time.time() - started,
-        "rounds": rounds, "environment": asyncio.run(environment(bench.url)), "rows": lines,
-    }  # fmt: skip
+        "format": FORMAT,
+        "version": VERSION,
+        "started": started,
+        "took_s": time.time() - started,
+        "rounds": rounds,
+        "environment": asyncio.run(environment(bench.url)),
+        "rows": lines,
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
     for line in lines:
@@ -66,12 +73,16 @@ def _line(row: Row, found: dict[str, Samples]) -> dict[str, Any]:
     samples = found[row.name]
     base = found[row.against].median if row.against else None
     return {
-        "group": row.group, "name": row.name, "unit": row.unit,
-        "median": samples.median, "spread": samples.spread, "values": samples.values,
+        "group": row.group,
+        "name": row.name,
+        "unit": row.unit,
+        "median": samples.median,
+        "spread": samples.spread,
+        "values": samples.values,
         "against": row.against,
         "ratio": samples.median / base if samples.median is not None and base else None,
         "failures": samples.failures,
-    }  # fmt: skip
+    }
 
 
 def _printed(line: dict[str, Any]) -> str:

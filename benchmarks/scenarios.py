@@ -55,18 +55,31 @@ def _drains() -> list[Row]:
 
 def _features() -> list[Row]:
     plain, tasks = "worker, 100 at once", DRAIN_TASKS[100]
-    row = Row("with", "a log line per start and end", "tasks/s",
-              _drain(100, 50_000, settings=["log.tasks=all"]), plain)  # fmt: skip
+    row = Row(
+        "with",
+        "a log line per start and end",
+        "tasks/s",
+        _drain(100, 50_000, settings=["log.tasks=all"]),
+        plain,
+    )
     found = [row]
     timeout = ["tasks={noop: {timeout: 10s}}"]
-    found.append(Row("with", "a timeout per task", "tasks/s",
-                     _drain(100, tasks, settings=timeout), plain))  # fmt: skip
+    found.append(
+        Row("with", "a timeout per task", "tasks/s", _drain(100, tasks, settings=timeout), plain)
+    )
     found.append(Row("with", "/metrics scraped once a second", "tasks/s", _scraped, plain))
     found.append(Row("with", "1,000 of another type held back", "tasks/s", _beside_held, plain))
     for text, size in (("100 B", 100), ("1 KiB", 1024), ("64 KiB", 65_536)):
         count = 5_000 if size > 10_000 else 60_000
-        found.append(Row("with", f"a payload of {text}", "tasks/s",
-                         _drain(100, count, payload_bytes=size), plain))  # fmt: skip
+        found.append(
+            Row(
+                "with",
+                f"a payload of {text}",
+                "tasks/s",
+                _drain(100, count, payload_bytes=size),
+                plain,
+            )
+        )
     return found
 
 
@@ -119,9 +132,13 @@ def _others() -> list[Row]:
         Row("blocked", "CPU of a worker, 1,000 tasks held back", "%", _blocked_cpu),
         Row("metrics", "CPU of one scrape", "ms", scrape_ms),
         Row("memory", "each of 10,000 tasks in flight", "KiB", _per_sleeper),
-        Row("drain", "10 ms waits, 100 at once (ideal 10,000)", "tasks/s",
-            _drain(100, 30_000, kind="sleep10")),
-    ]  # fmt: skip
+        Row(
+            "drain",
+            "10 ms waits, 100 at once (ideal 10,000)",
+            "tasks/s",
+            _drain(100, 30_000, kind="sleep10"),
+        ),
+    ]
     for slots in (1, 5, 7, 10):
         ideal = list_schedule_s(MIX_S, slots)
         found.append(Row("mix", f"over the ideal {ideal:g} s, {slots} at once", "%", _mix(slots)))
@@ -230,8 +247,9 @@ def _pick_up(bench: Bench, share: float) -> float:
         bench.until_a_worker_is_there()
         push_stamped(
             lambda sent: bench.client.lpush(QUEUE, _item("stamped", sent=sent)),
-            PICK_UPS, PICK_UP_RATE,
-        )  # fmt: skip
+            PICK_UPS,
+            PICK_UP_RATE,
+        )
         waits = sorted(bench.read(out)["waits_s"])
     return float(waits[min(len(waits) - 1, int(share * len(waits)))] * 1000)
 

@@ -24,15 +24,29 @@ class Targets:
         yield _least("p99 of pick-up", 2.0, self._median("p99 at 50/s"), "ms", below=True)
         for name in (name for name in self._bench if name.startswith("over the ideal")):
             yield _least(f"the mix, {name}", 1.0, self._median(name), "%", below=True)
-        yield _least("1,000,000 waiting against 10,000", 0.95, self._ratio("1,000,000 waiting"),
-                     "times")  # fmt: skip
-        yield _least("two workers against one, 1 ms of CPU a task", 1.5,
-                     self._ratio("1 ms of CPU, 2 workers"), "times")  # fmt: skip
+        yield _least(
+            "1,000,000 waiting against 10,000", 0.95, self._ratio("1,000,000 waiting"), "times"
+        )
+        yield _least(
+            "two workers against one, 1 ms of CPU a task",
+            1.5,
+            self._ratio("1 ms of CPU, 2 workers"),
+            "times",
+        )
         yield _least("CPU of one scrape", 5.0, self._median("CPU of one scrape"), "ms", below=True)
-        yield _least("drain while scraped against not", 0.99,
-                     self._ratio("/metrics scraped once a second"), "times")  # fmt: skip
-        yield _least("memory of a task in flight", 4.0,
-                     self._median("each of 10,000 tasks in flight"), "KiB", below=True)  # fmt: skip
+        yield _least(
+            "drain while scraped against not",
+            0.99,
+            self._ratio("/metrics scraped once a second"),
+            "times",
+        )
+        yield _least(
+            "memory of a task in flight",
+            4.0,
+            self._median("each of 10,000 tasks in flight"),
+            "KiB",
+            below=True,
+        )
 
     def _drains(self) -> Iterator[Row]:
         for slots, pure, rust in ((100, 20.0, 7.0), (10, 8.0, 4.0)):
@@ -41,10 +55,18 @@ class Targets:
             text = f"no-op drain, {slots} at once, against the fastest pure-Python queue"
             yield _least(text, pure, fastest["ratio"] if fastest else None, "times")
             ardiq = self._peer(name, "ardiq")
-            yield _least(f"no-op drain, {slots} at once, against ArdiQ", rust,
-                         ardiq["ratio"] if ardiq else None, "times")  # fmt: skip
-        yield _least("no-op drain, 100 at once, against the bare probe", 0.65,
-                     self._ratio("worker, 100 at once"), "times")  # fmt: skip
+            yield _least(
+                f"no-op drain, {slots} at once, against ArdiQ",
+                rust,
+                ardiq["ratio"] if ardiq else None,
+                "times",
+            )
+        yield _least(
+            "no-op drain, 100 at once, against the bare probe",
+            0.65,
+            self._ratio("worker, 100 at once"),
+            "times",
+        )
 
     def _pick_up(self) -> Row:
         table = self._peers.get("pickup", {"rows": []})

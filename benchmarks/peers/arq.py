@@ -30,9 +30,12 @@ def run_worker() -> None:
     asyncio.set_event_loop(asyncio.new_event_loop())
     functions = [func(_with_context(body), name=kind) for kind, body in work.ASYNC.items()]
     Worker(
-        functions=functions, redis_settings=RedisSettings.from_dsn(url()), max_jobs=slots(),
-        keep_result=0, poll_delay=POLL_S,
-    ).run()  # fmt: skip
+        functions=functions,
+        redis_settings=RedisSettings.from_dsn(url()),
+        max_jobs=slots(),
+        keep_result=0,
+        poll_delay=POLL_S,
+    ).run()
 
 
 def _with_context(body: Callable[[float], Awaitable[None]]) -> Callable[..., Awaitable[None]]:

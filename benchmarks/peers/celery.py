@@ -42,9 +42,12 @@ def _make_app() -> tuple[Any, dict[str, Any]]:
 
     app = Celery("bench", broker=url())
     app.conf.update(
-        task_ignore_result=True, task_acks_late=True, worker_hijack_root_logger=False,
-        broker_connection_retry_on_startup=True, worker_send_task_events=False,
-    )  # fmt: skip
+        task_ignore_result=True,
+        task_acks_late=True,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        worker_send_task_events=False,
+    )
     return app, {kind: app.task(body, name=kind) for kind, body in work.SYNC.items()}
 
 

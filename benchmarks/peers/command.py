@@ -33,26 +33,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `python -m benchmarks peers`."""
     scenarios = [*(scenario.name for scenario in SCENARIOS), RECOVER]
     parser.add_argument(
-        "--only", metavar="NAME,...", default=",".join(NAMES), help="peers, besides ours: all of "
-        + ", ".join(NAMES),
-    )  # fmt: skip
+        "--only",
+        metavar="NAME,...",
+        default=",".join(NAMES),
+        help="peers, besides ours: all of " + ", ".join(NAMES),
+    )
     parser.add_argument(
-        "--scenarios", metavar="NAME,...", default=",".join(scenarios),
+        "--scenarios",
+        metavar="NAME,...",
+        default=",".join(scenarios),
         help="in this order: " + ", ".join(scenarios),
-    )  # fmt: skip
+    )
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="default: 3")
     parser.add_argument(
-        "--python", metavar="PATH", help="the interpreter of all environments (default: python3.13 "
+        "--python",
+        metavar="PATH",
+        help="the interpreter of all environments (default: python3.13 "
         "or 3.12 from the PATH, else this one)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--cache", type=Path, metavar="FOLDER",
+        "--cache",
+        type=Path,
+        metavar="FOLDER",
         help="of the environments (default: taskrig/peers in XDG_CACHE_HOME, else in ~/.cache)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", default=Path("results/peers.json"),
+        "--out",
+        type=Path,
+        metavar="FILE",
+        default=Path("results/peers.json"),
         help="where the result goes as JSON (default: %(default)s)",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -28,9 +28,12 @@ def compare(
         text = f"kill -9 of a worker until its task runs again (waited {RECOVER_S:g} s)"
         tables.append(_table(RECOVER, text, "s", False, rows, field))
     return {
-        "format": FORMAT, "version": VERSION, "rounds": rounds,
-        "peers": [_described(field, name) for name in names], "tables": tables,
-    }  # fmt: skip
+        "format": FORMAT,
+        "version": VERSION,
+        "rounds": rounds,
+        "peers": [_described(field, name) for name in names],
+        "tables": tables,
+    }
 
 
 def _measured(
@@ -72,22 +75,30 @@ def _table(
     listed = []
     for peer, samples in rows.items():
         middle = samples.median
-        listed.append({
-            "peer": peer, "name": field.peer(peer).name, "median": middle,
-            "spread": samples.spread, "values": samples.values,
-            # ours / theirs: how many times as fast, or as long, we are
-            "ratio": ours / middle if ours is not None and middle else None,
-            "failures": samples.failures,
-        })  # fmt: skip
+        listed.append(
+            {
+                "peer": peer,
+                "name": field.peer(peer).name,
+                "median": middle,
+                "spread": samples.spread,
+                "values": samples.values,
+                # ours / theirs: how many times as fast, or as long, we are
+                "ratio": ours / middle if ours is not None and middle else None,
+                "failures": samples.failures,
+            }
+        )
     worst = float("-inf") if higher_is_better else float("inf")
     listed.sort(
         key=lambda row: row["median"] if row["median"] is not None else worst,
         reverse=higher_is_better,
     )
     return {
-        "name": name, "text": text, "unit": unit, "higher_is_better": higher_is_better,
+        "name": name,
+        "text": text,
+        "unit": unit,
+        "higher_is_better": higher_is_better,
         "rows": listed,
-    }  # fmt: skip
+    }
 
 
 def _described(field: Field, name: str) -> dict[str, Any]:
@@ -95,7 +106,11 @@ def _described(field: Field, name: str) -> dict[str, Any]:
     ours = peer.name == OURS  # runs from this program's own sources
     version = OUR_VERSION if ours else field.environments.installed(name, peer)
     return {
-        "peer": name, "name": peer.name, "version": version,
-        "durability": peer.durability, "setup": peer.setup, "slots": peer.slots,
+        "peer": name,
+        "name": peer.name,
+        "version": version,
+        "durability": peer.durability,
+        "setup": peer.setup,
+        "slots": peer.slots,
         "ours": ours,
-    }  # fmt: skip
+    }

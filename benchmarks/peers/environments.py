@@ -97,8 +97,18 @@ class Environments:
         if not peer.is_python:
             if not shutil.which("npm") or not shutil.which("node"):
                 raise MeasureFailed("Node.js with npm is not installed")
-            return [["npm", "install", "--no-fund", "--no-audit", "--ignore-scripts",
-                     "--prefix", str(folder), *peer.packages]]  # fmt: skip
+            return [
+                [
+                    "npm",
+                    "install",
+                    "--no-fund",
+                    "--no-audit",
+                    "--ignore-scripts",
+                    "--prefix",
+                    str(folder),
+                    *peer.packages,
+                ]
+            ]
         python = str(folder / "bin" / "python")
         beside = Path(sys.executable).with_name("uv")
         uv = str(beside) if beside.exists() else shutil.which("uv")
@@ -123,9 +133,12 @@ class Environments:
             return str(json.loads(text)["version"])
         program = f"from importlib.metadata import version; print(version({package!r}))"
         done = subprocess.run(
-            [str(folder / "bin" / "python"), "-c", program], capture_output=True, text=True,
-            timeout=30, check=False,
-        )  # fmt: skip
+            [str(folder / "bin" / "python"), "-c", program],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
         return done.stdout.strip()
 
 

@@ -54,9 +54,14 @@ class Field:
             words = ["node", str(folder / "bullmq.mjs"), "push", kind, str(count), how]
         try:
             done = subprocess.run(
-                [*words, values], cwd=self._folder, env=self._env(1, database, 0, ""),
-                capture_output=True, text=True, timeout=PUSH_S, check=False,
-            )  # fmt: skip
+                [*words, values],
+                cwd=self._folder,
+                env=self._env(1, database, 0, ""),
+                capture_output=True,
+                text=True,
+                timeout=PUSH_S,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
             raise MeasureFailed(f"pushing took more than {PUSH_S:g} s") from None
         if done.returncode:
@@ -77,9 +82,14 @@ class Field:
         log_path = out.with_suffix(".log")
         with log_path.open("ab") as log:
             process = subprocess.Popen(
-                command, cwd=self._folder, env=self._env(slots, database, expect, str(out)),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+                command,
+                cwd=self._folder,
+                env=self._env(slots, database, expect, str(out)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         run = Run(process, out, log_path)
         try:
             yield run
@@ -94,10 +104,14 @@ class Field:
     def _env(self, slots: int, database: int, expect: int, out: str) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("TASKRIG_")}
         return kept | {
-            "PYTHONPATH": SOURCES, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1",
-            "PEER_URL": f"{self._server}/{database}", "PEER_SLOTS": str(slots),
-            "CLOCK_EXPECT": str(expect), "CLOCK_OUT": out,
-        }  # fmt: skip
+            "PYTHONPATH": SOURCES,
+            "PYTHONUNBUFFERED": "1",
+            "NO_COLOR": "1",
+            "PEER_URL": f"{self._server}/{database}",
+            "PEER_SLOTS": str(slots),
+            "CLOCK_EXPECT": str(expect),
+            "CLOCK_OUT": out,
+        }
 
 
 class Run:

@@ -95,18 +95,30 @@ def _enqueue(how: str) -> Measure:
 
 
 SCENARIOS = (
-    Scenario("drain100", "No-op tasks, 100 at once",
-             {"rate": "tasks/s", "cpu": "us CPU a task", "memory": "MiB"}, True, _drain(100)),
-    Scenario("drain10", "No-op tasks, 10 at once",
-             {"rate": "tasks/s", "cpu": "us CPU a task", "memory": "MiB"}, True, _drain(10)),
-    Scenario("pickup", "Idle pick-up at 50 tasks/s", {"p50": "ms p50", "p99": "ms p99"}, False,
-             _pick_up),
-    Scenario("waits", "10 ms waits, 100 at once (ideal 10,000/s)", {"rate": "tasks/s"}, True,
-             _waits),
+    Scenario(
+        "drain100",
+        "No-op tasks, 100 at once",
+        {"rate": "tasks/s", "cpu": "us CPU a task", "memory": "MiB"},
+        True,
+        _drain(100),
+    ),
+    Scenario(
+        "drain10",
+        "No-op tasks, 10 at once",
+        {"rate": "tasks/s", "cpu": "us CPU a task", "memory": "MiB"},
+        True,
+        _drain(10),
+    ),
+    Scenario(
+        "pickup", "Idle pick-up at 50 tasks/s", {"p50": "ms p50", "p99": "ms p99"}, False, _pick_up
+    ),
+    Scenario(
+        "waits", "10 ms waits, 100 at once (ideal 10,000/s)", {"rate": "tasks/s"}, True, _waits
+    ),
     Scenario("mix", f"The demo mix, {MIX_SLOTS} at once", {"over": "% over ideal"}, False, _mix),
     Scenario("enqueue", "Enqueue one by one", {"rate": "tasks/s"}, True, _enqueue("one")),
     Scenario("bulk", "Enqueue in bulk", {"rate": "tasks/s"}, True, _enqueue("many")),
-)  # fmt: skip
+)
 RECOVER = "recover"
 
 

@@ -80,9 +80,16 @@ def _note_start() -> int:
 
 
 ASYNC: dict[str, Callable[[float], Awaitable[None]]] = {
-    "noop": noop, "stamped": stamped, "wait": wait, "mix": mix, "hang": hang,
-}  # fmt: skip
+    "noop": noop,
+    "stamped": stamped,
+    "wait": wait,
+    "mix": mix,
+    "hang": hang,
+}
 SYNC: dict[str, Callable[[float], None]] = {
-    "noop": noop_sync, "stamped": stamped_sync, "wait": wait_sync, "mix": mix_sync,
+    "noop": noop_sync,
+    "stamped": stamped_sync,
+    "wait": wait_sync,
+    "mix": mix_sync,
     "hang": hang_sync,
-}  # fmt: skip
+}

@@ -127,10 +127,7 @@ def _panel(panel: Panel, spot: dict[str, int]) -> dict[str, Any]:
         "description": panel.description,
         "datasource": SOURCE,
         "gridPos": spot,
-        "fieldConfig": {
-            "defaults": _defaults(panel),
-            "overrides": [],
-        },
+        "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
         "options": _stat_options() if panel.stat else _graph_options(),
         "targets": [
             {"refId": chr(ord("A") + n), "expr": expr, "legendFormat": legend, "datasource": SOURCE}

@@ -19,8 +19,16 @@ _WAYS = {"compose": "with Compose", "native": "without Docker"}
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Exit codes: 0 good, 2 cannot, 130 interrupted; loadgen's own for load."""
     options = _parser().parse_args(arguments)
-    command = {"up": up, "down": down, "ps": ps, "logs": logs, "load": load, "demo": demo,
-               "pin": pin, "clean": clean}[options.command]  # fmt: skip
+    command = {
+        "up": up,
+        "down": down,
+        "ps": ps,
+        "logs": logs,
+        "load": load,
+        "demo": demo,
+        "pin": pin,
+        "clean": clean,
+    }[options.command]
     try:
         return command(options)
     except CannotStart as problem:

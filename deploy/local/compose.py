@@ -137,8 +137,12 @@ def pin() -> dict[str, str]:
     command = ["docker", "compose", "--file", str(FILE), "--profile", "*", "config"]
     done = subprocess.run(
         [*command, "--format", "json", "--lock-image-digests", *FOREIGN],
-        cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         why = (done.stderr.strip() or "no reason given").splitlines()[-1]
         raise CannotStart(f"the registry does not tell the digests ({why}); nothing was changed")

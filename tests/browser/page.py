@@ -24,9 +24,10 @@ class Browser:
         """Open `url` afresh, in a window of that many CSS pixels."""
         driver = self.driver
         driver.get_log("browser")
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
-            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
-        })  # fmt: skip
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
         driver.get(url)
@@ -54,11 +55,12 @@ class Browser:
         """Click the visible button of that text."""
         found = until(
             lambda: [
-                one for one in self.driver.find_elements(By.TAG_NAME, "button")
+                one
+                for one in self.driver.find_elements(By.TAG_NAME, "button")
                 if one.is_displayed() and one.is_enabled() and one.text == label
             ],
             what=f"a button {label!r}",
-        )  # fmt: skip
+        )
         found[0].click()
 
     def usable(self, selector: str) -> Any:
@@ -105,8 +107,9 @@ class Browser:
         """Save the whole page as it looks."""
         height = self.run("document.documentElement.scrollHeight")
         width = self.run("innerWidth")
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
-            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
-        })  # fmt: skip
+        self.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         self.driver.save_screenshot(str(path))

@@ -123,8 +123,11 @@ def test_without_a_token_in_the_config_it_is_read_only(world, page):
     browser.sees("invalid", "#letters")
     browser.sees("read-only: no token is configured")
     assert browser.hidden("[data-act], #unlock, .pick")
-    order = {"method": "POST", "body": '{"where":{}}', "headers": {
-        "Content-Type": "application/json", "Authorization": "Bearer "}}  # fmt: skip
+    order = {
+        "method": "POST",
+        "body": '{"where":{}}',
+        "headers": {"Content-Type": "application/json", "Authorization": "Bearer "},
+    }
     said = browser.run("fetch('/api/dead/requeue', arguments[0]).then(r => r.status)", order)
     assert said == 403
     assert world.redis.xlen(world.keys.dead) == 1
@@ -160,8 +163,10 @@ def test_with_the_token_a_dead_letter_is_requeued_byte_for_byte_and_another_drop
     browser.press("Yes")
     browser.sees("1 dropped", "#said")
     assert world.redis.xlen(world.keys.dead) == 0
-    assert TOKEN not in browser.run("location.href + JSON.stringify(localStorage) + document.cookie"
-                                    " + JSON.stringify(sessionStorage)")  # fmt: skip
+    assert TOKEN not in browser.run(
+        "location.href + JSON.stringify(localStorage) + document.cookie"
+        " + JSON.stringify(sessionStorage)"
+    )
     assert TOKEN not in world.workers[0].log()
 
 
@@ -322,8 +327,10 @@ def test_it_fits_the_screen_and_can_be_read(world, page, width, dark, tmp_path):
     )
     assert nameless == []
     folder = Path(PICTURES) if PICTURES else tmp_path
-    browser.picture(folder / f"status-page-{'phone' if width < 600 else 'desktop'}"
-                             f"-{'dark' if dark else 'light'}.png")  # fmt: skip
+    browser.picture(
+        folder / f"status-page-{'phone' if width < 600 else 'desktop'}"
+        f"-{'dark' if dark else 'light'}.png"
+    )
 
 
 _CONTRAST = """(() => {

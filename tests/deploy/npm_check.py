@@ -33,6 +33,11 @@ class NpmCheck:
         self, *command: str, timeout_s: float, given: str = ""
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, cwd=self._folder, input=given, capture_output=True, text=True,
-            timeout=timeout_s, check=False,
-        )  # fmt: skip
+            command,
+            cwd=self._folder,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )

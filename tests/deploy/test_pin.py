@@ -84,8 +84,10 @@ def test_every_image_of_others_is_pinned_by_the_digest_that_the_registry_tells(
     assert digest in docker("image", "inspect", "-f", "{{.RepoDigests}}", f"{registry}/redis:8")
     merged = subprocess.run(
         [*compose._command(("monitoring",)), "config", "--images"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert services["grafana"]["image"] in merged.stdout, "make up takes it"
     assert main(["pin"]) == 0, "and it can be made anew"
 

@@ -159,8 +159,11 @@ def supervised(tmp_path: Path, redis_url: str) -> Iterator[Supervised]:
         def control(*words: str) -> str:
             return subprocess.run(
                 [str(folder / "supervisorctl"), "-c", str(conf), *words],
-                capture_output=True, text=True, timeout=60, check=False,
-            ).stdout  # fmt: skip
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            ).stdout
 
         return control
 
@@ -288,9 +291,7 @@ def test_what_an_overlay_makes_is_valid(overlay: str) -> None:
     assert {"Deployment", "PodDisruptionBudget", "NetworkPolicy"} <= {m["kind"] for m in made}
 
 
-def test_what_keda_and_the_prometheus_operator_get_is_valid(
-    custom_resources: NpmCheck,
-) -> None:
+def test_what_keda_and_the_prometheus_operator_get_is_valid(custom_resources: NpmCheck) -> None:
     made = [manifest for manifest in rendered("production") if is_custom(manifest)]
     assert {m["kind"] for m in made} == {"ScaledObject", "TriggerAuthentication", "PodMonitor"}
     done = custom_resources.run(given=json.dumps(made))
@@ -387,8 +388,4 @@ def test_the_autoscaler_counts_what_waits_and_what_runs() -> None:
     lists = {t["name"]: t["metadata"]["listName"] for t in scaled["spec"]["triggers"]}
 
     assert set(re.findall(r"\w+", modifiers["formula"])) == set(lists)
-    assert lists == {
-        "waiting": KEYS.queue,
-        "redelivered": KEYS.redeliver,
-        "running": KEYS.inflight,
-    }
+    assert lists == {"waiting": KEYS.queue, "redelivered": KEYS.redeliver, "running": KEYS.inflight}

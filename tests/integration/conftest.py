@@ -35,8 +35,13 @@ def smtp(mailbox: Mailbox) -> Iterator[Callable[..., int]]:
     started = []
 
     def start(**options: Any) -> int:
-        server = Controller(mailbox, hostname="127.0.0.1", port=free_port(),
-                            authenticator=mailbox.authenticate, **options)  # fmt: skip
+        server = Controller(
+            mailbox,
+            hostname="127.0.0.1",
+            port=free_port(),
+            authenticator=mailbox.authenticate,
+            **options,
+        )
         server.start()
         started.append(server)
         return int(server.port)

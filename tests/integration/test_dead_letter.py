@@ -163,8 +163,12 @@ async def test_what_an_older_worker_left_in_the_index_keeps_no_letters_too_many(
 async def test_with_the_rights_of_0_1_0_the_letters_are_bounded_with_the_invalid_ones(queue):
     """Which lack XRANGE: then nothing may break."""
     queue.redis.execute_command("ACL", "SETUSER", "old", "on", ">pw", "~*", "+@all", "-xrange")
-    settings = {"dead_letters.max": "5", "dead_letters.invalid_max": "10",
-                "redis.username": "old", "redis.password": "pw"}  # fmt: skip
+    settings = {
+        "dead_letters.max": "5",
+        "dead_letters.invalid_max": "10",
+        "redis.username": "old",
+        "redis.password": "pw",
+    }
     try:
         hand = await bury(queue, Outcome.INVALID, *(b"i%d" % n for n in range(3)), **settings)
         await bury(queue, Outcome.FAILED, *(b"f%02d" % n for n in range(40)), by=hand)

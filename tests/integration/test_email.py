@@ -17,11 +17,27 @@ def certificate(tmp_path):
     """A certificate for localhost, its own CA; (file, context of a server)."""
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-         "-keyout", str(key), "-out", str(cert), "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-keyout",
+            str(key),
+            "-out",
+            str(cert),
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+        ],
+        check=True,
+        capture_output=True,
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     return str(cert), context
@@ -42,9 +58,12 @@ def test_a_login_goes_over_starttls_with_the_password_of_a_file(
     ca_file, context = certificate
     (tmp_path / "password").write_text("p:ss word\n")
     worker = send(
-        world, smtp(tls_context=context, require_starttls=True, auth_required=True),
-        username="shop", password_file=str(tmp_path / "password"), tls_ca_file=ca_file,
-    )  # fmt: skip
+        world,
+        smtp(tls_context=context, require_starttls=True, auth_required=True),
+        username="shop",
+        password_file=str(tmp_path / "password"),
+        tls_ca_file=ca_file,
+    )
     assert mailbox.logins == [(b"shop", b"p:ss word")]
     assert mailbox.message()["Subject"] == "Grüße"
     assert "p:ss word" not in worker.log()
@@ -60,8 +79,14 @@ def test_a_server_without_tls_or_with_a_strange_certificate_gets_no_mail(
 
 
 def test_a_server_that_refuses_for_good_makes_a_dead_letter_that_says_why(world, smtp, mailbox):
-    send(world, smtp(), {**MAIL, "to": "gone@example.com"}, {**MAIL, "to": "later@example.com"},
-         {**MAIL, "to": ["gone@example.com", "user@example.com"]}, tls="none")  # fmt: skip
+    send(
+        world,
+        smtp(),
+        {**MAIL, "to": "gone@example.com"},
+        {**MAIL, "to": "later@example.com"},
+        {**MAIL, "to": ["gone@example.com", "user@example.com"]},
+        tls="none",
+    )
     reasons = {letter["reason"] for letter in world.dead()}
     assert reasons == {b"rejected", b"error"}
     assert any(b"no such user" in letter["error"] for letter in world.dead())
@@ -106,9 +131,13 @@ def test_a_file_result_is_pushed_to_the_key_that_the_producer_named(world, tmp_p
         files={"root": str(tmp_path / "root"), "results_prefix": "results:"},
     )
     task = {"path": "a", "operation": "count_lines"}
-    world.push(*(f'{{"type":"file_process","data":{{"path":"a","operation":"count_lines",'
-                 f'"result_key":"{key}"}}}}' for key in ("results:1", "other:1", "results:",
-                                                         "{async_tasks}:stats")))  # fmt: skip
+    world.push(
+        *(
+            f'{{"type":"file_process","data":{{"path":"a","operation":"count_lines",'
+            f'"result_key":"{key}"}}}}'
+            for key in ("results:1", "other:1", "results:", "{async_tasks}:stats")
+        )
+    )
     world.all_settled()
     [result] = world.redis.lrange("results:1", 0, -1)
     assert b'"lines": 1' in result and task["operation"].encode() in result

@@ -77,16 +77,27 @@ def test_who_is_still_refused_in_the_end_is_named_and_nobody_got_two_mails(
 def test_a_requeued_dead_letter_goes_to_those_who_did_not_get_the_mail(world, smtp, mailbox):
     send(world, smtp(), {**MAIL, "to": [USER, f"Gone <{GONE}>"], "bcc": OTHER}, **PLAIN)
     mailbox.open = True
-    done = run_to_end("worker", "dead", "requeue", "--type", "email", "--yes",
-                      "--redis-url", world.url, cwd=world.folder)  # fmt: skip
+    done = run_to_end(
+        "worker",
+        "dead",
+        "requeue",
+        "--type",
+        "email",
+        "--yes",
+        "--redis-url",
+        world.url,
+        cwd=world.folder,
+    )
     assert done.returncode == 0, done.stderr
     until(lambda: mailbox.got() == {USER: 1, OTHER: 1, GONE: 1})
     assert b"To: user@example.com, Gone <gone@example.com>" in mailbox.mails[1].content
 
 
 def test_a_task_keeps_what_else_its_producer_gave(world, smtp, mailbox):
-    raw = ('{"trace": [1.50, 1e2], "type": "email", "id": 12345678901234567890123, "data": '
-           '{"to": ["user@example.com", "gone@example.com"], "subject": "Gr\\u00fc"}}')  # fmt: skip
+    raw = (
+        '{"trace": [1.50, 1e2], "type": "email", "id": 12345678901234567890123, "data": '
+        '{"to": ["user@example.com", "gone@example.com"], "subject": "Gr\\u00fc"}}'
+    )
     start_sender(world, smtp(), **PLAIN)
     world.push(raw)
     world.all_settled()
@@ -196,9 +207,15 @@ def test_a_slow_server_has_the_mails_time_and_not_that_much_for_every_answer(wor
 @pytest.fixture
 def configured(smtp):
     """The handler in this process, told of the server."""
-    config = load_config(env={}, overrides={"email.host": "localhost", "email.port": str(smtp()),
-                                            "email.sender": SECTION["sender"],
-                                            "email.tls": "none"})  # fmt: skip
+    config = load_config(
+        env={},
+        overrides={
+            "email.host": "localhost",
+            "email.port": str(smtp()),
+            "email.sender": SECTION["sender"],
+            "email.tls": "none",
+        },
+    )
     handler_module.configure(config)
     yield config
     handler_module._config = None
@@ -275,9 +292,19 @@ def test_it_is_said_at_the_start_and_by_the_check(world, smtp):
 
 
 def test_a_sender_that_no_mail_can_come_from_is_refused_at_the_start(tmp_path):
-    for sender in ("=?utf-8?q?x=0D=0ABcc=3A_e?= <a@b.example>", "<=?utf-8?q?=0D=0A?=@b.example>",
-                   "root@[127.0.0.1]"):  # fmt: skip
-        done = run_to_end("worker", "check", "--set", "email.host=h",
-                          "--set", f"email.sender='{sender}'", cwd=tmp_path)  # fmt: skip
+    for sender in (
+        "=?utf-8?q?x=0D=0ABcc=3A_e?= <a@b.example>",
+        "<=?utf-8?q?=0D=0A?=@b.example>",
+        "root@[127.0.0.1]",
+    ):
+        done = run_to_end(
+            "worker",
+            "check",
+            "--set",
+            "email.host=h",
+            "--set",
+            f"email.sender='{sender}'",
+            cwd=tmp_path,
+        )
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert "email.sender: the sender" in done.stderr

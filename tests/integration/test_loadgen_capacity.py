@@ -105,9 +105,18 @@ def test_a_bad_list_of_concurrencies_is_refused(slots, capsys):
 async def test_a_plan_is_made_from_a_run_without_a_redis(loadgen, tmp_path):
     async with FakeWorker(loadgen.url, KEY, slots=10, service_s=lambda _: 0.02):
         code, _, err = await loadgen(
-            "run", "--mix", "a=1", "--rate", "250", "--duration", "2s", "--arrivals", "poisson",
-            "--out", "run.json",
-        )  # fmt: skip
+            "run",
+            "--mix",
+            "a=1",
+            "--rate",
+            "250",
+            "--duration",
+            "2s",
+            "--arrivals",
+            "poisson",
+            "--out",
+            "run.json",
+        )
     assert (tmp_path / "run.json").exists(), err
     result = json.loads((tmp_path / "run.json").read_text())
     known = calibration_of(typed(result))

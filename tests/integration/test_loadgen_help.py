@@ -84,11 +84,15 @@ async def test_the_example_in_the_help_works_when_pasted(command, redis_url, des
     service = {name: seconds / 5 for name, seconds in NOMINAL_SERVICE_S.items()}
     async with FakeWorker(redis_url, "async_tasks", slots=5, service_s=lambda t: service.get(t, 0)):
         process = await asyncio.create_subprocess_exec(
-            "/bin/sh", "-c", script, cwd=desk, env=environment,
+            "/bin/sh",
+            "-c",
+            script,
+            cwd=desk,
+            env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
+        )
         said, _ = await process.communicate()
     # 4: this machine was too busy to send on time; that is said, and no fault of the example.
     assert process.returncode in (0, 4), said.decode()

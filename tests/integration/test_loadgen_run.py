@@ -121,9 +121,17 @@ def test_a_misspelt_type_in_an_expectation_costs_no_run(command, capsys, tmp_pat
 async def test_ctrl_c_may_first_wait_for_what_was_sent(loadgen, redis_client, number):
     async with FakeWorker(loadgen.url, KEY, slots=50, service_s=lambda _: 0.1):
         process = await loadgen.start(
-            "run", "--mix", "a=1", "--rate", "300", "--duration", "60s",
-            "--on-interrupt", "wait", "--json",
-        )  # fmt: skip
+            "run",
+            "--mix",
+            "a=1",
+            "--rate",
+            "300",
+            "--duration",
+            "60s",
+            "--on-interrupt",
+            "wait",
+            "--json",
+        )
         await until_async(
             lambda: redis_client.hget("{async_tasks}:stats", "succeeded"), what="a task done"
         )
@@ -180,8 +188,9 @@ async def test_prometheus_can_follow_a_run(loadgen, redis_client):
                     families = list(text_string_to_metric_families(page.read().decode()))
             except OSError:
                 return {}
-            found = {f"{s.name}{sorted(s.labels.items())}": s.value
-                     for f in families for s in f.samples}  # fmt: skip
+            found = {
+                f"{s.name}{sorted(s.labels.items())}": s.value for f in families for s in f.samples
+            }
             return found if found.get("loadgen_tasks_sent_total[]", 0) > 100 else {}
 
         found = await until_async(lambda: asyncio.to_thread(scraped), what="100 tasks sent")
@@ -211,9 +220,13 @@ async def test_the_metrics_of_a_real_worker_tell_counts_and_means_per_type(loadg
     port = free_port()
     async with own_worker(config, 5, port=port):
         code, result = await loadgen.result(
-            "--mix", "fast=3,noop=10", "--observe", "metrics",
-            "--worker-metrics", f"http://127.0.0.1:{port}/metrics",
-        )  # fmt: skip
+            "--mix",
+            "fast=3,noop=10",
+            "--observe",
+            "metrics",
+            "--worker-metrics",
+            f"http://127.0.0.1:{port}/metrics",
+        )
     types = result["outside"]["types"]
     assert code == 0
     assert (types["fast_task"]["succeeded"], types["noop"]["succeeded"]) == (3, 10)
@@ -368,9 +381,20 @@ async def test_ctrl_c_while_redis_does_not_answer_is_130_with_a_report(times, se
     redis = server(appendonly=False)
     loadgen = Loadgen(redis.url, tmp_path)
     process = await loadgen.start(
-        "run", "--mix", "a=1", "--rate", "500", "--duration", "60s", "--size", "10KB",
-        "--out", "r.json", "--markdown", "r.md",
-    )  # fmt: skip
+        "run",
+        "--mix",
+        "a=1",
+        "--rate",
+        "500",
+        "--duration",
+        "60s",
+        "--size",
+        "10KB",
+        "--out",
+        "r.json",
+        "--markdown",
+        "r.md",
+    )
     with redis.client() as client:
         await until_async(lambda: client.llen(KEY) > 100, what="tasks are sent")
     redis.pause()

@@ -151,9 +151,11 @@ async def test_the_task_is_the_one_of_the_line_with_an_id_of_its_time(queue):
     await one.tick()
     (item,) = queue.redis.lrange(queue.keys.queue, 0, -1)
     assert json.loads(item) == {
-        "type": "r", "data": {"n": 1}, "id": "report@2024-03-01T12:01:00Z",
+        "type": "r",
+        "data": {"n": 1},
+        "id": "report@2024-03-01T12:01:00Z",
         "enqueued_at": START + 30,
-    }  # fmt: skip
+    }
 
 
 def local_times(cron, start, count):
@@ -176,11 +178,17 @@ def test_in_autumn_a_time_that_exists_twice_comes_once():
 
 def test_what_comes_every_half_hour_goes_on_every_half_hour():
     assert local_times("*/30 * * * *", (2026, 10, 25, 1, 31), 5) == [
-        "25 02:00 +0200", "25 02:30 +0200", "25 02:00 +0100", "25 02:30 +0100", "25 03:00 +0100",
-    ]  # fmt: skip
+        "25 02:00 +0200",
+        "25 02:30 +0200",
+        "25 02:00 +0100",
+        "25 02:30 +0100",
+        "25 03:00 +0100",
+    ]
     assert local_times("*/30 * * * *", (2026, 3, 29, 1, 1), 3) == [
-        "29 01:30 +0100", "29 03:00 +0200", "29 03:30 +0200",
-    ]  # fmt: skip
+        "29 01:30 +0100",
+        "29 03:00 +0200",
+        "29 03:30 +0200",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,14 @@ class Site:
         config = load_config(None, env={}, overrides={"redis.url": world.url}, sets=sets)
         self.page = StatusPage(config, Address(config.redis, config.queue.key, "test"))
         self.server = HttpServer(
-            "127.0.0.1", 0, metrics=lambda accept: (b"", "text/plain"), live=lambda: (True, ""),
-            ready=lambda: (True, ""), status=dict, page=self.page,
-        )  # fmt: skip
+            "127.0.0.1",
+            0,
+            metrics=lambda accept: (b"", "text/plain"),
+            live=lambda: (True, ""),
+            ready=lambda: (True, ""),
+            status=dict,
+            page=self.page,
+        )
         self.server.start()
 
     def close(self):
@@ -68,14 +73,23 @@ def site(world):
 
 
 def bury(world, count=1):
-    return [world.redis.xadd(world.keys.dead, {"raw": f"raw {i}", "outcome": "failed"}).decode()
-            for i in range(count)]  # fmt: skip
+    return [
+        world.redis.xadd(world.keys.dead, {"raw": f"raw {i}", "outcome": "failed"}).decode()
+        for i in range(count)
+    ]
 
 
 def test_every_file_of_the_page_has_a_strict_policy_and_comes_from_here(site):
     one = site()
-    for path in ("/", "/page/page.css", "/page/page.js", "/page/dead.js", "/page/pauses.js",
-                 "/page/view.js", "/page/icon.svg"):  # fmt: skip
+    for path in (
+        "/",
+        "/page/page.css",
+        "/page/page.js",
+        "/page/dead.js",
+        "/page/pauses.js",
+        "/page/view.js",
+        "/page/icon.svg",
+    ):
         reply = one.ask(path)
         policy = reply.headers["Content-Security-Policy"]
         assert reply.status == 200
@@ -156,11 +170,18 @@ def test_dead_letters_are_shown_without_a_token_only_when_none_is_configured(wor
 @pytest.mark.parametrize(
     ("name", "known"),
     [
-        ("127.0.0.1:80", True), ("[::1]:80", True), ("localhost", True), ("a.localhost:1", True),
-        ("10.1.2.3", True), ("ops.example.com", True), ("evil.example", False), ("", False),
-        ("localhost.evil.example", False), ("127.0.0.1.evil.example:80", False),
+        ("127.0.0.1:80", True),
+        ("[::1]:80", True),
+        ("localhost", True),
+        ("a.localhost:1", True),
+        ("10.1.2.3", True),
+        ("ops.example.com", True),
+        ("evil.example", False),
+        ("", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example:80", False),
     ],
-)  # fmt: skip
+)
 def test_a_site_that_points_its_name_here_is_not_answered(site, name, known):
     one = site("http.names=[ops.example.com]")
     for path in ("/", "/api/status"):
@@ -171,21 +192,31 @@ def test_a_site_that_points_its_name_here_is_not_answered(site, name, known):
 @pytest.mark.parametrize(
     ("path", "body", "code"),
     [
-        ("dead/drop", b"{", 400), ("dead/drop", b"[]", 400), ("dead/drop", b"{}", 400),
-        ("dead/drop", b'{"where":{"x":"y"}}', 400), ("dead/drop", b'{"where":{"type":1}}', 400),
-        ("cancel", b'{"tag":"x\\ud800:1"}', 400), ("drain", b'{"worker":"\\ud800"}', 400),
+        ("dead/drop", b"{", 400),
+        ("dead/drop", b"[]", 400),
+        ("dead/drop", b"{}", 400),
+        ("dead/drop", b'{"where":{"x":"y"}}', 400),
+        ("dead/drop", b'{"where":{"type":1}}', 400),
+        ("cancel", b'{"tag":"x\\ud800:1"}', 400),
+        ("drain", b'{"worker":"\\ud800"}', 400),
         ("dead/drop", b'{"ids":["99999999999999999999-0"]}', 400),
-        ("dead/drop", b'{"ids":["x"]}', 400), ("dead/drop", b'{"ids":[1]}', 400),
+        ("dead/drop", b'{"ids":["x"]}', 400),
+        ("dead/drop", b'{"ids":[1]}', 400),
         ("dead/drop", b'{"where":{},"next":"x"}', 400),
         ("dead/drop", b'{"ids":[],"where":{}}', 400),
-        ("dead/drop", b"[" * 60_000, 400), ("cancel", b"{}", 400), ("drain", b'{"worker":7}', 400),
-        ("pause", b'{"type":""}', 400), ("pause", b'{"type":7}', 400),
+        ("dead/drop", b"[" * 60_000, 400),
+        ("cancel", b"{}", 400),
+        ("drain", b'{"worker":7}', 400),
+        ("pause", b'{"type":""}', 400),
+        ("pause", b'{"type":7}', 400),
         ("resume", b'{"type":null}', 400),
-        ("pause", b'{"type":"%s"}' % (b"x" * 257), 400), ("pause", b'{"type":"\\ud800"}', 400),
+        ("pause", b'{"type":"%s"}' % (b"x" * 257), 400),
+        ("pause", b'{"type":"\\ud800"}', 400),
         ("pause", b'{"type":"x","why":7}', 400),
-        ("fly", b"{}", 404), ("dead/drop", b"x" * 65537, 413),
+        ("fly", b"{}", 404),
+        ("dead/drop", b"x" * 65537, 413),
     ],
-)  # fmt: skip
+)
 def test_an_order_that_makes_no_sense_is_refused(world, site, path, body, code):
     one = site(f"http.token={TOKEN}")
     bury(world)
@@ -255,8 +286,11 @@ def _history(port):
 def test_worker_web_serves_the_page_alone_until_it_is_told_to_end(world, number):
     web = subprocess.Popen(
         [sys.executable, "-m", "taskrig", "web", "--port", "0", "--redis-url", world.url],
-        env=environment(), cwd=world.folder, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        env=environment(),
+        cwd=world.folder,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         port = int(web.stdout.readline().rstrip("/\n").rpartition(":")[2])
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)

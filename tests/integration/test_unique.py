@@ -164,8 +164,14 @@ class Model:
         return DUPLICATE if lives or ended_later else START
 
 
-LEAVE = [Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED, Outcome.DELAYED, Outcome.HELD,
-         Outcome.RELEASED]  # fmt: skip
+LEAVE = [
+    Outcome.SUCCEEDED,
+    Outcome.FAILED,
+    Outcome.RETRIED,
+    Outcome.DELAYED,
+    Outcome.HELD,
+    Outcome.RELEASED,
+]
 
 
 FOR_LONG = {"worker.lease_s": "60s", "worker.max_deliveries": "100"}
@@ -226,8 +232,11 @@ class Actors:
         one = self.running[hand].pop(self.chance.randrange(len(self.running[hand])))
         known, outcome = self.model.known[json.loads(one.raw)["data"]], self.chance.choice(LEAVE)
         first = not one.deliveries and not one.attempts
-        more = {Outcome.RETRIED: {"reason": "0"}, Outcome.DELAYED: {"reason": "1"},
-                Outcome.HELD: {"type": "kind", "reason": "back"}}.get(outcome, {})  # fmt: skip
+        more = {
+            Outcome.RETRIED: {"reason": "0"},
+            Outcome.DELAYED: {"reason": "1"},
+            Outcome.HELD: {"type": "kind", "reason": "back"},
+        }.get(outcome, {})
         await hand.settle(outcome, one, **more)
         if outcome is Outcome.RELEASED and first:
             known.state = "queued"

@@ -67,9 +67,18 @@ def family(world):
 
 
 ENDS = {
-    "return": 0, "raise": 1, "sys.exit": 7, "sys.exit with a text": 1, "atexit": 0, "os._exit": 3,
-    "SIGINT": 1, "close": 5, "write": 5, "cancel": 5, "own loop": 5,
-}  # fmt: skip
+    "return": 0,
+    "raise": 1,
+    "sys.exit": 7,
+    "sys.exit with a text": 1,
+    "atexit": 0,
+    "os._exit": 3,
+    "SIGINT": 1,
+    "close": 5,
+    "write": 5,
+    "cancel": 5,
+    "own loop": 5,
+}
 
 
 @pytest.mark.parametrize("type", FORKING)

@@ -17,8 +17,16 @@ def bury(world, count, *, kind="email", reason="error", outcome="failed", raw=No
     pipe = world.redis.pipeline(transaction=False)
     for index in range(count):
         item = raw or json.dumps({"type": kind, "data": {"i": index}}).encode()
-        fields = {"raw": item, "outcome": outcome, "reason": reason, "error": "broken",
-                  "type": kind, "deliveries": 1, "worker": "w", "time": "1760000000.5"}  # fmt: skip
+        fields = {
+            "raw": item,
+            "outcome": outcome,
+            "reason": reason,
+            "error": "broken",
+            "type": kind,
+            "deliveries": 1,
+            "worker": "w",
+            "time": "1760000000.5",
+        }
         pipe.xadd(world.keys.dead, fields)
     ids = pipe.execute()
     if outcome == "invalid":
@@ -70,8 +78,10 @@ def test_filters_choose_by_type_reason_and_outcome_and_a_dry_run_changes_nothing
     listed = type_in("dead", "list", "--reason", "error", "--type", "file", as_json=True)
     assert len(listed["letters"]) == 5 and listed["total"] == 12
 
-    assert type_in("dead", "requeue", "--type", "email", "--reason", "error",
-                   as_json=True)["count"] == 4  # fmt: skip
+    assert (
+        type_in("dead", "requeue", "--type", "email", "--reason", "error", as_json=True)["count"]
+        == 4
+    )
     assert type_in("dead", "drop", "--reason", "error", "--yes", as_json=True)["count"] == 5
     assert type_in("dead", "drop", "--outcome", "invalid", "--yes", as_json=True)["count"] == 0
     assert world.redis.xlen(world.keys.dead) == 3
@@ -168,6 +178,10 @@ def _peak_of(world, *words):
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *words, "--redis-url", world.url],
-        env=environment(), cwd=world.folder, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env=environment(),
+        cwd=world.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return int(done.stdout)

@@ -34,9 +34,16 @@ class Shop:
         return [sys.executable, "manage.py", *args]
 
     def manage(self, *args, code=0, stdin=None, **env):
-        done = subprocess.run(self.command(*args), cwd=self.folder, env={**self.env, **env},
-                              input=stdin, capture_output=True, text=True, timeout=60,
-                              check=False)  # fmt: skip
+        done = subprocess.run(
+            self.command(*args),
+            cwd=self.folder,
+            env={**self.env, **env},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
         return done.stdout + done.stderr
@@ -49,8 +56,13 @@ class Shop:
         env = {**self.env, **({"TASKRIG_HANDLERS": handlers} if handlers else {})}
         log = self.folder / f"worker{len(self._started)}.log"
         with log.open("w") as out:
-            process = subprocess.Popen(self.command("async_command", *args), cwd=self.folder,
-                                       env=env, stdout=out, stderr=out)  # fmt: skip
+            process = subprocess.Popen(
+                self.command("async_command", *args),
+                cwd=self.folder,
+                env=env,
+                stdout=out,
+                stderr=out,
+            )
         self._started.append(process)
         until(lambda: "started:" in log.read_text(), 20, log.read_text)
         return process, log
@@ -84,10 +96,20 @@ def makespan(log):
 
 @pytest.mark.parametrize(("at_once", "takes_s"), [("1", 7.5), ("10", 2.0)])
 def test_the_seven_tasks_run_serially_or_at_once(world, shop, at_once, takes_s):
-    assert "7 tasks added to my_tasks" in shop.manage("add_test_tasks", "--action", "add",
-                                                      "--redis-key", "my_tasks")  # fmt: skip
-    log = shop.manage("async_command", "--redis-key", "my_tasks", "--interval", "2",
-                      "--max-tasks", "7", "--max-concurrent", at_once)  # fmt: skip
+    assert "7 tasks added to my_tasks" in shop.manage(
+        "add_test_tasks", "--action", "add", "--redis-key", "my_tasks"
+    )
+    log = shop.manage(
+        "async_command",
+        "--redis-key",
+        "my_tasks",
+        "--interval",
+        "2",
+        "--max-tasks",
+        "7",
+        "--max-concurrent",
+        at_once,
+    )
     assert makespan(log) == pytest.approx(takes_s, abs=0.4)
     assert "stopped: 7 done, 0 failed" in log
 
@@ -257,8 +279,13 @@ def test_the_signals_are_left_to_the_command_that_runs(school):
     school.env["APPS"] = "school,worker.contrib.django"
     log = school.folder / "own.log"
     with log.open("w") as out:
-        process = subprocess.Popen(school.command("async_command"), cwd=school.folder,
-                                   env=school.env, stdout=out, stderr=out)  # fmt: skip
+        process = subprocess.Popen(
+            school.command("async_command"),
+            cwd=school.folder,
+            env=school.env,
+            stdout=out,
+            stderr=out,
+        )
     school._started.append(process)
     until(lambda: "a command of one's own" in log.read_text(), 20, log.read_text)
     process.send_signal(signal.SIGINT)
@@ -277,29 +304,35 @@ def test_the_traceback_of_a_handler_has_no_frames_of_asgiref(world, school):
 
 
 def test_a_function_named_with_a_dot_is_told_the_colon(school):
-    said = school.manage("async_command", code=2, TASKRIG_HANDLERS="school.management.commands."
-                         "async_command.async_handle")  # fmt: skip
+    said = school.manage(
+        "async_command",
+        code=2,
+        TASKRIG_HANDLERS="school.management.commands.async_command.async_handle",
+    )
     assert "did you mean school.management.commands.async_command:async_handle?" in said
 
 
 CONSOLE = {"class": "logging.StreamHandler"}
 LOGGINGS = {
     "only Django's loggers": {
-        "handlers": {"c": CONSOLE}, "loggers": {"django": {"handlers": ["c"]}},
+        "handlers": {"c": CONSOLE},
+        "loggers": {"django": {"handlers": ["c"]}},
     },
     "a root that shows warnings": {
-        "handlers": {"c": CONSOLE}, "root": {"handlers": ["c"], "level": "WARNING"},
+        "handlers": {"c": CONSOLE},
+        "root": {"handlers": ["c"], "level": "WARNING"},
     },
     "a console that is off outside of debugging": {
         "filters": {"debugging": {"()": "django.utils.log.RequireDebugTrue"}},
-        "handlers": {"c": {**CONSOLE, "filters": ["debugging"]}}, "root": {"handlers": ["c"]},
+        "handlers": {"c": {**CONSOLE, "filters": ["debugging"]}},
+        "root": {"handlers": ["c"]},
     },
     "mails to the admins": {
         "handlers": {"m": {"class": "django.utils.log.AdminEmailHandler", "level": "ERROR"}},
         "root": {"handlers": ["m"]},
     },
     "a configuration by hand": None,
-}  # fmt: skip
+}
 
 
 def log_by(shop, configuration):
@@ -324,8 +357,14 @@ def test_under_the_projects_logging_the_workers_lines_are_seen_once(world, shop,
 
 
 def test_a_level_that_the_projects_logging_gives_the_worker_holds(world, shop):
-    log_by(shop, {"handlers": {"c": CONSOLE}, "root": {"handlers": ["c"]},
-                  "loggers": {"taskrig": {"level": "WARNING"}}})  # fmt: skip
+    log_by(
+        shop,
+        {
+            "handlers": {"c": CONSOLE},
+            "root": {"handlers": ["c"]},
+            "loggers": {"taskrig": {"level": "WARNING"}},
+        },
+    )
     world.enqueue("fast_task")
     log = shop.manage("async_command", "--max-tasks", "1")
     assert "started" not in log and "stopped" not in log
@@ -337,8 +376,13 @@ def test_the_command_works_on_and_ends_though_nobody_reads(world, shop, configur
     log_by(shop, configuration)
     out = Output()
     world.enqueue("make_receipt", 400, number="none")
-    process = subprocess.Popen(shop.command("async_command"), cwd=shop.folder, env=shop.env,
-                               stdout=out.writer, stderr=out.writer)  # fmt: skip
+    process = subprocess.Popen(
+        shop.command("async_command"),
+        cwd=shop.folder,
+        env=shop.env,
+        stdout=out.writer,
+        stderr=out.writer,
+    )
     shop._started.append(process)
     world.all_settled(60)
     process.send_signal(signal.SIGTERM)
@@ -347,7 +391,11 @@ def test_the_command_works_on_and_ends_though_nobody_reads(world, shop, configur
 
 def test_a_command_that_cannot_start_ends_with_its_exit_code_though_nobody_reads(shop):
     out = full_pipe()
-    process = subprocess.Popen(shop.command("async_command", "--max-concurrent", "0"),
-                               cwd=shop.folder, env=shop.env, stderr=out.writer)  # fmt: skip
+    process = subprocess.Popen(
+        shop.command("async_command", "--max-concurrent", "0"),
+        cwd=shop.folder,
+        env=shop.env,
+        stderr=out.writer,
+    )
     shop._started.append(process)
     assert process.wait(20) == 2

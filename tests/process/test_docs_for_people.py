@@ -48,9 +48,15 @@ def run(world):
             "TASKRIG_REDIS__URL": world.url,
         }
         done = subprocess.run(
-            command, cwd=cwd, env=environment({**known, **env}), text=True,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=90, check=False,
-        )  # fmt: skip
+            command,
+            cwd=cwd,
+            env=environment({**known, **env}),
+            text=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=90,
+            check=False,
+        )
         assert done.returncode == code, (command, done.stdout, done.stderr)
         return done.stdout if code == 0 else done.stderr
 

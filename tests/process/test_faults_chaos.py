@@ -19,10 +19,23 @@ from tests.support.processes import run_to_end
 
 def test_nothing_is_lost_while_workers_are_killed_and_redis_and_the_wire_break(tmp_path):
     done = run_to_end(
-        "loadgen", "chaos", "--duration", "14s", "--rate", "300", "--workers", "2",
-        "--lease", "1s", "--json", str(tmp_path / "chaos.json"), "--keep", str(tmp_path / "logs"),
-        cwd=tmp_path, timeout_s=90,
-    )  # fmt: skip
+        "loadgen",
+        "chaos",
+        "--duration",
+        "14s",
+        "--rate",
+        "300",
+        "--workers",
+        "2",
+        "--lease",
+        "1s",
+        "--json",
+        str(tmp_path / "chaos.json"),
+        "--keep",
+        str(tmp_path / "logs"),
+        cwd=tmp_path,
+        timeout_s=90,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads((tmp_path / "chaos.json").read_text())
     assert document["holds"]

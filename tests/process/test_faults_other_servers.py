@@ -47,8 +47,7 @@ def test_a_certificate_for_another_host_or_of_an_unknown_ca_is_refused(tls, tls_
         ("127.0.0.1", {"tls_ca_file": ca}) if wrong == "host name" else ("localhost", {})
     )
     worker = tls_world.start_worker(
-        wait=False,
-        redis={"url": f"rediss://{host}:{port}/0", "connect_timeout": "1s", **trusted},
+        wait=False, redis={"url": f"rediss://{host}:{port}/0", "connect_timeout": "1s", **trusted}
     )
     assert worker.exit_code(15) == 3, worker.log()
     assert "certificate" in worker.log().lower()
@@ -58,10 +57,7 @@ def test_a_certificate_for_another_host_or_of_an_unknown_ca_is_refused(tls, tls_
 
 def test_checks_can_be_turned_off_one_by_one_and_only_explicitly(tls, tls_world):
     port, ca = tls
-    for loose in (
-        {"tls_ca_file": ca, "tls_check_hostname": False},
-        {"tls_verify": False},
-    ):
+    for loose in ({"tls_ca_file": ca, "tls_check_hostname": False}, {"tls_verify": False}):
         worker = tls_world.start_worker(redis={"url": f"rediss://127.0.0.1:{port}/0", **loose})
         tls_world.enqueue("note", 3)
         tls_world.all_settled()

@@ -128,9 +128,12 @@ class Family:
 
     def __init__(self, world, *modules):
         self.worker = world.start_worker(
-            None, "--processes", "3", handlers=["tests.support.handlers", *modules],
+            None,
+            "--processes",
+            "3",
+            handlers=["tests.support.handlers", *modules],
             worker={"drain_timeout": 0.5},
-        )  # fmt: skip
+        )
         children = Path(f"/proc/{self.worker.pid}/task/{self.worker.pid}/children").read_text()
         self.pids = [int(pid) for pid in children.split()]
         assert len(self.pids) == 3

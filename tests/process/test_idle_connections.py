@@ -58,9 +58,13 @@ def test_whoever_looks_now_and_then_does_so_under_a_servers_timeout(server, worl
     def start(program, *words):
         command = [sys.executable, "-m", MODULES[program], *words, "--redis-url", world.url]
         return subprocess.Popen(
-            command, cwd=tmp_path, env=environment(), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            command,
+            cwd=tmp_path,
+            env=environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     top = start("worker", "top", "--every", "2.5", "--count", "3", "--json")
     monitor = start("loadgen", "monitor", "--every", "2.5s", "--for", "5s")

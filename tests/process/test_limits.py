@@ -228,8 +228,9 @@ def test_of_a_rate_of_few_four_workers_never_start_one_too_many(world, limit, pe
 
 
 def hogs(world):
-    return [raw for raw in (*world.items(), *world.redis.hvals(world.keys.inflight))
-            if b"hogs" in raw]  # fmt: skip
+    return [
+        raw for raw in (*world.items(), *world.redis.hvals(world.keys.inflight)) if b"hogs" in raw
+    ]
 
 
 def test_a_slow_rate_is_evenly_spaced(world):
@@ -299,9 +300,14 @@ def test_limited_tasks_retry_and_fail_like_others(world):
 def test_max_tasks_counts_no_held_task(world):
     world.enqueue("limited", 12, s=0.01)
     worker = world.start_worker(
-        None, "--max-tasks", "5", wait=False, handlers=HANDLERS, concurrent=4,
+        None,
+        "--max-tasks",
+        "5",
+        wait=False,
+        handlers=HANDLERS,
+        concurrent=4,
         tasks={"limited": {"max_concurrent_total": 1}},
-    )  # fmt: skip
+    )
     worker.ends_well(20)
     assert world.totals()["succeeded"] == 5
     assert world.waiting() == 7

@@ -107,9 +107,7 @@ def test_lists_come_back_into_the_count_after_redis_lost_everything(world):
 
 
 def test_a_unique_task_pushed_later_to_a_faster_list_is_never_dropped(world):
-    world.start_worker(
-        queue={"lists": STRICT}, concurrent=1, tasks={"note": {"unique": True}}
-    )  # fmt: skip
+    world.start_worker(queue={"lists": STRICT}, concurrent=1, tasks={"note": {"unique": True}})
     world.push(task("gate", id="holds"))
     until(lambda: world.runs()["holds"], what="the only slot is taken")
     for n in range(20):
@@ -133,8 +131,18 @@ def test_loadgen_pushes_to_a_list_and_follows_the_queue(world):
     done = loadgen("--mix", "note=3", "--list", "urgent", "--allow-unknown")
     assert "3 sent = 3 succeeded" in done.stdout
     assert "to 'urgent'" in done.stderr
-    done = loadgen("run", "--mix", "note=1", "--allow-unknown", "--rate", "40", "--duration", "1s",
-                   "--queues", "urgent=3,bulk=1")  # fmt: skip
+    done = loadgen(
+        "run",
+        "--mix",
+        "note=1",
+        "--allow-unknown",
+        "--rate",
+        "40",
+        "--duration",
+        "1s",
+        "--queues",
+        "urgent=3,bulk=1",
+    )
     assert "40 sent = 40 succeeded + 0 failed + 0 lost" in done.stdout
     done = loadgen("--mix", "noop=3", "--list", "urgant")
     assert done.returncode == 2

@@ -53,8 +53,11 @@ def test_promtool_accepts_the_page(world):
     world.all_settled()
     done = subprocess.run(
         ["promtool", "check", "metrics"],
-        input=worker.get("/metrics")[1], capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        input=worker.get("/metrics")[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 

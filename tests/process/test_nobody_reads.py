@@ -32,10 +32,13 @@ class Run:
         path.write_text(yaml.safe_dump(world.config(self.port, changes)))
         run = [sys.executable, "-m", "taskrig", "run", "--config", str(path), *flags]
         self.process = subprocess.Popen(
-            command or run, cwd=cwd or world.folder,
+            command or run,
+            cwd=cwd or world.folder,
             env=environment({"TASKRIG_TEST_FOLDER": str(world.folder)}),
-            stdin=subprocess.DEVNULL, stdout=out if out_too else subprocess.DEVNULL, stderr=out,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=out if out_too else subprocess.DEVNULL,
+            stderr=out,
+        )
 
     def ends(self, timeout_s=15):
         return self.process.wait(timeout_s)
@@ -144,8 +147,14 @@ def test_a_standard_error_that_cannot_be_written_changes_nothing(world, run, sin
         with open("/dev/full", "w") as full:
             worker = run(full)
     else:
-        worker = run(None, command=["/bin/sh", "-c", f"exec {sys.executable} -m taskrig run "
-                                    "--config stalled.yaml 1>&- 2>&- 0<&-"])  # fmt: skip
+        worker = run(
+            None,
+            command=[
+                "/bin/sh",
+                "-c",
+                f"exec {sys.executable} -m taskrig run --config stalled.yaml 1>&- 2>&- 0<&-",
+            ],
+        )
     world.all_settled()
     assert (world.totals()["succeeded"], world.totals()["failed"]) == (50, 1)
     if sink != "closed":
@@ -164,9 +173,12 @@ def test_several_processes_work_on_and_end_though_nobody_reads(world, run):
 
 @pytest.mark.parametrize(
     ("flags", "code"),
-    [(["--set", "worker.max_concurrrent=1"], 2), (["--redis-url", "redis://127.0.0.1:1/0"], 3),
-     (["--set", "handlers=[nowhere]"], 2)],
-)  # fmt: skip
+    [
+        (["--set", "worker.max_concurrrent=1"], 2),
+        (["--redis-url", "redis://127.0.0.1:1/0"], 3),
+        (["--set", "handlers=[nowhere]"], 2),
+    ],
+)
 def test_a_worker_that_cannot_start_ends_with_its_exit_code_though_nobody_reads(
     world, run, flags, code
 ):

@@ -34,9 +34,14 @@ MAINS = {
 def run_as_nobody(program, *words, cwd, **env):
     """Run a command with no environment but `env`."""
     return subprocess.run(
-        [sys.executable, "-c", NOBODY.format(MAINS[program]), *words], cwd=cwd, capture_output=True,
-        text=True, env={"PYTHONPATH": str(ROOT), **env}, timeout=60, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-c", NOBODY.format(MAINS[program]), *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), **env},
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 @pytest.fixture
@@ -51,10 +56,13 @@ def read_only(tmp_path):
 
 @pytest.mark.parametrize(
     "env",
-    [{}, {"HOME": "/nonexistent", "XDG_CACHE_HOME": "", "LANG": "C"},
-     {"PATH": "", "TERM": "nothing", "COLUMNS": "x", "TZ": "Nowhere/At_All", "LC_ALL": "xx_YY"}],
+    [
+        {},
+        {"HOME": "/nonexistent", "XDG_CACHE_HOME": "", "LANG": "C"},
+        {"PATH": "", "TERM": "nothing", "COLUMNS": "x", "TZ": "Nowhere/At_All", "LC_ALL": "xx_YY"},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_commands_work_without_a_home_a_user_name_and_an_environment(world, read_only, env):
     redis = ["--redis-url", world.url]
     for module, words in (
@@ -101,9 +109,12 @@ def test_commands_work_with_closed_standard_files(world, closed):
         [MODULES["worker"], "run", "--max-tasks", "2", "--set", "http.port=0"],
     ):
         done = subprocess.run(
-            ["sh", "-c", command, sys.executable, *words], cwd=world.folder, timeout=30,
-            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
-        )  # fmt: skip
+            ["sh", "-c", command, sys.executable, *words],
+            cwd=world.folder,
+            timeout=30,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+        )
         assert done.returncode == 0, (words, done.stderr)
     assert world.totals()["succeeded"] == 2
 
@@ -145,17 +156,33 @@ def test_a_worker_listens_on_any_address_and_says_it_as_in_a_url(world, host, pr
     if host == "::1":
         url = f"http://[::1]:{worker.http_port}/metrics"
         done = run_to_end(
-            "loadgen", "--mix", "note=2", "--observe", "metrics", "--worker-metrics", url,
-            "--json", "--redis-url", world.url, cwd=world.folder,
-        )  # fmt: skip
+            "loadgen",
+            "--mix",
+            "note=2",
+            "--observe",
+            "metrics",
+            "--worker-metrics",
+            url,
+            "--json",
+            "--redis-url",
+            world.url,
+            cwd=world.folder,
+        )
         assert done.returncode == 0, done.stderr
 
 
 @needs_ipv6
 def test_a_health_check_that_gets_no_answer_names_the_address_as_in_a_url(world):
     port = free_port()
-    done = run_to_end("worker", "healthcheck", "--set", "http.host=::", "--set",
-                      f"http.port={port}", cwd=world.folder)  # fmt: skip
+    done = run_to_end(
+        "worker",
+        "healthcheck",
+        "--set",
+        "http.host=::",
+        "--set",
+        f"http.port={port}",
+        cwd=world.folder,
+    )
     assert (done.returncode, f"no answer from [::1]:{port}/livez" in done.stderr) == (1, True)
 
 
@@ -172,5 +199,7 @@ def test_redis_is_reached_by_ipv6(world, server):
     six.close()
     done = run_to_end("worker", "status", "--redis-url", url, cwd=world.folder)
     assert (done.returncode, done.stderr.count("\n"), f"[::1]:{six.port}" in done.stderr) == (
-        3, 1, True,
-    )  # fmt: skip
+        3,
+        1,
+        True,
+    )

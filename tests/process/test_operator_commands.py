@@ -28,8 +28,7 @@ def test_status_shows_depths_workers_and_what_runs_for_how_long(world, type_in):
 
     seen = type_in("status", "--over", "0.2", as_json=True)
 
-    assert seen["depth"] == {"waiting": 1, "in_flight": 2, "delayed": 0, "dead": 0,
-                             "paused": 0}  # fmt: skip
+    assert seen["depth"] == {"waiting": 1, "in_flight": 2, "delayed": 0, "dead": 0, "paused": 0}
     assert seen["slots"] == 2
     assert {one["pid"] for one in seen["workers"]} == {first.pid, second.pid}
     assert all(one["age_s"] > 0 and one["running"] == 1 for one in seen["workers"])
@@ -72,9 +71,19 @@ def test_a_description_that_is_rubbish_does_not_break_status(world, type_in):
     far = (time.time() + 600) * 1000
     world.redis.zadd(world.keys.workers, {"odd": far, "odder": far, "none": far})
     world.redis.hset(world.keys.about, "odd", b"\xff{")
-    world.redis.hset(world.keys.about, "odder", json.dumps(
-        {"host": ["x"], "pid": "p", "running": [1, {"tag": 2}], "started": True, "concurrency": "9"}
-    ))  # fmt: skip
+    world.redis.hset(
+        world.keys.about,
+        "odder",
+        json.dumps(
+            {
+                "host": ["x"],
+                "pid": "p",
+                "running": [1, {"tag": 2}],
+                "started": True,
+                "concurrency": "9",
+            }
+        ),
+    )
     assert len(type_in("status", "--over", "0", as_json=True)["workers"]) == 3
     assert "odder" in type_in("status", "--over", "0")
 
@@ -92,14 +101,25 @@ def test_top_prints_a_line_of_json_for_each_look(world, type_in):
 @pytest.mark.parametrize(
     "words",
     [
-        ["status"], ["top", "--count", "1"], ["dead", "list"], ["dead", "show", "1-1"],
-        ["dead", "requeue", "--all"], ["dead", "drop", "--all", "--yes"], ["queue", "peek"],
-        ["queue", "count"], ["pause"], ["resume"], ["pause", "--type", "x"],
-        ["resume", "--type", "x"], ["drain", "x"], ["cancel", "x:1"], ["reclaim"],
+        ["status"],
+        ["top", "--count", "1"],
+        ["dead", "list"],
+        ["dead", "show", "1-1"],
+        ["dead", "requeue", "--all"],
+        ["dead", "drop", "--all", "--yes"],
+        ["queue", "peek"],
+        ["queue", "count"],
+        ["pause"],
+        ["resume"],
+        ["pause", "--type", "x"],
+        ["resume", "--type", "x"],
+        ["drain", "x"],
+        ["cancel", "x:1"],
+        ["reclaim"],
         ["reclaim", "--now"],
     ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_with_redis_down_a_command_says_so_in_one_line_and_exits_3(tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     url = f"redis://:hunter2@127.0.0.1:{free_port()}/0"
@@ -125,8 +145,14 @@ def test_peek_shows_what_is_taken_next_and_count_counts_by_type_without_taking(w
     assert peeked["items"][0]["raw"] == '{"type":"again"}'
     assert peeked["total"] == 9
     counted = type_in("queue", "count", as_json=True)
-    assert counted["types"] == {"second": 3, "first": 2, "arrived": 1, "again": 1,
-                                "invalid: not_json": 1, "invalid: too_large": 1}  # fmt: skip
+    assert counted["types"] == {
+        "second": 3,
+        "first": 2,
+        "arrived": 1,
+        "again": 1,
+        "invalid: not_json": 1,
+        "invalid: too_large": 1,
+    }
     assert world.waiting() == 9
     assert "9 waiting" in type_in("queue", "peek")
 
@@ -146,9 +172,7 @@ def test_pause_stops_all_workers_from_claiming_until_resume(world, type_in):
     assert type_in("pause", as_json=True) == {"paused": True, "changed": False}
     assert "moving the database" in type_in("status", "--over", "0")
 
-    assert type_in("resume", as_json=True) == {
-        "paused": False, "changed": True, "paused_types": [],
-    }  # fmt: skip
+    assert type_in("resume", as_json=True) == {"paused": False, "changed": True, "paused_types": []}
     assert "was not paused" in type_in("resume")
     world.all_settled()
 
@@ -271,7 +295,9 @@ def test_a_terminal_that_knows_fewer_characters_shows_all_the_same(world):
     done = subprocess.run(
         [sys.executable, "-m", "taskrig", "queue", "peek", "--redis-url", world.url],
         env={**environment(), "PYTHONIOENCODING": "latin-1"},
-        cwd=world.folder, capture_output=True, check=False,
-    )  # fmt: skip
+        cwd=world.folder,
+        capture_output=True,
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, b"")
     assert rb"\u957f" in done.stdout

@@ -106,10 +106,13 @@ def test_resume_says_which_types_are_paused_still_and_a_pause_of_all_leaves_type
 @pytest.mark.parametrize(
     ("type", "shown"),
     [
-        ("email", "--type email"), ("a b", "--type 'a b'"), ("$HOME's", "--type '$HOME'\"'\"'s'"),
-        ("-x", "--type=-x"), ("red\x1b[31m", "--type TYPE"),
+        ("email", "--type email"),
+        ("a b", "--type 'a b'"),
+        ("$HOME's", "--type '$HOME'\"'\"'s'"),
+        ("-x", "--type=-x"),
+        ("red\x1b[31m", "--type TYPE"),
     ],
-)  # fmt: skip
+)
 def test_a_hint_can_be_pasted_into_a_shell(world, type_in, type, shown):
     type_in("pause", f"--type={type}")
     assert f"(worker resume {shown})" in type_in("resume")

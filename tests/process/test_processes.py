@@ -96,9 +96,12 @@ def test_the_children_drain_when_their_parent_is_killed(world):
 
 def test_children_that_cannot_live_end_the_parent_with_their_code(world):
     worker = world.start_worker(
-        None, "--processes", "2", wait=False,
+        None,
+        "--processes",
+        "2",
+        wait=False,
         redis={"url": "redis://127.0.0.1:1", "connect_timeout": 0.1},
-    )  # fmt: skip
+    )
     assert worker.exit_code(30) == 3
     assert "giving up" in worker.log()
 

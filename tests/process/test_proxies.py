@@ -69,8 +69,15 @@ def test_a_health_check_asks_without_it_too(world, address):
     worker = world.start_worker()
     env = a_proxy(address.format(free_port()))
     for flag in ([], ["--ready"]):
-        done = run_to_end("worker", "healthcheck", *flag, "--set", f"http.port={worker.http_port}",
-                          cwd=world.folder, env=env)  # fmt: skip
+        done = run_to_end(
+            "worker",
+            "healthcheck",
+            *flag,
+            "--set",
+            f"http.port={worker.http_port}",
+            cwd=world.folder,
+            env=env,
+        )
         assert done.returncode == 0, done.stderr
 
 

@@ -105,11 +105,7 @@ def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(own, world):
     own.stop()
     until(lambda: worker.get("/readyz")[0] == 503, what="the outage is noticed")
     until(lambda: worker.metric("worker_redis_up") == 0, what="the metric says so")
-    until(
-        lambda: sum_of_errors(worker) >= 5,
-        15,
-        "several attempts have failed",
-    )
+    until(lambda: sum_of_errors(worker) >= 5, 15, "several attempts have failed")
     own.start()
     until(lambda: worker.get("/readyz")[0] == 200, 15, "the worker is back")
     said = worker.log().splitlines()[before:]

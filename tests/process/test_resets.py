@@ -142,9 +142,21 @@ def test_a_load_generator_counts_through_resets(wired, tmp_path):
     world.start_worker(concurrent=20, redis={"url": world.direct_url})
     with resets_at_random(wire, most=10, begin=lambda: world.settled() > 0):
         done = run_to_end(
-            "loadgen", "run", "--mix", "note=1", "--rate", "100", "--duration", "4s",
-            "--redis-url", world.url, "--out", "run.json", cwd=tmp_path, timeout_s=60,
-        )  # fmt: skip
+            "loadgen",
+            "run",
+            "--mix",
+            "note=1",
+            "--rate",
+            "100",
+            "--duration",
+            "4s",
+            "--redis-url",
+            world.url,
+            "--out",
+            "run.json",
+            cwd=tmp_path,
+            timeout_s=60,
+        )
     assert "unforeseen" not in done.stderr
     accounting = json.loads((tmp_path / "run.json").read_text())["accounting"]
     assert accounting["lost"] == 0, done.stdout
@@ -156,8 +168,12 @@ def test_monitoring_goes_on_through_resets(wired, tmp_path):
     program = [sys.executable, "-m", "taskrig_loadgen"]
     monitor = subprocess.Popen(
         [*program, "monitor", "--every", "100ms", "--redis-url", world.url],
-        cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     for line in itertools.islice(monitor.stdout, 12):
         assert line.startswith(("waiting", "Redis at")), line
         wire.reset()

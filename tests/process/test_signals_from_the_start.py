@@ -34,10 +34,18 @@ class Starting:
         self.log = folder / "log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                ["env", *(f"--ignore-signal={number.name}" for number in ignored),
-                 sys.executable, *command],
-                cwd=folder, env=found, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
+                [
+                    "env",
+                    *(f"--ignore-signal={number.name}" for number in ignored),
+                    sys.executable,
+                    *command,
+                ],
+                cwd=folder,
+                env=found,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
         until(self._stands, 30, f"it imports {module}")
 
     def _stands(self):
@@ -139,9 +147,14 @@ os.execv(sys.executable, [sys.executable, "-m", "taskrig"])
 def test_a_signal_that_was_held_back_until_the_worker_could_take_it_is_taken(tmp_path, number):
     """As `env --block-signal` does in the Dockerfile, until Python is there."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDS_BACK], cwd=tmp_path, env=environment(), text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", HOLDS_BACK],
+        cwd=tmp_path,
+        env=environment(),
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     try:
         assert process.stdout.readline() == "held back\n"
         process.send_signal(number)

@@ -148,9 +148,12 @@ def test_deliberate_ends_have_no_traceback_and_are_no_errors_in_the_log(world, s
 
 @pytest.mark.parametrize(
     ("kind", "where"),
-    [("slow", "await asyncio.sleep(60)"), ("slow_thread", "time.sleep(1.5)"),
-     ("swallows", 'raise ConnectionError("rolled back")')],
-)  # fmt: skip
+    [
+        ("slow", "await asyncio.sleep(60)"),
+        ("slow_thread", "time.sleep(1.5)"),
+        ("swallows", 'raise ConnectionError("rolled back")'),
+    ],
+)
 def test_where_a_handler_stood_when_it_was_timed_out_is_told(world, start, kind, where):
     world.enqueue(kind)
     worker = start()

@@ -14,9 +14,14 @@ LIMITS = {"max_concurrent_total": 1, "rate_limit": "50/s", "unique": True}
 
 @pytest.mark.parametrize(
     ("key", "must"),
-    [("held", "list"), ("holders", "set"), ("rate", "string"), ("unique", "hash"),
-     ("barriers", "zset")],
-)  # fmt: skip
+    [
+        ("held", "list"),
+        ("holders", "set"),
+        ("rate", "string"),
+        ("unique", "hash"),
+        ("barriers", "zset"),
+    ],
+)
 def test_the_type_waits_until_the_key_is_mended_and_the_others_go_on(world, key, must):
     full = f"{{async_tasks}}:{key}:limited"
     _put_a_wrong_one(world.redis, full, must)
@@ -63,8 +68,11 @@ def test_one_that_gets_wrong_while_tasks_run_loses_nothing_either(world, key, mu
         world.redis.rpush(full, *kept)
     world.all_settled()
     assert world.totals()["succeeded"] == 6
-    until(lambda: not world.redis.exists("{async_tasks}:marks", "{async_tasks}:unique:gated"),
-          2 * LEASE_S, "no mark is left")  # fmt: skip
+    until(
+        lambda: not world.redis.exists("{async_tasks}:marks", "{async_tasks}:unique:gated"),
+        2 * LEASE_S,
+        "no mark is left",
+    )
 
 
 def test_where_what_a_pause_sets_aside_cannot_lie_it_waits_and_is_named(world, type_in):

@@ -54,8 +54,10 @@ def test_a_hundred_thousand_unknown_types_cost_nothing(world):
     grown = rss(worker) - before
     began = time.monotonic()
     later = len(worker.get("/metrics")[1])
-    print(f"\n100,000 types: {grown / MIB:+.1f} MiB, page {page} -> {later} bytes, "
-          f"scraped in {(time.monotonic() - began) * 1000:.1f} ms")  # fmt: skip
+    print(
+        f"\n100,000 types: {grown / MIB:+.1f} MiB, page {page} -> {later} bytes, "
+        f"scraped in {(time.monotonic() - began) * 1000:.1f} ms"
+    )
     assert grown < 10 * MIB
     assert later < page * 1.1
 

@@ -19,13 +19,18 @@ class Loadgen:
 
     async def start(self, *args: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "taskrig_loadgen", *args, "--redis-url", self.url,
+            sys.executable,
+            "-m",
+            "taskrig_loadgen",
+            *args,
+            "--redis-url",
+            self.url,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )  # fmt: skip
+        )
 
     async def __call__(self, *args: str) -> tuple[int, str, str]:
         """Exit code, stdout, stderr."""

@@ -138,6 +138,7 @@ def send(
 def start_sender(world: World, port: int, task: Any = None, **settings: Any) -> WorkerProcess:
     """A real worker that sends through that server."""
     return world.start_worker(
-        handlers=["taskrig.handlers"], email={**SECTION, "port": port, **settings},
+        handlers=["taskrig.handlers"],
+        email={**SECTION, "port": port, **settings},
         tasks={"email": task or {}},
-    )  # fmt: skip
+    )

@@ -40,9 +40,22 @@ def make_certificates(folder: Path) -> Certificates:
     openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test CA")
     openssl("req", *new, "-keyout", "s.key", "-out", "s.csr", "-subj", "/CN=localhost")
     openssl(
-        "x509", "-req", "-in", "s.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
-        "-out", "s.crt", "-days", "2", "-extfile", "san",
-    )  # fmt: skip
+        "x509",
+        "-req",
+        "-in",
+        "s.csr",
+        "-CA",
+        "ca.crt",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-out",
+        "s.crt",
+        "-days",
+        "2",
+        "-extfile",
+        "san",
+    )
     for file in folder.iterdir():
         file.chmod(0o644)  # the container's user reads them too
     folder.chmod(0o755)

@@ -27,11 +27,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def run_to_end(
-    program: str,
-    *args: str,
-    cwd: Path,
-    timeout_s: float = 20,
-    env: Mapping[str, str] | None = None,
+    program: str, *args: str, cwd: Path, timeout_s: float = 20, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the program to its end; stdout and stderr as text."""
     return subprocess.run(

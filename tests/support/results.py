@@ -52,13 +52,25 @@ def a_result(
     view = SimpleNamespace(at=1000.5, waiting=3, in_flight=2, concurrency=5, workers=("w",))
     calibration = a_calibration(rate) if calibrated else None
     record = RunRecord(
-        calibration=calibration, forecast=predict(workload, 5, calibration),
-        kind="run" if rate else "mix", run_id="r", command=["loadgen", HOSTILE], started=1000.0,
-        queue=HOSTILE, workload=workload, ledger=ledger, where=Whereabouts(0, 0, 0, 0, 0),
-        views=[view], send=SendReport(), outages=0, interrupted=False, followed=True,
-        clock_error_s=1e-5, clock_drift_s=1e-6,
+        calibration=calibration,
+        forecast=predict(workload, 5, calibration),
+        kind="run" if rate else "mix",
+        run_id="r",
+        command=["loadgen", HOSTILE],
+        started=1000.0,
+        queue=HOSTILE,
+        workload=workload,
+        ledger=ledger,
+        where=Whereabouts(0, 0, 0, 0, 0),
+        views=[view],
+        send=SendReport(),
+        outages=0,
+        interrupted=False,
+        followed=True,
+        clock_error_s=1e-5,
+        clock_drift_s=1e-6,
         environment=Environment(cpu=HOSTILE, server={"v": HOSTILE}),
-    )  # fmt: skip
+    )
     result = make_result(record)
     result.expectations = [Judged(text=HOSTILE, value=1.0, shown="1", ok=False)]
     return result

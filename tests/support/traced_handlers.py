@@ -76,9 +76,12 @@ class Unspeakable(Exception):
 async def fail(data: dict[str, Any]) -> None:
     """Fails in the way it is asked to."""
     kinds: dict[str, BaseException] = {
-        "error": ValueError("no funds"), "reject": Reject("no such card"), "exit": SystemExit(3),
-        "unspeakable": Unspeakable(), "surrogate": ValueError("a\udcffb"),
-    }  # fmt: skip
+        "error": ValueError("no funds"),
+        "reject": Reject("no such card"),
+        "exit": SystemExit(3),
+        "unspeakable": Unspeakable(),
+        "surrogate": ValueError("a\udcffb"),
+    }
     raise kinds[data["kind"]]
 
 

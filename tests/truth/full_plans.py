@@ -26,11 +26,7 @@ from taskrig_loadgen.run.own_workers import own_worker
 from tests.support.loadgen_command import Loadgen
 from tests.support.results import typed
 
-MIXES = {
-    "even": "ms5=1,ms10=1,ms20=1",
-    "mostly short": "ms5=8,ms20=2",
-    "fixed": "ms10=1",
-}
+MIXES = {"even": "ms5=1,ms10=1,ms20=1", "mostly short": "ms5=8,ms20=2", "fixed": "ms10=1"}
 LOADS = (0.7, 0.9)
 ROUNDS = 3
 LENGTH_S = 30
@@ -116,9 +112,20 @@ async def steady(
     loadgen: Loadgen, mix: str, rate: float, length_s: float, seed: int
 ) -> dict[str, Any]:
     _, result = await loadgen.result(
-        "run", "--mix", mix, "--arrivals", "poisson", "--shuffle", "--allow-unknown",
-        "--rate", f"{rate:.1f}", "--duration", f"{length_s}s", "--seed", str(seed + 1),
+        "run",
+        "--mix",
+        mix,
+        "--arrivals",
+        "poisson",
+        "--shuffle",
+        "--allow-unknown",
+        "--rate",
+        f"{rate:.1f}",
+        "--duration",
+        f"{length_s}s",
+        "--seed",
+        str(seed + 1),
         "--calibrate",
-    )  # fmt: skip
+    )
     assert result["verdict"]["complete"]
     return result

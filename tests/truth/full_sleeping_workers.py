@@ -36,10 +36,19 @@ async def measured(
     """A steady run of a worker that sleeps so long for each task, foretold."""
     async with FakeWorker(loadgen.url, KEY, slots=slots, service_s=service_s):
         _, result = await loadgen.result(
-            "run", "--mix", "a=1", "--rate", f"{load * slots / SERVICE_S:g}",
-            "--duration", f"{LENGTH_S}s", "--arrivals", "poisson", "--seed", str(seed),
+            "run",
+            "--mix",
+            "a=1",
+            "--rate",
+            f"{load * slots / SERVICE_S:g}",
+            "--duration",
+            f"{LENGTH_S}s",
+            "--arrivals",
+            "poisson",
+            "--seed",
+            str(seed),
             "--calibrate",
-        )  # fmt: skip
+        )
     assert result["verdict"]["complete"]
     return result
 

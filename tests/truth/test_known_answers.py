@@ -32,9 +32,18 @@ async def simulated(
 ) -> Any:
     async with SimulatedWorker(loadgen.url, KEY, slots=slots, service_s=service_s):
         _, result = await loadgen.result(
-            "run", "--mix", "a=1", "--rate", str(rate), "--duration", f"{scaled(8, 60)}s",
-            "--arrivals", "poisson", "--seed", "3",
-        )  # fmt: skip
+            "run",
+            "--mix",
+            "a=1",
+            "--rate",
+            str(rate),
+            "--duration",
+            f"{scaled(8, 60)}s",
+            "--arrivals",
+            "poisson",
+            "--seed",
+            "3",
+        )
     assert result["verdict"]["complete"]
     return result["series"]["all"]
 

@@ -23,9 +23,16 @@ async def test_a_process_offers_sixty_thousand_a_second_on_schedule(loadgen):
     """In CI 10,000/s within 50 ms: other work shares the machine there."""
     rate = int(scaled(10_000, 60_000))
     _, result = await loadgen.result(
-        "run", "--mix", "noop=1", "--rate", str(rate), "--duration", f"{scaled(2, 10):g}s",
-        "--drain-timeout", "1s",
-    )  # fmt: skip
+        "run",
+        "--mix",
+        "noop=1",
+        "--rate",
+        str(rate),
+        "--duration",
+        f"{scaled(2, 10):g}s",
+        "--drain-timeout",
+        "1s",
+    )
     lag = result["series"]["all"]["send_lag"]["p99"]
     achieved = result["totals"]["achieved_per_s"]
     print(f"offered {rate:,}/s, sent {achieved:,.0f}/s, send lag p99 {lag * 1e3:.2f} ms")
@@ -75,9 +82,17 @@ async def test_ab_is_right_at_least_eighteen_times_of_twenty(mean, answer, loadg
     right = 0
     for _ in range(times):
         _, out, err = await loadgen(
-            "ab", "--a", f"{command}/a.py", "--b", f"{command}/b.py", "--figure", "stdout",
-            "--runs", "15", "--json",
-        )  # fmt: skip
+            "ab",
+            "--a",
+            f"{command}/a.py",
+            "--b",
+            f"{command}/b.py",
+            "--figure",
+            "stdout",
+            "--runs",
+            "15",
+            "--json",
+        )
         assert out, err
         right += json.loads(out)[0]["answer"] == answer
     print(f"{answer}: {right} of {times}")

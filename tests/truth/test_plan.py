@@ -35,9 +35,19 @@ async def test_a_calibration_foretells_a_simulated_run(load, loadgen):
         loadgen.url, "async_tasks", slots=SLOTS, service_s=lambda: rng.choice(SERVICES_S)
     ):
         _, result = await loadgen.result(
-            "run", "--mix", "a=1", "--rate", f"{load * SLOTS / MEAN_S:.0f}", "--calibrate",
-            "--duration", f"{scaled(8, 120)}s", "--arrivals", "poisson", "--seed", "3",
-        )  # fmt: skip
+            "run",
+            "--mix",
+            "a=1",
+            "--rate",
+            f"{load * SLOTS / MEAN_S:.0f}",
+            "--calibrate",
+            "--duration",
+            f"{scaled(8, 120)}s",
+            "--arrivals",
+            "poisson",
+            "--seed",
+            "3",
+        )
     forecast, lag_s = predicted(typed(result)), result["forecast"]["lag_s"]
     assert forecast.service_s == pytest.approx(MEAN_S, rel=0.03)
     assert forecast.utilization == pytest.approx(load, rel=0.05)

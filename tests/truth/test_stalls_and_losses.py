@@ -124,8 +124,9 @@ if FULL:
 @pytest.mark.parametrize("after_s", MOMENTS_S)
 async def test_ctrl_c_at_any_moment_is_130_and_no_traceback(after_s, loadgen):
     async with FakeWorker(loadgen.url, KEY, slots=5, service_s=lambda _: 0.01):
-        process = await loadgen.start("run", "--mix", "a=1", "--rate", "900", "--duration", "60s",
-                                      "--json")  # fmt: skip
+        process = await loadgen.start(
+            "run", "--mix", "a=1", "--rate", "900", "--duration", "60s", "--json"
+        )
         await asyncio.sleep(after_s)  # a moment, not a wait for something
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()

@@ -15,8 +15,11 @@ def test_make_truth_collects_the_long_tests_too() -> None:
     words = recipe.partition("pytest ")[2].partition(" -s")[0]
     done = subprocess.run(
         ["sh", "-c", f'"$0" -m pytest --collect-only -q {words}', sys.executable],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     folder = ROOT / "tests" / "truth"
     for path in (*folder.glob("test_*.py"), *folder.glob("full_*.py")):

@@ -42,8 +42,7 @@ def served(settings, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "argv",
-    [[], ["run"], ["--max-concurrent", "3"], ["run", "--max-concurrent=3"], ["--debug"]],
+    "argv", [[], ["run"], ["--max-concurrent", "3"], ["run", "--max-concurrent=3"], ["--debug"]]
 )
 def test_bare_worker_means_run(served, argv):
     assert cli.main(argv) == 0
@@ -191,8 +190,10 @@ def test_check_shows_every_setting_of_a_type_that_is_not_the_usual_one(settings,
     out = capsys.readouterr().out
     assert re.search(
         r"^  limited +no timeout +\S+\n +retries 5, backoff 2s, backoff_max 10m, expires 1h, "
-        r"concurrency 4, max_concurrent_total 10, rate_limit 5/10s, unique yes$", out, re.M,
-    )  # fmt: skip
+        r"concurrency 4, max_concurrent_total 10, rate_limit 5/10s, unique yes$",
+        out,
+        re.M,
+    )
     assert re.search(r"^  flaky +timeout 3s +\S+\n +retries 3, backoff 200ms$", out, re.M)
     assert re.search(r"^  says +no timeout +\S+\n  \w", out, re.M), "nothing more to say of it"
     assert "tests.support.any_type.any_type takes it with timeout 4s, rate_limit 7/m" in out
@@ -259,8 +260,20 @@ def test_every_command_has_help_with_an_example_that_parses(served, capsys, comm
 def test_every_command_but_the_group_takes_the_config_flags(served):
     for command in COMMANDS:
         if command != "config":
-            words = [*command.split(), "--config", "c", "--redis-url", "redis://h",
-                     "--redis-key", "k", "--set", "a=b", "--set", "c=d", "--debug"]  # fmt: skip
+            words = [
+                *command.split(),
+                "--config",
+                "c",
+                "--redis-url",
+                "redis://h",
+                "--redis-key",
+                "k",
+                "--set",
+                "a=b",
+                "--set",
+                "c=d",
+                "--debug",
+            ]
             args = entry.parse(entry.build_parser(), words, default="run")
             assert args.config_sets == ["a=b", "c=d"]
 
@@ -361,9 +374,15 @@ def test_healthcheck_imports_neither_pydantic_nor_redis(tmp_path):
 
 @pytest.mark.parametrize(
     ("listens_on", "asked"),
-    [("0.0.0.0", "127.0.0.1"), ("'::'", "::1"), ("10.0.0.7", "10.0.0.7"), ("null", "127.0.0.1"),
-     ("'[::]'", "::1"), ("'[fe80::7]'", "fe80::7")],
-)  # fmt: skip
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("'::'", "::1"),
+        ("10.0.0.7", "10.0.0.7"),
+        ("null", "127.0.0.1"),
+        ("'[::]'", "::1"),
+        ("'[fe80::7]'", "fe80::7"),
+    ],
+)
 def test_healthcheck_asks_this_machine_where_the_worker_listens_everywhere(
     settings, listens_on, asked
 ):

@@ -24,9 +24,14 @@ def test_each_layer_goes_before_the_one_below(settings):
 def test_set_takes_yaml_and_goes_before_flags(settings):
     config = settings.load(
         flags={"worker.max_concurrent": 6},
-        sets=["worker.max_concurrent=7", "handlers=[a, b]", "tasks.x={timeout: 5s}",
-              "tasks.email.send.timeout=2s", "worker.max_tasks=null"],
-    )  # fmt: skip
+        sets=[
+            "worker.max_concurrent=7",
+            "handlers=[a, b]",
+            "tasks.x={timeout: 5s}",
+            "tasks.email.send.timeout=2s",
+            "worker.max_tasks=null",
+        ],
+    )
 
     assert config.worker.max_concurrent == 7
     assert config.handlers == ("a", "b")

@@ -148,8 +148,9 @@ def test_a_relative_secret_file_counts_from_the_config_files_folder(
 
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "secret").write_text("x")
-    (tmp_path / "etc" / "c.yaml").write_text("redis: {password_file: secret, tls_ca_file: secret,"
-                                             " url: 'rediss://h'}")  # fmt: skip
+    (tmp_path / "etc" / "c.yaml").write_text(
+        "redis: {password_file: secret, tls_ca_file: secret, url: 'rediss://h'}"
+    )
 
     redis = load_config(tmp_path / "etc" / "c.yaml", env={}).redis
 

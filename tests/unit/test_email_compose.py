@@ -50,8 +50,11 @@ def test_copies_are_sent_and_blind_ones_are_not_named():
 
 def test_text_of_any_language_and_html_survive():
     message, _ = mail(subject="Grüße 你好", body="Zeile 1\n行 2\n" + "x" * 3000, html="<p>你好</p>")
-    read = {part.get_content_type(): part.get_content() for part in message.walk()
-            if not part.is_multipart()}  # fmt: skip
+    read = {
+        part.get_content_type(): part.get_content()
+        for part in message.walk()
+        if not part.is_multipart()
+    }
     assert "行 2" in read["text/plain"].replace("\r\n", "\n")
     assert "<p>你好</p>" in read["text/html"]
     assert str(message["Subject"]) == "Grüße 你好"
@@ -67,8 +70,17 @@ def test_the_same_id_makes_the_same_message_id_and_another_id_another():
     assert first == again != other
 
 
-INJECTIONS = ["x\nBcc: evil@x.org", "x\r\nBcc: evil@x.org", "x\rBcc: e@x.org", "x\0", "x\x0b",
-              "x\u2028y", "x\x85Bcc: evil@x.org", "x\r\nX-Evil: 1", "x\nX-Evil: 1"]  # fmt: skip
+INJECTIONS = [
+    "x\nBcc: evil@x.org",
+    "x\r\nBcc: evil@x.org",
+    "x\rBcc: e@x.org",
+    "x\0",
+    "x\x0b",
+    "x\u2028y",
+    "x\x85Bcc: evil@x.org",
+    "x\r\nX-Evil: 1",
+    "x\nX-Evil: 1",
+]
 
 
 @pytest.mark.parametrize("field", ["subject", "to", "cc", "bcc", "reply_to"])
@@ -134,11 +146,21 @@ def test_encoded_words_that_hold_text_are_read_and_others_are_text(given, seen):
 
 
 NAMES = [
-    "O'Neil", "Dr. A. B", "Müller, Hans", "a\\", "(comment)", "x; y: z", "[1]", "你好" * 40,
-    "Müller, Hans (Einkauf und Beschaffung Süd GmbH, Niederlassung am Stadtgarten)", "é, (" * 30,
+    "O'Neil",
+    "Dr. A. B",
+    "Müller, Hans",
+    "a\\",
+    "(comment)",
+    "x; y: z",
+    "[1]",
+    "你好" * 40,
+    "Müller, Hans (Einkauf und Beschaffung Süd GmbH, Niederlassung am Stadtgarten)",
+    "é, (" * 30,
     "A Name That Is So Long That No Line Of A Header Could Ever Hold It, So It Is Folded (Twice)",
-    '=?utf-8?q?=22?=', '=?utf-8?q?a=22_=3Cevil=40x.org=3E?=', "=?utf-8?q?a=3C=3E=2C_b=40c?=",
-]  # fmt: skip
+    "=?utf-8?q?=22?=",
+    "=?utf-8?q?a=22_=3Cevil=40x.org=3E?=",
+    "=?utf-8?q?a=3C=3E=2C_b=40c?=",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -172,8 +194,16 @@ def test_no_text_ever_makes_a_header_of_its_own(subject, name):
     lines = head.split(b"\r\n")
     begun = [line.partition(b":")[0].decode() for line in lines if not line.startswith(b" ")]
     assert begun == message.keys()
-    assert set(begun) <= {"From", "To", "Subject", "Date", "Message-ID", "Content-Type",
-                          "Content-Transfer-Encoding", "MIME-Version"}  # fmt: skip
+    assert set(begun) <= {
+        "From",
+        "To",
+        "Subject",
+        "Date",
+        "Message-ID",
+        "Content-Type",
+        "Content-Transfer-Encoding",
+        "MIME-Version",
+    }
     assert all(line.isascii() and len(line) < 998 and line.strip() for line in lines)
     assert b"\n" not in b"".join(lines) and b"\r" not in b"".join(lines)
 
@@ -248,13 +278,32 @@ def test_whatever_the_body_holds_it_stays_body(body):
 @pytest.mark.parametrize(
     "address",
     [
-        "", "user", "@x.org", "user@", "a@b@c.org", "a b@x.org", "user@-x.org", "user@x..org",
-        ".a@x.org", "a..b@x.org", "user@[127.0.0.1]", "a@x.org,b@x.org", "a@x.org;b@x.org",
-        "<a@x.org> <b@x.org>", "a@x.org b@x.org", "ü@x.org", "u" * 65 + "@x.org", 7, None,
-        ["a@x.org"], {"to": 1}, "a@x.org>", "a@x.org\t",
+        "",
+        "user",
+        "@x.org",
+        "user@",
+        "a@b@c.org",
+        "a b@x.org",
+        "user@-x.org",
+        "user@x..org",
+        ".a@x.org",
+        "a..b@x.org",
+        "user@[127.0.0.1]",
+        "a@x.org,b@x.org",
+        "a@x.org;b@x.org",
+        "<a@x.org> <b@x.org>",
+        "a@x.org b@x.org",
+        "ü@x.org",
+        "u" * 65 + "@x.org",
+        7,
+        None,
+        ["a@x.org"],
+        {"to": 1},
+        "a@x.org>",
+        "a@x.org\t",
     ],
     ids=ascii,
-)  # fmt: skip
+)
 def test_what_is_no_address_is_rejected(address):
     with pytest.raises(Reject, match=r"email: "):
         mail(to=[address])
@@ -262,11 +311,23 @@ def test_what_is_no_address_is_rejected(address):
 
 @pytest.mark.parametrize(
     "data",
-    [None, [], "to", {}, {"subject": "x"}, {**GOOD, "subjct": "x"}, {**GOOD, "subject": 7},
-     {**GOOD, "body": ["x"]}, {**GOOD, "to": []}, {**GOOD, "id": 7}, {**GOOD, "subject": "x" * 999},
-     {**GOOD, "to": [f"u{i}@x.org" for i in range(101)]}, {**GOOD, "from": "boss@x.org"}],
+    [
+        None,
+        [],
+        "to",
+        {},
+        {"subject": "x"},
+        {**GOOD, "subjct": "x"},
+        {**GOOD, "subject": 7},
+        {**GOOD, "body": ["x"]},
+        {**GOOD, "to": []},
+        {**GOOD, "id": 7},
+        {**GOOD, "subject": "x" * 999},
+        {**GOOD, "to": [f"u{i}@x.org" for i in range(101)]},
+        {**GOOD, "from": "boss@x.org"},
+    ],
     ids=lambda data: ascii(data)[:40],
-)  # fmt: skip
+)
 def test_a_task_that_makes_no_sense_is_rejected(data):
     with pytest.raises(Reject, match="email: "):
         compose(data, None)

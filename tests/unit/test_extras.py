@@ -201,8 +201,9 @@ async def test_a_trace_goes_on_from_the_producer_to_a_span_of_the_handler():
     assert f"{outer.context.trace_id:032x}" == "4bf92f3577b34da6a3ce929d0e0e4736"
     assert f"{outer.parent.span_id:016x}" == "00f067aa0ba902b7"
     assert (inner.parent.span_id, inner.context.trace_id) == (
-        outer.context.span_id, outer.context.trace_id,
-    )  # fmt: skip
+        outer.context.span_id,
+        outer.context.trace_id,
+    )
     assert (outer.name, outer.kind) == ("process traced", trace.SpanKind.CONSUMER)
     assert not failed.status.is_ok
     assert failed.parent is None

@@ -137,8 +137,14 @@ class OddClass(Exception):
 LONG = type("A" * 5000 + "\n2026-01-01 00:00:00.000 ERROR forged", (Exception,), {})
 
 
-ODD = {"unprintable": Unprintable, "nameless": Nameless, "odd text": OddText,
-       "odd attributes": OddAttributes, "odd class": OddClass, "long": LONG}  # fmt: skip
+ODD = {
+    "unprintable": Unprintable,
+    "nameless": Nameless,
+    "odd text": OddText,
+    "odd attributes": OddAttributes,
+    "odd class": OddClass,
+    "long": LONG,
+}
 
 
 @pytest.mark.parametrize("kind", ODD.values(), ids=ODD)

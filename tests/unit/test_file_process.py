@@ -86,11 +86,30 @@ async def test_a_file_with_other_bytes_is_not_overwritten(root):
 
 
 WAYS_OUT = [
-    "../secret.txt", "in/../../secret.txt", "in/..", "..", ".", "", "/etc/passwd", "//etc/passwd",
-    "in//a.txt", "./in/a.txt", "link.txt", "linked/secret.txt", "linked/../secret.txt", "hard.txt",
-    "in/a.txt/", "in/a.txt/x", "in\0", "absent", "in", "pipe", "x" * 300, "x/" * 3000 + "x",
+    "../secret.txt",
+    "in/../../secret.txt",
+    "in/..",
+    "..",
+    ".",
+    "",
+    "/etc/passwd",
+    "//etc/passwd",
+    "in//a.txt",
+    "./in/a.txt",
+    "link.txt",
+    "linked/secret.txt",
+    "linked/../secret.txt",
+    "hard.txt",
+    "in/a.txt/",
+    "in/a.txt/x",
+    "in\0",
+    "absent",
+    "in",
+    "pipe",
+    "x" * 300,
+    "x/" * 3000 + "x",
     "chain/in/a.txt",
-]  # fmt: skip
+]
 
 
 @pytest.fixture
@@ -164,11 +183,18 @@ async def test_a_file_larger_than_the_bound_is_refused(root):
 @pytest.mark.parametrize(
     "data",
     [
-        None, [], "x", {}, {"path": 1}, {"path": "in/a.txt", "operation": "delete"},
-        {"path": "in/a.txt", "operation": "copy"}, {"path": "in/a.txt", "to": "b"},
-        {"path": "in/a.txt", "mode": "fast"}, {"path": "in/a.txt", "result_key": "r:1"},
+        None,
+        [],
+        "x",
+        {},
+        {"path": 1},
+        {"path": "in/a.txt", "operation": "delete"},
+        {"path": "in/a.txt", "operation": "copy"},
+        {"path": "in/a.txt", "to": "b"},
+        {"path": "in/a.txt", "mode": "fast"},
+        {"path": "in/a.txt", "result_key": "r:1"},
     ],
-)  # fmt: skip
+)
 async def test_a_task_that_makes_no_sense_is_rejected(root, data):
     await rejected(data, "file_process")
 

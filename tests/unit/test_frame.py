@@ -33,27 +33,46 @@ def said(line: str, capsys: pytest.CaptureFixture[str]) -> str:
         ("loadgen swep", "unknown command 'swep'; did you mean sweep? (see loadgen --help)"),
         ("loadgen ''", "unknown command '' (see loadgen --help)"),
         ("loadgen xyz", "unknown command 'xyz' (see loadgen --help)"),
-        ("worker run --inteval 3",
-         "unknown flag --inteval; did you mean --interval? (see worker run --help)"),
-        ("loadgen run --rat=5 --mix fast=1",
-         "unknown flag --rat; did you mean --rate? (see loadgen run --help)"),
-        ("loadgen --mix fast=1 --sed 3",
-         "unknown flag --sed; did you mean --seed? (see loadgen --help)"),
-        ("loadgen plan --from x --rate 1 extra",
-         "unknown argument extra (see loadgen plan --help)"),
-        ("worker --redis-key k status",
-         "the command comes first: worker status ... (see worker run --help)"),
-        ("loadgen --redis-key k monitor",
-         "the command comes first: loadgen monitor ... (see loadgen --help)"),
-        ("loadgen --mix fast=1 monitor",
-         "the command comes first: loadgen monitor ... (see loadgen --help)"),
-        ("loadgen --redis-key k",
-         "the following arguments are required: --mix (see loadgen --help)"),
-        ("loadgen --mix fast=3, slow=2", "unknown argument slow; write the mix without spaces, "
-         "like --mix fast=3,slow=2 (see loadgen --help)"),
+        (
+            "worker run --inteval 3",
+            "unknown flag --inteval; did you mean --interval? (see worker run --help)",
+        ),
+        (
+            "loadgen run --rat=5 --mix fast=1",
+            "unknown flag --rat; did you mean --rate? (see loadgen run --help)",
+        ),
+        (
+            "loadgen --mix fast=1 --sed 3",
+            "unknown flag --sed; did you mean --seed? (see loadgen --help)",
+        ),
+        (
+            "loadgen plan --from x --rate 1 extra",
+            "unknown argument extra (see loadgen plan --help)",
+        ),
+        (
+            "worker --redis-key k status",
+            "the command comes first: worker status ... (see worker run --help)",
+        ),
+        (
+            "loadgen --redis-key k monitor",
+            "the command comes first: loadgen monitor ... (see loadgen --help)",
+        ),
+        (
+            "loadgen --mix fast=1 monitor",
+            "the command comes first: loadgen monitor ... (see loadgen --help)",
+        ),
+        (
+            "loadgen --redis-key k",
+            "the following arguments are required: --mix (see loadgen --help)",
+        ),
+        (
+            "loadgen --mix fast=3, slow=2",
+            "unknown argument slow; write the mix without spaces, "
+            "like --mix fast=3,slow=2 (see loadgen --help)",
+        ),
         ("loadgen run --rate", "argument --rate: expected one argument (see loadgen run --help)"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_word_is_named_with_the_right_one_and_the_help_to_read(line, told, capsys):
     assert said(line, capsys) == told
 

@@ -178,8 +178,10 @@ def test_worker_check_says_what_each_handler_is_called_with(tmp_path, monkeypatc
         "from taskrig import handler\n@handler('a')\nasync def a(data): ...\n"
         "def async_handle(data): ...\ndef typed(type, data): ...\n"
     )
-    shown = [typed("check", "--set", f"handlers={name}")[1].decode() for name in (
-        "shown", "shown:async_handle", "shown:typed", "taskrig.handlers")]  # fmt: skip
+    shown = [
+        typed("check", "--set", f"handlers={name}")[1].decode()
+        for name in ("shown", "shown:async_handle", "shown:typed", "taskrig.handlers")
+    ]
     assert "shown.a(data)\n" in shown[0] and re.search(r"any other +a dead letter", shown[0])
     assert "shown.async_handle(the whole task), in a thread" in shown[1]
     assert "shown.typed(type, data), in a thread" in shown[2]

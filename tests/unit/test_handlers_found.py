@@ -155,9 +155,13 @@ def test_a_package_counts_with_all_that_is_in_it(write):
     one = "@handler('{0}')\ndef f(data): ...\n".format
     write(
         pkg____init__="from pkg import _private\n" + one("init"),
-        pkg__tasks=one("tasks"), pkg___private=one("private"), pkg___left=one("left"),
-        pkg__deep__below=one("below"), pkg__deep__deeper__most=one("most"), pkgother=one("other"),
-    )  # fmt: skip
+        pkg__tasks=one("tasks"),
+        pkg___private=one("private"),
+        pkg___left=one("left"),
+        pkg__deep__below=one("below"),
+        pkg__deep__deeper__most=one("most"),
+        pkgother=one("other"),
+    )
     assert types("pkg") == {"init", "tasks", "private", "below", "most"}
     assert types("pkg.deep") == {"below", "most"}
     assert types("pkg.tasks", "pkg") == types("pkg")

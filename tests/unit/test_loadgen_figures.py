@@ -77,9 +77,17 @@ def test_rates_and_sizes_carry_units():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.000812, "812 us"), (0.0042, "4.20 ms"), (0.504, "504 ms"), (2.5, "2.50 s"),
-     (59.96, "60.0 s"), (0.99999, "1.00 s"), (150, "2m30s"), (math.nan, "-")],
-)  # fmt: skip
+    [
+        (0.000812, "812 us"),
+        (0.0042, "4.20 ms"),
+        (0.504, "504 ms"),
+        (2.5, "2.50 s"),
+        (59.96, "60.0 s"),
+        (0.99999, "1.00 s"),
+        (150, "2m30s"),
+        (math.nan, "-"),
+    ],
+)
 def test_durations_are_shown_with_three_digits(seconds, text):
     assert show_s(seconds) == text
 

@@ -61,9 +61,9 @@ def test_a_rate_beyond_any_plan_is_refused_before_anything_is_simulated(slo, mon
 
 
 @pytest.mark.parametrize(
-    "text", ["lost == 0", "service.p99 < 1s", "wait.p99 > 1s", "wait{type=a}.p99 < 1s",
-             "wait.max < 1s"]
-)  # fmt: skip
+    "text",
+    ["lost == 0", "service.p99 < 1s", "wait.p99 > 1s", "wait{type=a}.p99 < 1s", "wait.max < 1s"],
+)
 def test_what_cannot_be_planned_is_refused(text):
     with pytest.raises(UsageError, match="--slo"):
         check_slo(parse_expectation(text))

@@ -189,10 +189,14 @@ def test_a_file_that_cannot_be_written_is_refused_before(flag, name, why, tmp_pa
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("", "not JSON"), ("[]", "no result"), ("{}", "no result"),
-     ('{"format":"taskrig-loadgen-result","version":2}', "version 2"),
-     ('{"format":"taskrig-loadgen-result","version":1}', "result must contain .*kind")],
-)  # fmt: skip
+    [
+        ("", "not JSON"),
+        ("[]", "no result"),
+        ("{}", "no result"),
+        ('{"format":"taskrig-loadgen-result","version":2}', "version 2"),
+        ('{"format":"taskrig-loadgen-result","version":1}', "result must contain .*kind"),
+    ],
+)
 def test_another_file_is_refused_by_name(text, why, tmp_path):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(UsageError, match=why):
@@ -206,11 +210,7 @@ def test_another_file_is_refused_by_name(text, why, tmp_path):
         (("timeline", 0, "sent"), -1, r"result.timeline\[0\].sent must be bigger than"),
         (("series", "all", "wait", "count"), None, "result.series.all.wait.count must be"),
         (("interrupted",), 0, "result.interrupted must be boolean"),
-        (
-            ("workload", "order"),
-            "up",
-            "result.workload.order must be one of",
-        ),
+        (("workload", "order"), "up", "result.workload.order must be one of"),
         (("series", "all"), GONE, r"result.series must contain \['all'\]"),
         (("series", "a", "e2e", "p50"), None, "result.series.a.e2e.p50 must be number"),
         (("series", "a", "e2e", "hdr"), GONE, "result.series.a.e2e must contain .* 300 samples"),

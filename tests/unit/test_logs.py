@@ -29,9 +29,11 @@ def written(monkeypatch):
     root = logging.getLogger()
     kept = (root.handlers[:], root.level, logging.raiseExceptions, logging.Logger._log)
     hooks = threading.excepthook, sys.unraisablehook
-    levels = {name: (one.level, one.disabled, one.handlers[:], one.propagate)
-              for name, one in root.manager.loggerDict.items()
-              if isinstance(one, logging.Logger)}  # fmt: skip
+    levels = {
+        name: (one.level, one.disabled, one.handlers[:], one.propagate)
+        for name, one in root.manager.loggerDict.items()
+        if isinstance(one, logging.Logger)
+    }
 
     def begin(style="text", **options):
         stream = io.StringIO()
@@ -59,8 +61,26 @@ def fail(text):
         theirs.exception(text)
 
 
-EVILS = ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029",
-         "\x1b[2K\x1b[1G", "\x9b2K", "\x08", "\u202e", "\u2066", "\ud800", "\x00"]  # fmt: skip
+EVILS = [
+    "\n",
+    "\r",
+    "\r\n",
+    "\x0b",
+    "\x0c",
+    "\x1c",
+    "\x1d",
+    "\x1e",
+    "\x85",
+    "\u2028",
+    "\u2029",
+    "\x1b[2K\x1b[1G",
+    "\x9b2K",
+    "\x08",
+    "\u202e",
+    "\u2066",
+    "\ud800",
+    "\x00",
+]
 
 
 @pytest.mark.parametrize("evil", EVILS, ids=ascii)
@@ -154,11 +174,22 @@ def test_json_lines_keep_extra_whatever_is_in_it(written):
     text = written("json")
     loop = []
     loop.append(loop)
-    theirs.info("made", extra={
-        "order": 7, "parts": {"a": [1, None, True]}, "nan": float("nan"), "set": {1},
-        "odd": Strange(), "keys": {(1, 2): 3}, "loop": loop, "long": "x" * 50_000,
-        "level": "mine", "evil": EVIL, "number": 10**5000,
-    })  # fmt: skip
+    theirs.info(
+        "made",
+        extra={
+            "order": 7,
+            "parts": {"a": [1, None, True]},
+            "nan": float("nan"),
+            "set": {1},
+            "odd": Strange(),
+            "keys": {(1, 2): 3},
+            "loop": loop,
+            "long": "x" * 50_000,
+            "level": "mine",
+            "evil": EVIL,
+            "number": 10**5000,
+        },
+    )
     (line,) = text().splitlines()
     assert len(line) < 30_000
     found = json.loads(line, parse_constant=pytest.fail)
@@ -236,10 +267,14 @@ def test_a_configuration_made_by_a_handler_module_does_not_silence_us(written, c
 def test_a_handler_module_that_shows_our_lines_itself_shows_them_once(written):
     text = written()
     console = {"class": "logging.StreamHandler", "formatter": "short"}
-    logging.config.dictConfig({
-        "version": 1, "handlers": {"console": console}, "root": {"handlers": ["console"]},
-        "formatters": {"short": {"format": "theirs: %(message)s"}},
-    })  # fmt: skip
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "handlers": {"console": console},
+            "root": {"handlers": ["console"]},
+            "formatters": {"short": {"format": "theirs: %(message)s"}},
+        }
+    )
     stay_seen()
     logging.getLogger("taskrig").info("a line")
     assert text() == "theirs: a line\n"
@@ -247,11 +282,14 @@ def test_a_handler_module_that_shows_our_lines_itself_shows_them_once(written):
 
 def test_a_level_that_the_user_names_for_our_logger_holds(written):
     text = written(whole=False)
-    logging.config.dictConfig({
-        "version": 1, "loggers": {"taskrig": {"level": "ERROR"}},
-        "root": {"level": "INFO", "handlers": ["console"]},
-        "handlers": {"console": {"class": "logging.StreamHandler"}},
-    })  # fmt: skip
+    logging.config.dictConfig(
+        {
+            "version": 1,
+            "loggers": {"taskrig": {"level": "ERROR"}},
+            "root": {"level": "INFO", "handlers": ["console"]},
+            "handlers": {"console": {"class": "logging.StreamHandler"}},
+        }
+    )
     stay_seen()
     logging.getLogger("taskrig").warning("not this")
     logging.getLogger("taskrig").error("but this")

@@ -136,12 +136,22 @@ class Metrics(Collector):
         yield from self._tasks()
         yield from self._queue()
         yield _gauge("concurrency_limit", "Most tasks this worker runs at once.", self.concurrency)
-        yield _gauge("task_longest_running_seconds", "Age of the oldest task that runs here now.",
-                     self.longest_running_s())  # fmt: skip
-        yield _gauge("event_loop_lag_seconds", "Worst delay of the event loop lately: a handler "
-                     "that blocks shows here.", self.loop_lag_s)  # fmt: skip
-        yield _gauge("threads_overdue", "Plain-function handlers that outlived their timeout; each "
-                     "keeps its slot until it ends.", self.overdue_threads)  # fmt: skip
+        yield _gauge(
+            "task_longest_running_seconds",
+            "Age of the oldest task that runs here now.",
+            self.longest_running_s(),
+        )
+        yield _gauge(
+            "event_loop_lag_seconds",
+            "Worst delay of the event loop lately: a handler that blocks shows here.",
+            self.loop_lag_s,
+        )
+        yield _gauge(
+            "threads_overdue",
+            "Plain-function handlers that outlived their timeout; each "
+            "keeps its slot until it ends.",
+            self.overdue_threads,
+        )
         roundtrip = HistogramMetricFamily("worker_redis_roundtrip_seconds", "Time of one exchange.")
         roundtrip.add_metric([], self.roundtrip.cumulative(), self.roundtrip.total)
         yield roundtrip
@@ -152,17 +162,32 @@ class Metrics(Collector):
             errors.add_metric([kind], count)
         yield errors
         yield _gauge("redis_up", "1 while Redis answers.", self.redis_up)
-        yield _counter("claims_lost", "Tasks settled too late: another worker may have run them.",
-                       self.claims_lost)  # fmt: skip
-        yield _counter("settles_unconfirmed", "Settles sent again after a lost reply that "
-                       "found nothing: most were executed the first time.",
-                       self.settles_unconfirmed)  # fmt: skip
-        yield _counter("tasks_reclaimed", "Tasks of dead workers that this worker gave back to the "
-                       "queue.", self.reclaimed)  # fmt: skip
-        yield _counter("log_lines_dropped", "Lines of standard output and error that nobody read, "
-                       "or that could not be written.", self.lines_dropped())  # fmt: skip
-        yield _gauge("last_claim_timestamp_seconds", "When this worker last claimed a task.",
-                     self.last_claim_at)  # fmt: skip
+        yield _counter(
+            "claims_lost",
+            "Tasks settled too late: another worker may have run them.",
+            self.claims_lost,
+        )
+        yield _counter(
+            "settles_unconfirmed",
+            "Settles sent again after a lost reply that "
+            "found nothing: most were executed the first time.",
+            self.settles_unconfirmed,
+        )
+        yield _counter(
+            "tasks_reclaimed",
+            "Tasks of dead workers that this worker gave back to the queue.",
+            self.reclaimed,
+        )
+        yield _counter(
+            "log_lines_dropped",
+            "Lines of standard output and error that nobody read, or that could not be written.",
+            self.lines_dropped(),
+        )
+        yield _gauge(
+            "last_claim_timestamp_seconds",
+            "When this worker last claimed a task.",
+            self.last_claim_at,
+        )
         yield _gauge("draining", "1 while this worker drains.", self.draining)
         yield _gauge("paused", "1 while the queue is paused.", self.paused)
         version, config = self._facts
@@ -230,11 +255,18 @@ class Metrics(Collector):
             for name, count in self.lists.items():
                 lists.add_metric([name], count)
             yield lists
-        yield _gauge("queue_held", "Of the waiting tasks, those that a limit of their type keeps "
-                     "back. Take max, never sum.", self._seen(self.held))  # fmt: skip
-        yield _gauge("queue_oldest_age_seconds", "Age of the next task by its enqueued_at, else "
-                     "the time since the queue last moved: a lower bound. Take max, never sum.",
-                     self._seen(self.oldest_age_s))  # fmt: skip
+        yield _gauge(
+            "queue_held",
+            "Of the waiting tasks, those that a limit of their type keeps "
+            "back. Take max, never sum.",
+            self._seen(self.held),
+        )
+        yield _gauge(
+            "queue_oldest_age_seconds",
+            "Age of the next task by its enqueued_at, else "
+            "the time since the queue last moved: a lower bound. Take max, never sum.",
+            self._seen(self.oldest_age_s),
+        )
         trimmed = CounterMetricFamily(
             "worker_dead_letters_trimmed",
             "Dead letters of the whole queue that their bounds dropped: tasks (failed), by "

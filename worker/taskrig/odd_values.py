@@ -101,5 +101,10 @@ def _say_once(key: str, wrong: str, value: Any, task_type: str, what: str) -> No
     _said.add((key, wrong))
     # A number may be shown; text could be anything.
     shown = f"{value!r:.40}, {wrong}" if type(value) in (int, float) else wrong
-    log.warning("a task of type %s has an odd %s (%s): %s (said only once)",
-                ascii(task_type[:60]), key, shown, what)  # fmt: skip
+    log.warning(
+        "a task of type %s has an odd %s (%s): %s (said only once)",
+        ascii(task_type[:60]),
+        key,
+        shown,
+        what,
+    )

@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-from boards.queries import (
-    DEPTHS,
-    ENDED,
-    JOB,
-    WAIT,
-    Board,
-    Panel,
-    depth,
-    quantile,
-    queue_wide,
-    rate,
-)
+from boards.queries import DEPTHS, ENDED, JOB, WAIT, Board, Panel, depth, quantile, queue_wide, rate
 
 OVERVIEW = Board(
     uid="taskrig-overview",

@@ -23,9 +23,13 @@ STATISTICS = ("mean", "stddev", "min", "max", *PERCENTILES)
 ACCOUNTS = tuple(name for name in Accounting.__struct_fields__ if name != "foreign_records")
 TOTALS = ("makespan", "offered", "achieved", "throughput", "efficiency", "clock_anomalies")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "<=": operator.le, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
-    "<": operator.lt, ">": operator.gt,
-}  # fmt: skip
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+}
 _SHAPE = re.compile(
     r"\s*(?P<name>[a-z_0-9]+)\s*(?:\{\s*(?P<label>\w+)\s*=\s*\"?(?P<value>[^}\"]*?)\"?\s*\})?"
     r"\s*(?:\.\s*(?P<stat>[a-z]+[0-9.]*))?\s*(?P<op><=|>=|==|!=|<|>)\s*(?P<bound>\S.*?)\s*"

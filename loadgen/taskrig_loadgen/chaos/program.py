@@ -119,9 +119,7 @@ class Chaos:
         self.experiment = Experiment(self.config, workload, kind="chaos")
 
     async def run(
-        self,
-        conduct: Callable[[Experiment], Awaitable[Result]],
-        say: Callable[[str], None],
+        self, conduct: Callable[[Experiment], Awaitable[Result]], say: Callable[[str], None]
     ) -> ChaosReport:
         """Run it all.
 
@@ -159,9 +157,14 @@ class Chaos:
     ) -> ChaosReport:
         client = open_redis(self.config, timeout_s=10)
         arena = Arena(
-            self._server, self._proxy, fleet, client,
-            Keys.of(self.config.queue.key), self._shape[2], self._rng,
-        )  # fmt: skip
+            self._server,
+            self._proxy,
+            fleet,
+            client,
+            Keys.of(self.config.queue.key),
+            self._shape[2],
+            self._rng,
+        )
         ended = asyncio.Event()
         supervising = asyncio.create_task(fleet.supervise())
         await self._until_alive(client, arena.keys, supervising)
@@ -179,9 +182,15 @@ class Chaos:
         accepted, found, totals = await self._conservation(client, arena.keys, result)
         await client.aclose()
         return ChaosReport(
-            result, injected, accepted, found, totals, fleet.unexpected, fleet.started,
+            result,
+            injected,
+            accepted,
+            found,
+            totals,
+            fleet.unexpected,
+            fleet.started,
             self._shape[2],
-        )  # fmt: skip
+        )
 
     async def _until_alive(self, client: Any, keys: Keys, supervising: asyncio.Task[None]) -> None:
         """Wait until every worker has a lease, or the fleet is broken."""

@@ -105,10 +105,13 @@ class Calibrator:
         remark(f"calibrating: {show_rate(rate)} for {show_s(length_s)}")
         result = await self.conduct(
             replace(
-                self.workload, profile=constant(rate, length_s), arrivals=Arrivals("poisson"),
-                seed=self.workload.seed + SEED, warmup_s=0.0,
+                self.workload,
+                profile=constant(rate, length_s),
+                arrivals=Arrivals("poisson"),
+                seed=self.workload.seed + SEED,
+                warmup_s=0.0,
             )
-        )  # fmt: skip
+        )
         self.calibration = found = None if self.interrupted else measured_calibration(result)
         if found is not None:
             remark(

@@ -64,15 +64,21 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         check_target(args.json)
     workload = Workload(
-        mix=parse_mix(MIX), profile=constant(rate_per_s(args.rate, "--rate"), length_s),
-        seed=args.seed, drain_timeout_s=max(20.0, 5 * lease_s),
-    )  # fmt: skip
+        mix=parse_mix(MIX),
+        profile=constant(rate_per_s(args.rate, "--rate"), length_s),
+        seed=args.seed,
+        drain_timeout_s=max(20.0, 5 * lease_s),
+    )
     folder = Path(tempfile.mkdtemp(prefix="taskrig-chaos-"))
     try:
         chaos = Chaos(
-            config, workload, workers=args.workers, concurrent=args.slots,
-            lease_s=lease_s, folder=folder,
-        )  # fmt: skip
+            config,
+            workload,
+            workers=args.workers,
+            concurrent=args.slots,
+            lease_s=lease_s,
+            folder=folder,
+        )
         report = run_loop(_run(chaos, workload))
         _show(report, args)
         if args.keep:
@@ -113,10 +119,13 @@ def _document(report: ChaosReport) -> dict[str, object]:
         "unexpected": report.unexpected,
         "faults": [
             {
-                "name": one.name, "at_s": round(one.at_s, 3), "target": one.target,
-                "lasted_s": round(one.lasted_s, 3), "recovery_s": one.recovery_s,
+                "name": one.name,
+                "at_s": round(one.at_s, 3),
+                "target": one.target,
+                "lasted_s": round(one.lasted_s, 3),
+                "recovery_s": one.recovery_s,
                 "gave_up": one.gave_up,
             }
             for one in report.injected
         ],
-    }  # fmt: skip
+    }

@@ -40,9 +40,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_judgement(parser: argparse.ArgumentParser) -> None:
     """--figure, --band and --json."""
     parser.add_argument(
-        "--figure", nargs="+", action="extend", default=[], metavar="F",
+        "--figure",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="F",
         help="what to compare: e2e.p99, wait{type=T}.mean, makespan, throughput",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--band", default="3%", metavar="P", help="ratios within it are noise (3%%)"
     )
@@ -151,8 +155,11 @@ def _render(found: Sequence[Comparison]) -> Iterator[RenderableType]:
     styles = {"worse": "bold red", "better": "green"}
     for one in found:
         table.add_row(
-            one.figure, f"{len(one.a)} + {len(one.b)}", f"{one.ratio:.3f}",
-            f"{one.low:.3f} to {one.high:.3f}", f"{one.p:.3g}",
+            one.figure,
+            f"{len(one.a)} + {len(one.b)}",
+            f"{one.ratio:.3f}",
+            f"{one.low:.3f} to {one.high:.3f}",
+            f"{one.p:.3g}",
             Text(one.answer, style=styles.get(one.answer, "")),
-        )  # fmt: skip
+        )
     yield table

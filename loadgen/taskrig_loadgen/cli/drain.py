@@ -46,9 +46,11 @@ def run(args: argparse.Namespace) -> int:
     backlog = options.whole(args.backlog, "--backlog")
     cycle = mix.reduced()
     workload = Workload(
-        mix=cycle, repeat=max(1, round(backlog / cycle.total)), seed=args.seed,
+        mix=cycle,
+        repeat=max(1, round(backlog / cycle.total)),
+        seed=args.seed,
         drain_timeout_s=options.drain_timeout_s(args),
-    )  # fmt: skip
+    )
     remark(f"building a backlog of {workload.total:,.0f} tasks ({cycle.text})")
     wait = args.on_interrupt == "wait"
     result = run_loop(_drain(config, workload, pause=not args.no_pause, wait_on_interrupt=wait))

@@ -51,10 +51,13 @@ def run(args: argparse.Namespace) -> int:
     remark(f"pushing {mix.total:,} tasks ({mix.text}) to {to or queue!r}")
     result = run_loop(
         conduct(
-            experiment, workload, queue, follow=not args.no_follow,
+            experiment,
+            workload,
+            queue,
+            follow=not args.no_follow,
             wait_on_interrupt=args.on_interrupt == "wait",
         )
-    )  # fmt: skip
+    )
     if args.no_follow and not args.json and not args.out and not exit_code(result):
         print(f"pushed {result.accounting.sent:,} tasks to {to or queue!r}")
         return 0

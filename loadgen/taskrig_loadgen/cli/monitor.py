@@ -121,8 +121,11 @@ def _picture(view: QueueView, rate: float, problem: str, config: Config) -> Rend
         ("dead letters", f"{view.dead_letters:,}"),
     ):
         figures.add_row(name, value)
-    totals = "  ".join(f"{name} {count:,}" for name, count in sorted(view.totals.items())
-                       if not name.endswith("_at"))  # fmt: skip
+    totals = "  ".join(
+        f"{name} {count:,}"
+        for name, count in sorted(view.totals.items())
+        if not name.endswith("_at")
+    )
     workers = Table(box=None, pad_edge=False)
     for column in ("worker", "host", "pid", "running"):
         workers.add_column(column)

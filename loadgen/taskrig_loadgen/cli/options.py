@@ -125,14 +125,19 @@ def add_follow(parser: argparse.ArgumentParser) -> None:
 def add_observe(parser: argparse.ArgumentParser) -> None:
     """--observe and --worker-metrics."""
     parser.add_argument(
-        "--observe", choices=MODES, default="probe",
+        "--observe",
+        choices=MODES,
+        default="probe",
         help="how ends are learnt: probe (exact, from the worker's completion records), or from "
         "outside: queue (depths) or metrics (depths and --worker-metrics)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--worker-metrics", nargs="+", default=[], metavar="URL",
+        "--worker-metrics",
+        nargs="+",
+        default=[],
+        metavar="URL",
         help="/metrics of every worker, for --observe metrics",
-    )  # fmt: skip
+    )
 
 
 def check_observe(args: argparse.Namespace) -> None:

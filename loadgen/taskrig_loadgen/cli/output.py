@@ -23,9 +23,13 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--out", type=file_name, metavar="FILE", help="the result as JSON")
     add_reports(group)
     group.add_argument(
-        "--expect", action="extend", nargs="+", default=[], metavar="EXPR",
+        "--expect",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="EXPR",
         help="a condition, such as 'e2e.p99 < 50ms' or 'lost == 0'; not met: exit 99; repeatable",
-    )  # fmt: skip
+    )
     group.add_argument(
         "--json", action="store_true", help="print the result as JSON instead of the report"
     )

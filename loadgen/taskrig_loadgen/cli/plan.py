@@ -34,9 +34,13 @@ EXAMPLE = "loadgen plan --from run.json --rate 800 --slo 'wait.p99<1s'"
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen plan`."""
     parser.add_argument(
-        "--from", dest="source", type=Path, required=True, metavar="RESULT.json",
+        "--from",
+        dest="source",
+        type=Path,
+        required=True,
+        metavar="RESULT.json",
         help="a result with the service times of your tasks (loadgen run --out)",
-    )  # fmt: skip
+    )
     parser.add_argument("--rate", required=True, metavar="RATE", help="tasks a second to plan for")
     parser.add_argument("--slo", metavar="EXPR", help="what must hold, such as 'wait.p99<1s'")
     parser.add_argument(
@@ -83,12 +87,15 @@ def _render(plan: Plan) -> Iterator[RenderableType]:
         ("service time", f"{show_s(plan.service_s)} (cv² {plan.service_cv2:.2f})"),
         ("slots busy", f"{plan.utilization * 100:.0f} %"),
         ("mean wait", f"{show_s(plan.mean_wait_s)} (pick-up {show_s(plan.pickup_s)})"),
-        ("wait p99", f"{show_s(plan.wait_p99_s)} by formula, simulated with {plan.slots} "
-                     f"slots {show_s(plan.simulated_wait_p99_s)}"),
+        (
+            "wait p99",
+            f"{show_s(plan.wait_p99_s)} by formula, simulated with {plan.slots} "
+            f"slots {show_s(plan.simulated_wait_p99_s)}",
+        ),
         ("e2e p99", f"{show_s(plan.e2e_p99_s)} simulated"),
         ("at most", f"{show_rate(plan.max_rate_per_s)} before the backlog grows for ever"),
         ("KEDA target", f"{plan.keda_target} waiting + in flight per worker"),
-    ]  # fmt: skip
+    ]
     if plan.rate_on_measured_slots_per_s is not None:
         most = show_rate(plan.rate_on_measured_slots_per_s)
         rows.append(("the run's slots", f"{plan.measured_slots} would keep it up to {most}"))

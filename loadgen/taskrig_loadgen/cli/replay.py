@@ -20,10 +20,12 @@ EXAMPLE = """echo '{"type": "fast_task", "data": {}, "at": 0.5}' > tasks.jsonl
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen replay`."""
     parser.add_argument(
-        "recording", type=Path, metavar="FILE.jsonl",
+        "recording",
+        type=Path,
+        metavar="FILE.jsonl",
         help='a task a line, {"type": ..., "data": ..., "at": seconds}; at, or enqueued_at in '
         "Unix seconds, gives the pace; without either all are sent at once",
-    )  # fmt: skip
+    )
     parser.add_argument("--speed", default="1", metavar="X", help="times as fast (default 1)")
     options.add_follow(parser)
     output.add_output(parser)
@@ -47,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
     experiment = Experiment(config, workload, kind="replay")
     result = run_loop(
         conduct(
-            experiment, workload, config.queue.key,
-            wait_on_interrupt=args.on_interrupt == "wait",
+            experiment, workload, config.queue.key, wait_on_interrupt=args.on_interrupt == "wait"
         )
-    )  # fmt: skip
+    )
     return output.finish(result, args, expectations)

@@ -19,9 +19,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what it makes")
     output.add_reports(group)
     group.add_argument(
-        "--expect", action="extend", nargs="+", default=[], metavar="EXPR",
+        "--expect",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="EXPR",
         help="judge by these instead of those of the run",
-    )  # fmt: skip
+    )
     group.add_argument("--json", action="store_true", help="print the result again, as judged")
 
 

@@ -62,10 +62,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--barrier", metavar="NAME:N", help="start together with N-1 other generators; see merge"
     )
     parser.add_argument(
-        "--calibrate", action="store_true",
+        "--calibrate",
+        action="store_true",
         help="first measure with other tasks of the mix, for 10 to 30 s, what the workers need: "
         "what theory then predicts stands beside what is measured",
-    )  # fmt: skip
+    )
     options.add_follow(parser)
     options.add_observe(parser)
     output.add_output(parser)
@@ -98,14 +99,19 @@ def run(args: argparse.Namespace) -> int:
         Experiment(
             config if key in lists else with_key(config, key),
             replace(
-                workload, profile=profile.scaled(share), seed=workload.seed + number,
+                workload,
+                profile=profile.scaled(share),
+                seed=workload.seed + number,
                 list=key if key in lists else "",
             ),
-            kind="run", observe=args.observe, scrape_urls=args.worker_metrics, barrier=barrier,
+            kind="run",
+            observe=args.observe,
+            scrape_urls=args.worker_metrics,
+            barrier=barrier,
             calibration=calibration,
         )
         for number, (key, share) in enumerate(shares.items())
-    ]  # fmt: skip
+    ]
     remark(
         f"offering {workload.mix.text} at {profile.text} ({workload.arrivals.text}), "
         f"about {workload.total:,.0f} tasks, to {', '.join(map(repr, shares))}"
@@ -190,8 +196,11 @@ def _with_flags(workload: Workload, args: argparse.Namespace) -> Workload:
     if args.size:
         data = ((sized_data(size_bytes(args.size, "--size")),),) * len(workload.mix.types)
     return replace(
-        workload, arrivals=arrivals, warmup_s=warmup_s, data=data,
+        workload,
+        arrivals=arrivals,
+        warmup_s=warmup_s,
+        data=data,
         seed=workload.seed if args.seed is None else args.seed,
         shuffle=args.shuffle or workload.shuffle,
         drain_timeout_s=options.drain_timeout_s(args, workload.drain_timeout_s),
-    )  # fmt: skip
+    )

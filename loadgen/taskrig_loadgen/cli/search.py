@@ -43,9 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arrivals", default="poisson", metavar="HOW", help="poisson (default)")
     parser.add_argument("--from-rate", metavar="RATE", help="first guess (default: measured)")
     parser.add_argument(
-        "--precision", default="4%", metavar="PERCENT",
+        "--precision",
+        default="4%",
+        metavar="PERCENT",
         help="end when holding and failing rates are this close (4%%)",
-    )  # fmt: skip
+    )
     options.add_follow(parser)
     output.add_output(parser)
 
@@ -76,9 +78,11 @@ def run(args: argparse.Namespace) -> int:
     if min(trial_s, hold_s) < MIN_TRIAL_S:
         raise UsageError(f"--trial and --hold must be at least {MIN_TRIAL_S:g}s")
     workload = Workload(
-        mix=options.read_mix(args, config), arrivals=parse_arrivals(args.arrivals),
-        seed=args.seed or 1, drain_timeout_s=options.drain_timeout_s(args),
-    )  # fmt: skip
+        mix=options.read_mix(args, config),
+        arrivals=parse_arrivals(args.arrivals),
+        seed=args.seed or 1,
+        drain_timeout_s=options.drain_timeout_s(args),
+    )
     check_types([slo], workload.mix.types, "--slo")
     check_types(expectations, workload.mix.types)
     search = Search(Calibrator(config, workload, "search"), slo, trial_s)
@@ -187,10 +191,12 @@ async def _at(search: Search, rate: float, length_s: float) -> Result:
     workload = search.calibrator.workload
     return await search.calibrator.conduct(
         replace(
-            workload, profile=constant(rate, length_s), warmup_s=length_s * WARMUP_SHARE,
+            workload,
+            profile=constant(rate, length_s),
+            warmup_s=length_s * WARMUP_SHARE,
             seed=workload.seed + search.trials,
         )
-    )  # fmt: skip
+    )
 
 
 def _samples(slo: Expectation) -> float:

@@ -109,9 +109,12 @@ async def _sweep(
 
 async def _one(own: Config, workload: Workload, args: argparse.Namespace) -> Result:
     return await conduct(
-        Experiment(own, workload, kind="sweep"), workload, own.queue.key, quiet=True,
+        Experiment(own, workload, kind="sweep"),
+        workload,
+        own.queue.key,
+        quiet=True,
         wait_on_interrupt=args.on_interrupt == "wait",
-    )  # fmt: skip
+    )
 
 
 async def _forget(own: Config, results: list[Result]) -> None:

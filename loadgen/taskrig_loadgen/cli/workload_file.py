@@ -19,9 +19,18 @@ from taskrig_loadgen.load.workload import DRAIN_TIMEOUT_S, Workload
 from taskrig_loadgen.quantity import duration_s, rate_per_s, size_bytes
 
 KEYS = (
-    "mix", "rate", "duration", "profile", "arrivals", "seed", "shuffle", "warmup",
-    "drain_timeout", "data", "expect",
-)  # fmt: skip
+    "mix",
+    "rate",
+    "duration",
+    "profile",
+    "arrivals",
+    "seed",
+    "shuffle",
+    "warmup",
+    "drain_timeout",
+    "data",
+    "expect",
+)
 DATA_KEYS = ("template", "size", "pool")
 
 T = TypeVar("T")

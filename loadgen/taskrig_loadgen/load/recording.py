@@ -103,16 +103,21 @@ def read_recording(path: Path, *, speed: float, drain_timeout_s: float) -> Workl
         raise UsageError(f"{path}: some tasks have a time (at, enqueued_at) and some have none")
     if not known:
         return RecordedWorkload(
-            mix=Mix(counts), drain_timeout_s=drain_timeout_s, order=tuple(order),
+            mix=Mix(counts),
+            drain_timeout_s=drain_timeout_s,
+            order=tuple(order),
             bodies_in_order=tuple(bodies),
-        )  # fmt: skip
+        )
     start = min(known)
     ranked = sorted(range(len(order)), key=lambda n: known[n])
     profile: Any = RecordedProfile(tuple((known[n] - start) / speed for n in ranked), path.name)
     return RecordedWorkload(
-        mix=Mix(counts), profile=profile, drain_timeout_s=drain_timeout_s,
-        order=tuple(order[n] for n in ranked), bodies_in_order=tuple(bodies[n] for n in ranked),
-    )  # fmt: skip
+        mix=Mix(counts),
+        profile=profile,
+        drain_timeout_s=drain_timeout_s,
+        order=tuple(order[n] for n in ranked),
+        bodies_in_order=tuple(bodies[n] for n in ranked),
+    )
 
 
 def _tasks(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

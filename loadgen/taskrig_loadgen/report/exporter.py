@@ -10,12 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from taskrig.errors import UsageError
 from taskrig_loadgen.load.workload import Workload
@@ -42,15 +37,18 @@ class RunCollector:
         elapsed = max(stage.elapsed_s(), 0.0)
         ledger = stage.ledger or Ledger(())
         about = {
-            "run": stage.run_id, "kind": self._kind, "mix": workload.mix.text[:200],
+            "run": stage.run_id,
+            "kind": self._kind,
+            "mix": workload.mix.text[:200],
             "phase": stage.phase,
-        }  # fmt: skip
+        }
         yield InfoMetricFamily("loadgen_run", "The run that goes on now.", about)
         offered = min(workload.offered_by(elapsed), workload.total)
         yield CounterMetricFamily(
-            "loadgen_tasks_offered", "Tasks that were due by now (with Poisson, on average).",
+            "loadgen_tasks_offered",
+            "Tasks that were due by now (with Poisson, on average).",
             value=offered,
-        )  # fmt: skip
+        )
         rate = workload.profile.rate_at(elapsed) if workload.profile else 0.0
         yield GaugeMetricFamily(
             "loadgen_offered_rate", "Tasks a second that the profile asks for now.", value=rate
@@ -65,17 +63,19 @@ class RunCollector:
             done.add_metric([name], ledger.by_outcome[number])
         yield done
         yield CounterMetricFamily(
-            "loadgen_tasks_duplicate", "Executions beyond each task's first.",
+            "loadgen_tasks_duplicate",
+            "Executions beyond each task's first.",
             value=ledger.duplicates,
-        )  # fmt: skip
+        )
         yield _send_lag(ledger)
 
 
 def _send_lag(ledger: Ledger) -> Metric:
     lag = GaugeMetricFamily(
-        "loadgen_send_lag_seconds", "Acknowledged minus intended, of the last 2,000 tasks.",
+        "loadgen_send_lag_seconds",
+        "Acknowledged minus intended, of the last 2,000 tasks.",
         labels=["quantile"],
-    )  # fmt: skip
+    )
     pairs = zip(ledger.acked[-RECENT:], ledger.intended[-RECENT:], strict=False)
     recent = sorted(acked - intended for acked, intended in pairs if acked == acked)
     for quantile in (0.5, 0.99):

@@ -194,11 +194,15 @@ def _curves(series: TypeSeries) -> str:
             lines.append(Line(name, style, [_at(points, 1 - 10**-nines) for nines in steps]))
     ticks = [(-math.log10(1 - p), f"p{p * 100:g}") for p in _STOPS if -math.log10(1 - p) <= reach]
     return line_chart(
-        "latency by percentile", steps, lines,
+        "latency by percentile",
+        steps,
+        lines,
         x_format=lambda nines: f"p{100 * (1 - 10**-nines):.4g}",
-        y_format=show_s, y_axis=axis_s, log_y=True,
+        y_format=show_s,
+        y_axis=axis_s,
+        log_y=True,
         x_ticks=ticks,
-    )  # fmt: skip
+    )
 
 
 def _at(points: list[tuple[float, float]], share: float) -> float:

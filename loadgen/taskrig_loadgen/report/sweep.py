@@ -165,36 +165,51 @@ def page(sweep: Sweep) -> str:
     if points:
         best = min(points, key=lambda p: p.makespan_s)
         body.append(
-            facts([
-                ("one after another", show_s(best.serial_s)),
-                (f"on {best.concurrency} slots", show_s(best.makespan_s)),
-                ("ideal there", show_s(best.ideal_s)),
-                ("speed-up", f"{best.speedup:.2f}x"),
-            ])
-        )  # fmt: skip
+            facts(
+                [
+                    ("one after another", show_s(best.serial_s)),
+                    (f"on {best.concurrency} slots", show_s(best.makespan_s)),
+                    ("ideal there", show_s(best.ideal_s)),
+                    ("speed-up", f"{best.speedup:.2f}x"),
+                ]
+            )
+        )
         xs = [float(p.concurrency) for p in points]
         ticks = [(x, f"{x:.0f}") for x in xs]
         makespan = line_chart(
-            "makespan by number of slots, measured and ideal", xs,
+            "makespan by number of slots, measured and ideal",
+            xs,
             [
                 Line("one after another", "s6", [p.serial_s for p in points]),
                 Line("ideal", "s3", [p.ideal_s for p in points]),
                 Line("measured", "s1", [p.makespan_s for p in points]),
             ],
-            x_format=lambda x: f"{x:.0f} slots", y_format=show_s, y_axis=axis_s, x_ticks=ticks,
+            x_format=lambda x: f"{x:.0f} slots",
+            y_format=show_s,
+            y_axis=axis_s,
+            x_ticks=ticks,
             x_label="slots",
-        )  # fmt: skip
+        )
         efficiency = line_chart(
-            "efficiency by number of slots", xs,
+            "efficiency by number of slots",
+            xs,
             [Line("ideal over measured, %", "s4", [p.efficiency * 100 for p in points])],
-            x_format=lambda x: f"{x:.0f} slots", y_format=lambda y: f"{y:.1f}",
-            y_axis=lambda y: f"{y:.0f}", x_ticks=ticks, x_label="slots",
-        )  # fmt: skip
+            x_format=lambda x: f"{x:.0f} slots",
+            y_format=lambda y: f"{y:.1f}",
+            y_axis=lambda y: f"{y:.0f}",
+            x_ticks=ticks,
+            x_label="slots",
+        )
         body.append(
-            '<div class="grid2">' + section("Makespan", makespan)
+            '<div class="grid2">'
+            + section("Makespan", makespan)
             + section("Efficiency", efficiency)
-            + section("Figures", table(_HEAD, _rows(sweep), texts=0), wide=True,
-                      note=f"{_NOTE} {_law(sweep)}".strip())
+            + section(
+                "Figures",
+                table(_HEAD, _rows(sweep), texts=0),
+                wide=True,
+                note=f"{_NOTE} {_law(sweep)}".strip(),
+            )
             + "</div>"
-        )  # fmt: skip
+        )
     return frame(title, "\n".join(body))

@@ -122,9 +122,10 @@ def _outside(seen: Outside | UnsetType) -> Iterator[RenderableType]:
     for kind, figures in seen.types.items():
         parts = [
             f"{name.removesuffix('_s').replace('_', ' ')} {show_s(value)}"
-            if name.endswith("_s") else f"{value:,.0f} {name}"
+            if name.endswith("_s")
+            else f"{value:,.0f} {name}"
             for name, value in figures.items()
-        ]  # fmt: skip
+        ]
         yield Text(f"  {kind}: {', '.join(parts)}")
     if seen.note is not None:
         yield Text(f"nothing per type: {seen.note}", style="yellow")

@@ -12,14 +12,7 @@ from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.maths.queueing import list_schedule_s
 from taskrig_loadgen.result.figures import collect, due_and_started, flat_out_per_s, slot_costs
 from taskrig_loadgen.result.ledger import DEAD, FAILED, SUCCEEDED, Ledger
-from taskrig_loadgen.result.model import (
-    Accounting,
-    Basis,
-    Clock,
-    LoadShape,
-    Result,
-    Totals,
-)
+from taskrig_loadgen.result.model import Accounting, Basis, Clock, LoadShape, Result, Totals
 from taskrig_loadgen.result.record import RunRecord
 from taskrig_loadgen.result.timeline import timeline
 from taskrig_loadgen.result.verdict import judge_run, unjudged

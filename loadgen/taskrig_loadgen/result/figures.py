@@ -66,9 +66,16 @@ def collect(ledger: Ledger, *, since: float = -math.inf) -> dict[str, Samples]:
     """
     by_kind = [Samples() for _ in ledger.types]
     columns = zip(
-        ledger.kind, ledger.intended, ledger.sent, ledger.acked, ledger.start, ledger.end,
-        ledger.settled, ledger.outcome, strict=True,
-    )  # fmt: skip
+        ledger.kind,
+        ledger.intended,
+        ledger.sent,
+        ledger.acked,
+        ledger.start,
+        ledger.end,
+        ledger.settled,
+        ledger.outcome,
+        strict=True,
+    )
     for kind, intended, sent, acked, start, end, settled, outcome in columns:
         if intended < since or outcome == REFUSED:
             continue

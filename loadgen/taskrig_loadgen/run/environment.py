@@ -20,9 +20,16 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("taskrig", "redis", "hiredis", "uvloop")
 _SERVER_FIELDS = (
-    "redis_version", "valkey_version", "server_name", "os", "arch_bits", "maxmemory_policy",
-    "aof_enabled", "io_threads_active", "redis_mode",
-)  # fmt: skip
+    "redis_version",
+    "valkey_version",
+    "server_name",
+    "os",
+    "arch_bits",
+    "maxmemory_policy",
+    "aof_enabled",
+    "io_threads_active",
+    "redis_mode",
+)
 
 
 _SECRETS = tuple(".".join(map(str, path)) for path in SECRET_FILES.values())
@@ -99,8 +106,11 @@ def _git_commit() -> str:
     try:
         done = subprocess.run(
             ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=2,
-        )  # fmt: skip
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=2,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

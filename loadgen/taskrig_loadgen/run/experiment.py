@@ -156,11 +156,14 @@ class Experiment:
             run_id = secrets.token_hex(6)
             ledger = Ledger(self._workload.mix.types)
             sender = Sender(
-                client, self._workload.list or self._keys.queue, ledger,
+                client,
+                self._workload.list or self._keys.queue,
+                ledger,
                 TaskWriter(run_id, ledger.types, self._workload.bodies, self._workload.order),
-                offset, push_right=config.queue.pop == "left",
+                offset,
+                push_right=config.queue.pop == "left",
                 patience_s=self._workload.drain_timeout_s,
-            )  # fmt: skip
+            )
             cls = Observer if self._observe_by == "probe" else ExternalObserver
             observer = cls(watching, self._keys, run_id, ledger)
             before = await scrape(self._scrape_urls)
@@ -174,19 +177,34 @@ class Experiment:
             self.stage.phase = "accounting"
             where, end = await self._account(observer, client)
             record = RunRecord(
-                kind=self._kind, run_id=run_id, command=safe_command(sys.argv),
-                started=sender.started, queue=self._keys.queue,
-                workload=self._workload, ledger=ledger,
-                where=where, views=observer.views, send=sender.report, outages=observer.outages,
-                interrupted=self.interrupted, followed=follow,
-                clock_error_s=offset.error_s, clock_drift_s=drift_s(offset, end) if end else None,
-                environment=environment, calibration=self._calibration, forecast=forecast,
-            )  # fmt: skip
+                kind=self._kind,
+                run_id=run_id,
+                command=safe_command(sys.argv),
+                started=sender.started,
+                queue=self._keys.queue,
+                workload=self._workload,
+                ledger=ledger,
+                where=where,
+                views=observer.views,
+                send=sender.report,
+                outages=observer.outages,
+                interrupted=self.interrupted,
+                followed=follow,
+                clock_error_s=offset.error_s,
+                clock_drift_s=drift_s(offset, end) if end else None,
+                environment=environment,
+                calibration=self._calibration,
+                forecast=forecast,
+            )
         if self._observe_by != "probe":
             record.outside = await seen_outside(
-                self._observe_by, observer.views, ledger.sent_count,
-                min(ledger.sent, default=record.started), self._scrape_urls, before,
-            )  # fmt: skip
+                self._observe_by,
+                observer.views,
+                ledger.sent_count,
+                min(ledger.sent, default=record.started),
+                self._scrape_urls,
+                before,
+            )
         return make_result(record)
 
     async def _meet(self, client: Any, offset: Offset) -> None:
@@ -197,9 +215,13 @@ class Experiment:
         name, count = self._barrier
         with clear_errors(self._config):
             start = await wait_at(
-                client, self._keys, name, count,
-                timeout_s=BARRIER_TIMEOUT_S, stopped=self._stop.is_set,
-            )  # fmt: skip
+                client,
+                self._keys,
+                name,
+                count,
+                timeout_s=BARRIER_TIMEOUT_S,
+                stopped=self._stop.is_set,
+            )
         await sleep_until(start, offset)
         self.stage.phase = "sending"
 

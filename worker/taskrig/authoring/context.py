@@ -129,8 +129,9 @@ class _Bound(logging.LoggerAdapter[logging.Logger]):
             text = str(msg)
         except BaseException as fault:
             text = f"(a message without text: {describe(fault)})"
-        self.logger.log(level, head.replace("%", "%%") + text if args else head + text,
-                        *args, **kwargs)  # fmt: skip
+        self.logger.log(
+            level, head.replace("%", "%%") + text if args else head + text, *args, **kwargs
+        )
 
 
 def context() -> Context:

@@ -119,10 +119,16 @@ def handler(
     if not isinstance(type, str) or not 1 <= len(type.encode()) <= 256:
         raise ValueError(f"a handler's type is a string of 1 to 256 bytes, got {type!r}")
     options = Options(
-        timeout_s=timeout_s, retries=retries, backoff_s=backoff_s, backoff_max_s=backoff_max_s,
-        expires_s=expires_s, concurrency=concurrency, max_concurrent_total=max_concurrent_total,
-        rate_limit=rate_limit, unique=unique,
-    )  # fmt: skip
+        timeout_s=timeout_s,
+        retries=retries,
+        backoff_s=backoff_s,
+        backoff_max_s=backoff_max_s,
+        expires_s=expires_s,
+        concurrency=concurrency,
+        max_concurrent_total=max_concurrent_total,
+        rate_limit=rate_limit,
+        unique=unique,
+    )
 
     def decorate(function: F) -> F:
         if calling.yields(function):

@@ -7,13 +7,7 @@ from taskrig.broker.lease import LeaseWire
 from taskrig.broker.move import Arrival, Move
 from taskrig.broker.operate import Operator
 from taskrig.broker.produce import Producer
-from taskrig.broker.queue import (
-    CLAIM_ITEMS,
-    Broker,
-    Depths,
-    Exchanged,
-    Slice,
-)
+from taskrig.broker.queue import CLAIM_ITEMS, Broker, Depths, Exchanged, Slice
 from taskrig.broker.results import Results
 from taskrig.broker.start import check_start
 from taskrig.broker.stride import Stride

@@ -106,8 +106,9 @@ class DeadLetters:
         at, looked = after or ("-" if oldest_first else "+"), 0
         end = "+" if oldest_first else "-"
         while at and len(letters) < count:
-            at, seen, _, rows = self._slice(at, end, not oldest_first, count - len(letters),
-                                            shown, where)  # fmt: skip
+            at, seen, _, rows = self._slice(
+                at, end, not oldest_first, count - len(letters), shown, where
+            )
             letters += rows
             looked += seen
             if budget_items and looked >= budget_items:

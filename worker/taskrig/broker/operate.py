@@ -88,8 +88,16 @@ class Operator:
         """How things stand now; raises BrokerUnavailable."""
         k = self.keys
         keys = (k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed, k.dead, k.stats)
-        more = (k.workers, k.paused, k.about, k.control, k.held, k.paused_types, k.lists,
-                k.requeued)  # fmt: skip
+        more = (
+            k.workers,
+            k.paused,
+            k.about,
+            k.control,
+            k.held,
+            k.paused_types,
+            k.lists,
+            k.requeued,
+        )
         reply = self.wire.run(SURVEY, keys + more, self.config.queue.pop, WORKERS_SHOWN)
         seen = survey_of(k.queue, reply)
         # Workers tell with their leases what they run: leave out what has ended since.
@@ -98,11 +106,23 @@ class Operator:
 
     def look(self) -> Depths:
         """The depths alone, cheaper than a survey; raises BrokerUnavailable."""
-        keys = (self.keys.queue, self.keys.arrivals, self.keys.redeliver, self.keys.inflight,
-                self.keys.delayed, self.keys.dead, self.keys.stats, self.keys.workers,
-                self.keys.paused, self.keys.reclaiming, self.keys.held,
-                self.keys.paused_types, self.keys.lists, self.keys.requeued,
-                self.keys.origin)  # fmt: skip
+        keys = (
+            self.keys.queue,
+            self.keys.arrivals,
+            self.keys.redeliver,
+            self.keys.inflight,
+            self.keys.delayed,
+            self.keys.dead,
+            self.keys.stats,
+            self.keys.workers,
+            self.keys.paused,
+            self.keys.reclaiming,
+            self.keys.held,
+            self.keys.paused_types,
+            self.keys.lists,
+            self.keys.requeued,
+            self.keys.origin,
+        )
         return depths_of(self.wire.run(LOOK, keys, self.config.queue.pop))
 
     def _held(self, tags: list[str]) -> list[bool]:

@@ -104,9 +104,18 @@ def depths_of(reply: list[Any]) -> Depths:
     claimed, trimmed, now_s, front, aside, paused_types, left_over, held, lists, *more = rest
     held_by_type, wrong, invalid_trimmed, origin = more
     return Depths(
-        waiting, in_flight, delayed, dead, expired, paused == 1, scanned_by.decode(),
-        claimed, {"failed": trimmed - invalid_trimmed, "invalid": invalid_trimmed},
-        now_s, (front, *(row[2] for row in lists)), aside,
+        waiting,
+        in_flight,
+        delayed,
+        dead,
+        expired,
+        paused == 1,
+        scanned_by.decode(),
+        claimed,
+        {"failed": trimmed - invalid_trimmed, "invalid": invalid_trimmed},
+        now_s,
+        (front, *(row[2] for row in lists)),
+        aside,
         frozenset(type_of(name.decode()) for name in paused_types),
         tuple(name.decode() for name in left_over),
         held,
@@ -114,7 +123,7 @@ def depths_of(reply: list[Any]) -> Depths:
         {name.decode(): number for name, number in held_by_type},
         tuple(wrong_type(key, found, b"list") for key, found in wrong),
         origin.decode(errors="replace"),
-    )  # fmt: skip
+    )
 
 
 def bring_back_call(
@@ -185,12 +194,19 @@ class Broker:
         hold_s = min(config.worker.interval_s, 1.0, config.worker.lease_s / 3, timeout_s / 2)
         self.moves = tuple(
             Move(
-                Wire(address, timeout_s, identify=True), self._side_call, self._side,
-                self._claim, self._exchanged, source=list, arrivals=k.arrivals_of(list),
-                side=config.queue.pop, hold_s=hold_s, most=config.queue.max_item_bytes,
+                Wire(address, timeout_s, identify=True),
+                self._side_call,
+                self._side,
+                self._claim,
+                self._exchanged,
+                source=list,
+                arrivals=k.arrivals_of(list),
+                side=config.queue.pop,
+                hold_s=hold_s,
+                most=config.queue.max_item_bytes,
             )
             for list in config.queue.sources
-        )  # fmt: skip
+        )
 
     @property
     def exchange_sent(self) -> bool:
@@ -224,9 +240,18 @@ class Broker:
                 rest += (s.outcome.value, s.tag, s.type, s.reason, s.error)
                 rest += (s.run, s.record, s.traceback)
         reply = await self._exchange_wire.run_encoded(
-            EXCHANGE, self._exchange_head, want, first, hands, self._exchange_tail,
-            int(one_by_one), self._shares.of(want), len(plain), Encoded.of_ascii(plain), *rest,
-        )  # fmt: skip
+            EXCHANGE,
+            self._exchange_head,
+            want,
+            first,
+            hands,
+            self._exchange_tail,
+            int(one_by_one),
+            self._shares.of(want),
+            len(plain),
+            Encoded.of_ascii(plain),
+            *rest,
+        )
         return self._exchanged(reply, first)
 
     def _claim(self, want: int, first: int) -> tuple[Any, ...]:
@@ -251,10 +276,17 @@ class Broker:
         for index, requeued_ms in requeues:
             deliveries[index - 1].requeued_at = requeued_ms / 1000
         return Exchanged(
-            why.decode(), gap == 1, more == 1, alone == 1, missing,
-            [(size, start) for size, start in too_large], deliveries,
-            [tag.decode() for tag in cancel], due_ms, now_ms,
-        )  # fmt: skip
+            why.decode(),
+            gap == 1,
+            more == 1,
+            alone == 1,
+            missing,
+            [(size, start) for size, start in too_large],
+            deliveries,
+            [tag.decode() for tag in cancel],
+            due_ms,
+            now_ms,
+        )
 
     async def gate(
         self,
@@ -276,9 +308,16 @@ class Broker:
         verdicts, *states = await self._exchange_wire.run(
             GATE,
             (*(k.inflight, k.redeliver, k.held, k.queue, k.arrivals, k.stats, k.marks), k.delayed),
-            k.prefix, self._config.worker.max_deliveries, room, CLAIM_BYTES,
-            len(types), *flat, len(ended), *gone, *more,
-        )  # fmt: skip
+            k.prefix,
+            self._config.worker.max_deliveries,
+            room,
+            CLAIM_BYTES,
+            len(types),
+            *flat,
+            len(ended),
+            *gone,
+            *more,
+        )
         return verdicts, [
             (wait, moved, cursor.decode(), wrong_type(*wrong) if wrong[0] else "")
             for wait, moved, cursor, *wrong in states
@@ -378,9 +417,16 @@ class Broker:
         off_ms = round(min(self._config.worker.lease_s / 3, 5.0) * 1000)
         keys, arguments = reclaim_call(self.keys, self._config, self._id, cursor, count)
         r = await self._side(
-            RECLAIM, keys, *arguments, hold_ms, below,
-            round(expected_s * 1000), off_ms, round(steady_s * 1000), *known,
-        )  # fmt: skip
+            RECLAIM,
+            keys,
+            *arguments,
+            hold_ms,
+            below,
+            round(expected_s * 1000),
+            off_ms,
+            round(steady_s * 1000),
+            *known,
+        )
         state, at, moved, dead, seen, size, now_ms = r
         return Slice(state.decode(), int(at), moved, dead, seen, size, now_ms.decode())
 

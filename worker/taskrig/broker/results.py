@@ -36,5 +36,7 @@ class Results:
             self._said = True
             log.warning(
                 "results are lost: the list %s is full with %d, so each new one drops the oldest; "
-                "nobody seems to read it (said only once)", ascii(key[:100]), MOST_RESULTS
-            )  # fmt: skip
+                "nobody seems to read it (said only once)",
+                ascii(key[:100]),
+                MOST_RESULTS,
+            )

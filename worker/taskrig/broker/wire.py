@@ -89,12 +89,7 @@ class Wire:
         return answer
 
     async def call_both(
-        self,
-        first: tuple[Any, ...],
-        second: tuple[Any, ...],
-        *,
-        extra_s: float,
-        most: int | None,
+        self, first: tuple[Any, ...], second: tuple[Any, ...], *, extra_s: float, most: int | None
     ) -> tuple[Any, Any]:
         """Send two commands in one write and read both answers; the server runs the second as
         soon as the first has ended. An error for an answer is returned in its place, as the

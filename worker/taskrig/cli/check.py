@@ -93,11 +93,15 @@ def _print_notes(config: Config, registry: Registry, policies: Policies) -> None
     for entry in map(parse_line, config.schedule):
         kind = str(entry.task["type"])
         if registry.find(kind) is None:
-            print(f"note      schedule {entry.name}: no handler has the type {kind!r}"
-                  f"{registry.hint(kind)}")  # fmt: skip
+            print(
+                f"note      schedule {entry.name}: no handler has the type {kind!r}"
+                f"{registry.hint(kind)}"
+            )
     for one in registry.not_served.values():
-        print(f"note      {one.name} ({one.place}) takes {one.type!r}, but handlers does not name "
-              "its module")  # fmt: skip
+        print(
+            f"note      {one.name} ({one.place}) takes {one.type!r}, but handlers does not name "
+            "its module"
+        )
 
 
 def _print_type(entry: Handler, options: Options, width: int) -> None:
@@ -143,8 +147,10 @@ def _settings(options: Options, *, timeout: bool = False) -> list[str]:
 def _print_schedule(config: Config) -> None:
     if not config.schedule:
         return
-    print(f"schedule  (a time that was missed is made up for within "
-          f"{_grace(config)}, worker.schedule_grace)")  # fmt: skip
+    print(
+        f"schedule  (a time that was missed is made up for within "
+        f"{_grace(config)}, worker.schedule_grace)"
+    )
     from taskrig.cron import parse_line
 
     for line in config.schedule:

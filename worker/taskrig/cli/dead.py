@@ -72,8 +72,9 @@ def add(commands: Commands) -> None:
         epilog=EXAMPLES,
     )
     inner = parser.add_subparsers(title="commands", metavar="list|show|requeue|drop", required=True)
-    listing = command(inner, "list", execute_list, help="list them, newest first",
-                      examples=LIST_EXAMPLES)  # fmt: skip
+    listing = command(
+        inner, "list", execute_list, help="list them, newest first", examples=LIST_EXAMPLES
+    )
     _add_filters(listing)
     listing.add_argument("-n", "--number", type=int, default=20, metavar="N", help="so many (20)")
     listing.add_argument("--oldest", action="store_true", help="oldest first")
@@ -154,11 +155,16 @@ def execute_show(args: argparse.Namespace) -> int:
     else:
         when = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(letter.time))
         for name, value in (
-            ("id", letter.id), ("time", when), ("outcome", letter.outcome),
-            ("reason", letter.reason), ("error", letter.error), ("type", letter.type),
-            ("deliveries", str(letter.deliveries)), ("worker", letter.worker),
+            ("id", letter.id),
+            ("time", when),
+            ("outcome", letter.outcome),
+            ("reason", letter.reason),
+            ("error", letter.error),
+            ("type", letter.type),
+            ("deliveries", str(letter.deliveries)),
+            ("worker", letter.worker),
             ("size", f"{letter.size:,} bytes"),
-        ):  # fmt: skip
+        ):
             print(f"{name:<11}{plain(value, 1000)}")
         for line in letter.traceback.split("\n") if letter.traceback else ():
             print(f"  | {plain(line, 1000)}")
@@ -194,8 +200,14 @@ def _move_ids(args: argparse.Namespace, operator: Operator, ids: list[str]) -> i
         (done if found else absent).append(one)
     word = _word(args)
     gone = f"; not there: {', '.join(absent)}" if absent else ""
-    answer(args, f"{word} {len(done):,}{gone}", act=args.act, count=len(done), absent=absent,
-           dry_run=args.dry_run)  # fmt: skip
+    answer(
+        args,
+        f"{word} {len(done):,}{gone}",
+        act=args.act,
+        count=len(done),
+        absent=absent,
+        dry_run=args.dry_run,
+    )
     return 1 if absent else 0
 
 

@@ -100,9 +100,13 @@ def dropped_lines(survey: Survey) -> list[str]:
     lines = []
     for count, at, what, bound in (
         (trimmed.failed, trimmed.failed_at, "dead letters", "dead_letters.max"),
-        (trimmed.invalid, trimmed.invalid_at, "invalid items",
-         "dead_letters.invalid_max or invalid_max_bytes"),
-    ):  # fmt: skip
+        (
+            trimmed.invalid,
+            trimmed.invalid_at,
+            "invalid items",
+            "dead_letters.invalid_max or invalid_max_bytes",
+        ),
+    ):
         if count:
             last = f", the last one {age(max(0.0, survey.at - at))} ago" if at is not None else ""
             lines.append(f"{count:,} {what} were dropped{last}: {bound} was reached")

@@ -29,11 +29,13 @@ _SHOWN = 5
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    pause = command(commands, "pause", execute_pause, help="let no worker take tasks",
-                    examples=EXAMPLES)  # fmt: skip
+    pause = command(
+        commands, "pause", execute_pause, help="let no worker take tasks", examples=EXAMPLES
+    )
     pause.add_argument("--why", default="", metavar="TEXT", help="shown by worker status")
-    resume = command(commands, "resume", execute_resume, help="let workers take tasks again",
-                     examples=EXAMPLES)  # fmt: skip
+    resume = command(
+        commands, "resume", execute_resume, help="let workers take tasks again", examples=EXAMPLES
+    )
     for parser in (pause, resume):
         parser.add_argument("--type", metavar="TYPE", help="this task type only")
         add_json_flag(parser)
@@ -59,8 +61,11 @@ def _pause_type(args: argparse.Namespace, type: str, why: str) -> int:
     answer(args, f"{plain(type)} {said}", paused=True, changed=changed, type=type, handled=handled)
     if handled is False:
         likely = _likely(type, known or ())
-        print(f"warning: no live worker has a handler for {plain(type)}{likely}; if it was "
-              f"mistyped: {resuming(type)}", file=sys.stderr)  # fmt: skip
+        print(
+            f"warning: no live worker has a handler for {plain(type)}{likely}; if it was "
+            f"mistyped: {resuming(type)}",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -8,13 +8,7 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from taskrig.cli.desk import (
-    ProgressLine,
-    add_json_flag,
-    operator_of,
-    print_json,
-    shown_bytes,
-)
+from taskrig.cli.desk import ProgressLine, add_json_flag, operator_of, print_json, shown_bytes
 from taskrig.errors import UsageError
 from taskrig.frame.output import plain
 from taskrig.frame.parser import Commands, Parser, command
@@ -46,12 +40,14 @@ def add(commands: Commands) -> None:
         epilog="examples:\n  worker queue peek -n 3\n  worker queue count",
     )
     inner = parser.add_subparsers(title="commands", metavar="peek|count", required=True)
-    peek = command(inner, "peek", execute_peek, help="show what is taken next",
-                   examples=PEEK_EXAMPLES)  # fmt: skip
+    peek = command(
+        inner, "peek", execute_peek, help="show what is taken next", examples=PEEK_EXAMPLES
+    )
     peek.add_argument("-n", "--number", type=int, default=10, metavar="N", help="so many (10)")
     add_json_flag(peek)
-    count = command(inner, "count", execute_count, help="count what waits, by type",
-                    examples=COUNT_EXAMPLES)  # fmt: skip
+    count = command(
+        inner, "count", execute_count, help="count what waits, by type", examples=COUNT_EXAMPLES
+    )
     add_json_flag(count)
 
 
@@ -79,8 +75,10 @@ def execute_peek(args: argparse.Namespace) -> int:
         return 0
     for item in items:
         again = "  again" if item.again else ""
-        print(f"{plain(item.type(), 40):<20} {item.size:>9,} B{again}  "
-              f"{shown_bytes(item.raw or b'', item.size)}")  # fmt: skip
+        print(
+            f"{plain(item.type(), 40):<20} {item.size:>9,} B{again}  "
+            f"{shown_bytes(item.raw or b'', item.size)}"
+        )
     print(f"{len(items):,} shown of {total:,} waiting")
     return 0
 

@@ -42,17 +42,29 @@ _LOOK_EVERY_S = 0.1
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    drain = command(commands, "drain", execute_drain, help="ask one worker to drain",
-                    examples=DRAIN_EXAMPLES)  # fmt: skip
+    drain = command(
+        commands, "drain", execute_drain, help="ask one worker to drain", examples=DRAIN_EXAMPLES
+    )
     drain.add_argument("worker", metavar="WORKER")
-    cancel = command(commands, "cancel", execute_cancel, help="cancel one running task",
-                     examples=CANCEL_EXAMPLES)  # fmt: skip
+    cancel = command(
+        commands, "cancel", execute_cancel, help="cancel one running task", examples=CANCEL_EXAMPLES
+    )
     cancel.add_argument("tag", metavar="TAG")
     for parser, default in ((drain, 0.0), (cancel, 10.0)):
-        parser.add_argument("--wait", type=float, default=default, metavar="SECONDS",
-                            help=f"wait so long for the end (default {default:g})")  # fmt: skip
-    reclaim = command(commands, "reclaim", execute_reclaim, help="give back what dead workers hold",
-                      examples=RECLAIM_EXAMPLES)  # fmt: skip
+        parser.add_argument(
+            "--wait",
+            type=float,
+            default=default,
+            metavar="SECONDS",
+            help=f"wait so long for the end (default {default:g})",
+        )
+    reclaim = command(
+        commands,
+        "reclaim",
+        execute_reclaim,
+        help="give back what dead workers hold",
+        examples=RECLAIM_EXAMPLES,
+    )
     reclaim.add_argument("--now", action="store_true", help="do it; without, only say what")
     for parser in (drain, cancel, reclaim):
         add_json_flag(parser)
@@ -110,8 +122,14 @@ def execute_cancel(args: argparse.Namespace) -> int:
 def _runs_on(operator: Operator, args: argparse.Namespace) -> str:
     """What to do about a task that was asked to stop and did not."""
     worker = args.tag.rpartition(":")[0]
-    where = next((f"pid {w.pid} on {plain(w.host, 60)}" for w in operator.survey().workers
-                  if w.id == worker), "gone by now")  # fmt: skip
+    where = next(
+        (
+            f"pid {w.pid} on {plain(w.host, 60)}"
+            for w in operator.survey().workers
+            if w.id == worker
+        ),
+        "gone by now",
+    )
     return (
         f"{args.tag} was asked to stop and is still in flight after {args.wait:g} s: its handler "
         "swallows the\ncancellation, or blocks the event loop. It runs on, and how it ends by "
@@ -137,8 +155,10 @@ def _refuse(reply: str, tag: str) -> None:
     if reply == "not_in_flight":
         raise TaskrigError(f"{tag} is not in flight; `worker status` lists what runs")
     if reply == "no_worker":
-        raise TaskrigError(f"the worker of {tag} is silent: its tasks will be reclaimed and run "
-                           "again; `worker reclaim` shows them")  # fmt: skip
+        raise TaskrigError(
+            f"the worker of {tag} is silent: its tasks will be reclaimed and run "
+            "again; `worker reclaim` shows them"
+        )
     if reply == "too_many":
         raise TaskrigError("that worker has too many asks waiting; try again when it answers")
 

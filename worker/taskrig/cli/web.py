@@ -48,18 +48,19 @@ def execute(args: argparse.Namespace) -> int:
     address = Address(config.redis, config.queue.key, "taskrig-page")
     with contextlib.closing(StatusPage(config, address)) as page:
         server = HttpServer(
-            config.http.host, args.port,
+            config.http.host,
+            args.port,
             metrics=lambda accept: (b"", "text/plain; version=0.0.4"),
-            live=lambda: (True, "ok"), ready=lambda: (True, "ok"),
+            live=lambda: (True, "ok"),
+            ready=lambda: (True, "ok"),
             status=lambda: {"queue": config.queue.key, "serves": "the status page only"},
             page=page,
-        )  # fmt: skip
+        )
         ended = threading.Event()
         early.take(lambda *_: ended.set())
         server.start()
         page.start()
-        print(f"status page on http://{host_and_port(config.http.host, server.port)}/",
-              flush=True)  # fmt: skip
+        print(f"status page on http://{host_and_port(config.http.host, server.port)}/", flush=True)
         while not ended.wait(3600):
             pass
         server.close()

@@ -95,11 +95,7 @@ def _tell(span: Span, at: Context, fault: BaseException | None) -> None:
         stack = traceback_of(fault).text or describe(fault)
         span.add_event(
             "exception",
-            {
-                "exception.type": name,
-                "exception.message": message,
-                "exception.stacktrace": stack,
-            },
+            {"exception.type": name, "exception.message": message, "exception.stacktrace": stack},
         )
     span.set_status(Status(StatusCode.ERROR, f"{reason}: {text}"))
 

@@ -199,7 +199,7 @@ class LostData:
                 "deleted totals): %d claims are missing. Tasks may be lost, or run twice, also the "
                 "%d in hand",
                 *(self._claimed - claimed, in_hand),
-            )  # fmt: skip
+            )
         self.origin, self._claimed = origin, claimed
 
 

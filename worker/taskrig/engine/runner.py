@@ -17,13 +17,7 @@ from taskrig.authoring.registry import Handler
 from taskrig.engine.capacity import Capacity
 from taskrig.engine.dispositions import RELEASED, SUCCEEDED
 from taskrig.engine.events import Events, log
-from taskrig.engine.execution import (
-    Execution,
-    Pipeline,
-    arguments_of,
-    call_handler,
-    in_a_task,
-)
+from taskrig.engine.execution import Execution, Pipeline, arguments_of, call_handler, in_a_task
 from taskrig.engine.inbox import Fail, Inbox
 from taskrig.engine.threads import Call, Threads
 from taskrig.engine.timeouts import Timeouts

@@ -126,8 +126,12 @@ def _say_missed(missed: dict[str, int], grace_s: float) -> None:
     more = "at least " if COUNT_MOST in missed.values() else ""
     log.warning(
         "schedule: left out %s%d times that were missed by more than %g s (worker.schedule_grace), "
-        "most of them of %s", more, count, grace_s, most,
-    )  # fmt: skip
+        "most of them of %s",
+        more,
+        count,
+        grace_s,
+        most,
+    )
 
 
 def _next(entry: Entry, at: float) -> float:

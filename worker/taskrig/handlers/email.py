@@ -68,8 +68,10 @@ def configure(config: Config) -> str:
         log.warning(
             "a mail may take %g s (email.timeout), but its task is stopped after %g s "
             "(tasks.email.timeout), maybe after the server took it, and is then a failure; "
-            "let tasks.email.timeout be the longer one", config.email.timeout_s, limit_s,
-        )  # fmt: skip
+            "let tasks.email.timeout be the longer one",
+            config.email.timeout_s,
+            limit_s,
+        )
     return ""
 
 
@@ -81,8 +83,9 @@ async def send_email(data: Any) -> None:
         mail, _ = await asyncio.to_thread(_made, data, None)
         log.info(
             "dry run, email.host is not set: would send to %s, subject %.100r",
-            _some(mail.recipients), mail.subject,
-        )  # fmt: skip
+            _some(mail.recipients),
+            mail.subject,
+        )
         return
     refused: Refused = {}
     try:

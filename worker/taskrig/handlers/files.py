@@ -56,8 +56,9 @@ def file_process(data: Any) -> None:
     """Do one operation on one file; what may not be touched is rejected."""
     fields = _checked(data)
     if _config is None or _config.root is None:
-        log.info("dry run, files.root is not set: would %s %.100r",
-                 fields["operation"], fields["path"])  # fmt: skip
+        log.info(
+            "dry run, files.root is not set: would %s %.100r", fields["operation"], fields["path"]
+        )
         return
     with Folder(_config.root) as root:
         result = OPERATIONS[fields["operation"]](root, fields, _config.max_bytes)
@@ -72,14 +73,16 @@ def _checked(data: Any) -> dict[str, str]:
         raise Reject('file_process: data must be an object: {"path": ..., "operation": ...}')
     for key, value in data.items():
         if key not in FIELDS:
-            raise Reject(f"file_process: unknown field {str(key)[:40]!r}; "
-                         f"known are {', '.join(FIELDS)}")  # fmt: skip
+            raise Reject(
+                f"file_process: unknown field {str(key)[:40]!r}; known are {', '.join(FIELDS)}"
+            )
         if not isinstance(value, str):
             raise Reject(f"file_process: {key} must be text")
     operation = data.setdefault("operation", "checksum")
     if operation not in OPERATIONS:
-        raise Reject(f"file_process: unknown operation {operation[:40]!r}; "
-                     f"known are {', '.join(OPERATIONS)}")  # fmt: skip
+        raise Reject(
+            f"file_process: unknown operation {operation[:40]!r}; known are {', '.join(OPERATIONS)}"
+        )
     if "path" not in data:
         raise Reject("file_process: path is missing")
     if ("to" in data) != (operation == "copy"):

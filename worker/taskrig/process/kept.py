@@ -78,8 +78,10 @@ class Kept:
     def _take_signals_back(self) -> None:
         for number in early.take_back():
             name = signal.Signals(number).name
-            self._say(f"a handler's code took {name} from the worker, which needs it to end: "
-                      "it is the worker's again")  # fmt: skip
+            self._say(
+                f"a handler's code took {name} from the worker, which needs it to end: "
+                "it is the worker's again"
+            )
 
     def _say(self, line: str) -> None:
         if line not in self._said and len(self._said) < 100:

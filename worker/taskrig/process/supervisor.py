@@ -193,8 +193,9 @@ class Supervisor:
             self._shares[child.slot] = max(1, share - done)
         self._pause_s = FIRST_PAUSE_S if lived else min(self._pause_s * 2, LONGEST_PAUSE_S)
         self._due[child.slot] = time.monotonic() + self._pause_s
-        log.error("worker process %d ended (%s); another one in %g s",
-                  child.slot, how, self._pause_s)  # fmt: skip
+        log.error(
+            "worker process %d ended (%s); another one in %g s", child.slot, how, self._pause_s
+        )
 
     def _stop(self, number: signal.Signals) -> None:
         """Pass a signal on; no child is replaced after it.
@@ -235,10 +236,14 @@ class Supervisor:
             page = StatusPage(config, Address(config.redis, config.queue.key, "taskrig-page"))
             page.start()
         server = HttpServer(
-            http.host, http.port,
-            metrics=self._metrics, live=self._live, ready=self._ready, status=self._status,
+            http.host,
+            http.port,
+            metrics=self._metrics,
+            live=self._live,
+            ready=self._ready,
+            status=self._status,
             page=page,
-        )  # fmt: skip
+        )
         server.start()
         log.info("metrics of all processes on %s", host_and_port(http.host, server.port))
         return server

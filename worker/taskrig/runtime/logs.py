@@ -229,9 +229,16 @@ def _never_raise() -> None:
         return
 
     def _log(
-        self: logging.Logger, level: int, msg: object, args: Any, exc_info: Any = None,
-        extra: Any = None, stack_info: bool = False, stacklevel: int = 1, **unknown: Any,
-    ) -> None:  # fmt: skip
+        self: logging.Logger,
+        level: int,
+        msg: object,
+        args: Any,
+        exc_info: Any = None,
+        extra: Any = None,
+        stack_info: bool = False,
+        stacklevel: int = 1,
+        **unknown: Any,
+    ) -> None:
         at = stacklevel + 1
         try:
             extra = {**extra, **unknown} if extra and unknown else extra or unknown

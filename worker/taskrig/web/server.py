@@ -241,8 +241,13 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             return source(path, query)
         except Exception as fault:  # one broken source must not take the other pages down
-            log.warning("%s %r failed: %s", self.command, path[:100], describe(fault),
-                        exc_info=for_debug(fault))  # fmt: skip
+            log.warning(
+                "%s %r failed: %s",
+                self.command,
+                path[:100],
+                describe(fault),
+                exc_info=for_debug(fault),
+            )
             return Answer(b"internal error; see the worker's log\n", code=_BROKEN)
 
     def _order(self, path: str, query: str) -> Answer:

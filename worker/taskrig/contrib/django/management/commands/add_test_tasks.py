@@ -35,8 +35,10 @@ class Command(BaseCommand):
                 self.stdout.write(f"{gone} waiting tasks removed from {producer.queue}")
                 return
             now = time.time()
-            tasks = [{"type": kind, "data": {"id": n}, "enqueued_at": now}
-                     for n, kind in enumerate(MIX, 1)]  # fmt: skip
+            tasks = [
+                {"type": kind, "data": {"id": n}, "enqueued_at": now}
+                for n, kind in enumerate(MIX, 1)
+            ]
             producer.push([json.dumps(task).encode() for task in tasks])
             self.stdout.write(f"{len(tasks)} tasks added to {producer.queue}")
         except TaskrigError as error:
