@@ -132,9 +132,13 @@ class Metrics(Collector):
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Every family. Kept on one screen, so that this is the list of what there is."""
+        """Every family, by what it is about."""
         yield from self._tasks()
         yield from self._queue()
+        yield from self._process()
+        yield from self._redis()
+
+    def _process(self) -> Iterator[Metric]:
         yield _gauge("concurrency_limit", "Most tasks this worker runs at once.", self.concurrency)
         yield _gauge(
             "task_longest_running_seconds",
@@ -152,6 +156,23 @@ class Metrics(Collector):
             "keeps its slot until it ends.",
             self.overdue_threads,
         )
+        yield _counter(
+            "log_lines_dropped",
+            "Lines of standard output and error that nobody read, or that could not be written.",
+            self.lines_dropped(),
+        )
+        yield _gauge(
+            "last_claim_timestamp_seconds",
+            "When this worker last claimed a task.",
+            self.last_claim_at,
+        )
+        yield _gauge("draining", "1 while this worker drains.", self.draining)
+        yield _gauge("paused", "1 while the queue is paused.", self.paused)
+        version, config = self._facts
+        yield _info("build_info", "The worker's version.", "version", version)
+        yield _info("config_info", "Short hash of the configuration.", "hash", config)
+
+    def _redis(self) -> Iterator[Metric]:
         roundtrip = HistogramMetricFamily("worker_redis_roundtrip_seconds", "Time of one exchange.")
         roundtrip.add_metric([], self.roundtrip.cumulative(), self.roundtrip.total)
         yield roundtrip
@@ -178,21 +199,6 @@ class Metrics(Collector):
             "Tasks of dead workers that this worker gave back to the queue.",
             self.reclaimed,
         )
-        yield _counter(
-            "log_lines_dropped",
-            "Lines of standard output and error that nobody read, or that could not be written.",
-            self.lines_dropped(),
-        )
-        yield _gauge(
-            "last_claim_timestamp_seconds",
-            "When this worker last claimed a task.",
-            self.last_claim_at,
-        )
-        yield _gauge("draining", "1 while this worker drains.", self.draining)
-        yield _gauge("paused", "1 while the queue is paused.", self.paused)
-        version, config = self._facts
-        yield _info("build_info", "The worker's version.", "version", version)
-        yield _info("config_info", "Short hash of the configuration.", "hash", config)
 
     def _tasks(self) -> Iterator[Metric]:
         total = CounterMetricFamily(
