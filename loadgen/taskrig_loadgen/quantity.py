@@ -1,79 +1,60 @@
-"""Numbers with units as people write them: `250ms`, `2k/s`, `1KiB`. Pure."""
+"""Durations, rates and sizes of flags and files, with what is wrong named; and for people. Pure."""
 
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Callable
+from typing import TypeVar
 
+from taskrig import units
 from taskrig.errors import UsageError
 
-_DURATION_S = {
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "": 1.0,
-    "m": 60.0,
-    "min": 60.0,
-    "h": 3600.0,
-    "d": 86400.0,
-}
-_SCALE = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6}
-_PER_S = {"": 1.0, "s": 1.0, "m": 1 / 60, "min": 1 / 60, "h": 1 / 3600}
-_SIZE = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "KiB": 1024, "MiB": 1024**2}
 MAX_SIZE = 64 * 1024**2  # bytes; many tasks of a size are in memory at once
-_NUMBER = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+
+T = TypeVar("T")
 
 
 def duration_s(text: str, what: str = "duration") -> float:
-    """Seconds from `250ms`, `30s`, `5m`, `1m30s`, `2h` or a bare number of seconds.
+    """Seconds of a duration; `what` begins the error.
 
     Raises:
-        UsageError: it is none of these, or not above 0.
+        UsageError: it is none, or not above 0.
     """
-    parts = re.findall(rf"\s*{_NUMBER}\s*([a-zµ]*)", text)
-    if not parts or not re.fullmatch(rf"(\s*{_NUMBER}\s*[a-zµ]*)+\s*", text):
-        raise UsageError(f"{what}: {text!r} is no duration; write it like 250ms, 30s, 5m or 1m30s")
-    if len(parts) > 1 and any(not unit for _, unit in parts):
-        raise UsageError(f"{what}: {text!r} is no duration; give each part a unit, like 1m30s")
-    total = 0.0
-    for number, unit in parts:
-        if unit not in _DURATION_S:
-            raise UsageError(f"{what}: unknown unit {unit!r} in {text!r}; use us, ms, s, m, h or d")
-        total += float(number) * _DURATION_S[unit]
-    return _above_zero(total, text, what)
+    return _above_zero(_read(units.duration_s, text, what), text, what)
 
 
 def rate_per_s(text: str, what: str = "rate") -> float:
-    """Tasks a second from `500`, `500/s`, `2k/s`, `90/m` or `1.5M/h`.
+    """Tasks a second of a rate.
 
     Raises:
-        UsageError: it is none of these, or not above 0.
+        UsageError: it is none, or not above 0.
     """
     return _above_zero(rate_or_zero(text, what), text, what)
 
 
 def rate_or_zero(text: str, what: str = "rate") -> float:
     """As `rate_per_s`, but 0 is allowed (a pause in a profile)."""
-    match = re.fullmatch(rf"\s*{_NUMBER}\s*([kKM]?)\s*(?:/\s*([a-z]+))?\s*", text)
-    if not match or (match[3] or "") not in _PER_S:
-        raise UsageError(f"{what}: {text!r} is no rate; write it like 500, 500/s, 2k/s or 90/m")
-    return float(match[1]) * _SCALE[match[2]] * _PER_S[match[3] or ""]
+    count, period_s = _read(units.rate, text, what)
+    return count / period_s
 
 
 def size_bytes(text: str, what: str = "size") -> int:
-    """Bytes from `512`, `1KiB`, `64KB` or `2MiB`.
+    """Bytes of a size.
 
     Raises:
-        UsageError: it is none of these, or over MAX_SIZE.
+        UsageError: it is none, or over MAX_SIZE.
     """
-    match = re.fullmatch(rf"\s*{_NUMBER}\s*([A-Za-z]*)\s*", text)
-    if not match or match[2] not in _SIZE:
-        raise UsageError(f"{what}: {text!r} is no size; write it like 512, 1KiB or 2MiB")
-    size = float(match[1]) * _SIZE[match[2]]
+    size = _read(units.size_bytes, text, what)
     if size > MAX_SIZE:
-        raise UsageError(f"{what}: {text!r} is too large; at most {MAX_SIZE // 1024**2}MiB")
-    return round(size)
+        raise UsageError(f"{what}: {text!r} is too large; at most {units.size_text(MAX_SIZE)}")
+    return size
+
+
+def _read(read: Callable[[str], T], text: str, what: str) -> T:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise UsageError(f"{what}: {error}") from None
 
 
 def _above_zero(value: float, text: str, what: str) -> float:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from taskrig.config import Config, HttpConfig, WorkerConfig
-from taskrig.config.quantities import Seconds, Size, duration, size_text
 
 
 @pytest.mark.parametrize(
@@ -44,6 +41,8 @@ def test_a_count_that_is_no_count_is_refused(settings, written, says):
         ("250ms", 0.25),
         ("15s", 15.0),
         ("5m", 300.0),
+        ("1m30s", 90.0),
+        ("10min", 600.0),
         ("1h", 3600.0),
         ("2", 2.0),
         ("0.5", 0.5),
@@ -57,7 +56,7 @@ def test_a_duration_takes_a_unit_or_is_seconds(settings, written, seconds):
 
 @pytest.mark.parametrize(
     "written",
-    ["0", "0s", "-1", "-1s", ".inf", ".nan", "soon", "5 min", "true", "null", "1:30", "2h", '"5"'],
+    ["0", "0s", "-1", "-1s", ".inf", ".nan", "soon", "5 mins", "true", "null", "1:30", "2h", '"5"'],
 )
 def test_a_duration_that_cannot_be_is_refused(settings, written):
     line = settings.problem(f"worker: {{interval: {written}}}")
@@ -127,19 +126,6 @@ def test_models_can_be_made_in_code_and_are_frozen():
     assert config.worker.lease_s == 1.0
     with pytest.raises(ValueError, match="frozen"):
         config.worker.lease_s = 2.0  # type: ignore[misc]
-
-
-@given(st.floats(0, 86400, allow_nan=False))
-def test_a_printed_duration_reads_back_as_itself(seconds):
-    printed = duration(seconds)
-
-    if "e" not in printed:
-        assert Seconds().read(printed) == pytest.approx(seconds, rel=1e-12)
-
-
-@given(st.integers(1, 2**40))
-def test_a_printed_size_reads_back_as_itself(size):
-    assert Size().read(size_text(size)) == size
 
 
 def test_two_lines_of_the_schedule_cannot_have_one_name(settings):

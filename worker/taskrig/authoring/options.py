@@ -6,11 +6,12 @@ import random
 import re
 from dataclasses import dataclass, fields
 
+from taskrig import units
+
 BACKOFF_S = 1.0  # upper bound of the first wait before a task is tried again
 BACKOFF_MAX_S = 300.0  # upper bound of any such wait
-_RATE = re.compile(r"([0-9]{1,7})/([0-9]{1,7})?([smhd])")
+MAX_PERIOD_S = 1e6 * 86400  # of a rate
 _SEVERAL = re.compile(r"=\s*[0-9]+[;|&\s]")  # in a list's name: what stands between lists elsewhere
-_PERIODS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +59,13 @@ def rate(text: str) -> tuple[int, float]:
     Raises:
         ValueError: it says something else.
     """
-    found = _RATE.fullmatch(text)
-    count, times = (int(found[1]), int(found[2] or 1)) if found else (0, 0)
-    if not found or not 1 <= count <= 1_000_000 or not 1 <= times <= 1_000_000:
+    try:
+        count, period_s = units.rate(text) if "/" in text else (0.0, 1.0)
+    except ValueError:
+        count, period_s = 0.0, 1.0
+    if not (count.is_integer() and 1 <= count <= 1_000_000 and 1 <= period_s <= MAX_PERIOD_S):
         raise ValueError('must be a rate such as "100/s", "5/10s" or "600/m"')
-    return count, float(times * _PERIODS[found[3]])
+    return int(count), period_s
 
 
 def weighted(text: str) -> tuple[str, int]:

@@ -105,9 +105,9 @@ def _print_notes(config: Config, registry: Registry, policies: Policies) -> None
 
 
 def _print_type(entry: Handler, options: Options, width: int) -> None:
-    from taskrig.config.quantities import duration
+    from taskrig.units import duration_text
 
-    limit = f"timeout {duration(options.timeout_s)}" if options.timeout_s else "no timeout"
+    limit = f"timeout {duration_text(options.timeout_s)}" if options.timeout_s else "no timeout"
     how = ", in a thread" if entry.is_sync else ""
     print(f"  {entry.type:<{width}}  {limit:<14}  {entry.name}({entry.takes}){how}")
     if entry.dry_run:
@@ -128,7 +128,7 @@ def _print_default(policy: TaskPolicy | None) -> None:
 def _settings(options: Options, *, timeout: bool = False) -> list[str]:
     """The settings that are not as by default, by their names in config.yaml."""
     from taskrig.authoring.options import BACKOFF_MAX_S, BACKOFF_S
-    from taskrig.config.quantities import duration
+    from taskrig.units import duration_text
 
     usual = {"retries": 0, "backoff_s": BACKOFF_S, "backoff_max_s": BACKOFF_MAX_S, "unique": False}
     texts = []
@@ -139,7 +139,7 @@ def _settings(options: Options, *, timeout: bool = False) -> list[str]:
         if field.name == "timeout_s" and not timeout:
             continue  # has a column of its own
         name = field.name.removesuffix("_s")
-        shown = duration(value) if name != field.name else "yes" if value is True else value
+        shown = duration_text(value) if name != field.name else "yes" if value is True else value
         texts.append(f"{name} {shown}")
     return texts
 
@@ -162,6 +162,6 @@ def _print_schedule(config: Config) -> None:
 
 
 def _grace(config: Config) -> str:
-    from taskrig.config.quantities import duration
+    from taskrig.units import duration_text
 
-    return duration(config.worker.schedule_grace_s)
+    return duration_text(config.worker.schedule_grace_s)

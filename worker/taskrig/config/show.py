@@ -9,10 +9,11 @@ import yaml
 from pydantic import SecretStr
 
 from taskrig.config.model import Config
-from taskrig.config.quantities import Seconds, Size, duration, size_text
+from taskrig.config.quantities import Seconds, Size
 from taskrig.config.readings import OrNone
 from taskrig.config.sections import Section, yaml_key
 from taskrig.config.texts import MASK
+from taskrig.units import duration_text, size_text
 
 
 def as_yaml(config: Config, *, origins: bool = False) -> str:
@@ -77,7 +78,7 @@ def _reading(metadata: list[Any]) -> Any:
 
 def _value(value: Any, reading: Any = None) -> str:
     if isinstance(reading, Seconds) and value is not None:
-        return duration(value)
+        return duration_text(value)
     if isinstance(reading, Size):
         return size_text(value)
     if isinstance(value, tuple):
