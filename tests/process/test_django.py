@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import closing
 from datetime import datetime
 
@@ -186,6 +187,125 @@ def test_a_database_connection_that_broke_is_not_met_by_the_next_task(world, sho
     assert process.wait(10) == 0
 
 
+COUNTING = """
+import os
+
+from django.core.cache.backends.locmem import LocMemCache
+from django.db.backends.sqlite3 import base
+
+
+def note(word):
+    with open(os.environ["SHOP_DATABASE"] + ".notes", "a") as notes:
+        notes.write(word + "\\n")
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    def get_new_connection(self, params):
+        note("connected")
+        return super().get_new_connection(params)
+
+    def _close(self):
+        if self.connection is not None:
+            note("disconnected")
+        super()._close()
+
+
+class Cache(LocMemCache):
+    connected = False
+
+    def set(self, *args, **more):
+        if not self.connected:
+            note("client connected")
+        self.connected = True
+        super().set(*args, **more)
+
+    def close(self, **kwargs):
+        if self.connected:
+            note("client disconnected")
+        self.connected = False
+"""
+COUNTED = """
+from django.core.cache import cache
+from django.utils import translation
+from shop.models import Order
+from taskrig import handler
+
+
+@handler("plain")
+def plain(data):
+    if data.get("speaks"):
+        translation.activate(data["speaks"])
+    Order.objects.filter(number=translation.get_language()).count()
+    if translation.get_language() != data.get("speaks", "en-us"):
+        raise ValueError(translation.get_language())
+    cache.set("last", data)
+
+
+@handler("coroutine")
+async def coroutine(data):
+    await Order.objects.filter(number="A").acount()
+    await cache.aset("last", data)
+"""
+
+
+@pytest.fixture
+def counted(shop):
+    """The project with a database and a cache that note each connection and client."""
+    (shop.folder / "counting").mkdir()
+    (shop.folder / "counting" / "__init__.py").touch()
+    (shop.folder / "counting" / "base.py").write_text(COUNTING)
+    (shop.folder / "shop" / "counted.py").write_text(COUNTED)
+    settings = shop.folder / "shop" / "settings.py"
+    settings.write_text(
+        settings.read_text()
+        + "DATABASES['default']['ENGINE'] = 'counting'\n"
+        + "DATABASES['default']['CONN_MAX_AGE'] = int(os.environ.get('MAX_AGE', 600))\n"
+        + "CACHES = {'default': {'BACKEND': 'counting.base.Cache'}}\n"
+        + "TASKRIG['log'] = {'tasks': 'failures'}\n"
+    )
+    shop.tables()
+    notes = shop.folder / "db.notes"
+    notes.unlink()
+    shop.notes = lambda: Counter(notes.read_text().split("\n")) if notes.exists() else Counter()
+    return shop
+
+
+def work_off(counted, *, at_once, **env):
+    log = counted.manage(
+        *("async_command", "--max-concurrent", str(at_once)),
+        *("--max-tasks", str(counted.world.accepted)),
+        TASKRIG_HANDLERS="shop.counted",
+        **env,
+    )
+    assert f"stopped: {counted.world.accepted} done, 0 failed" in log, log
+    return counted.notes()
+
+
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+def test_tasks_at_once_need_a_connection_and_a_cache_client_each_and_not_one_a_task(
+    world, counted, kind
+):
+    world.enqueue(kind, 2000)
+    notes = work_off(counted, at_once=10)
+    assert 1 <= notes["connected"] <= 10
+    assert 1 <= notes["client connected"] <= 10
+    # When the worker has ended, so have they.
+    assert notes["disconnected"] == notes["connected"]
+    assert notes["client disconnected"] == notes["client connected"]
+
+
+def test_a_connection_that_is_to_live_for_no_time_is_closed_after_its_task(world, counted):
+    world.enqueue("plain", 5)
+    notes = work_off(counted, at_once=1, MAX_AGE="0")
+    assert notes["connected"] == notes["disconnected"] == 5
+
+
+def test_a_language_that_a_plain_function_activates_is_not_the_next_tasks(world, counted):
+    world.enqueue("plain", 1, speaks="de")
+    world.enqueue("plain", 1)
+    work_off(counted, at_once=1)
+
+
 @pytest.mark.parametrize(
     ("args", "env", "code", "says"),
     [
@@ -268,7 +388,7 @@ def test_the_function_of_a_command_of_ones_own_is_given_whole_tasks(world, schoo
 
 def test_a_command_of_another_app_that_goes_before_ours_is_said(school):
     assert "W001" not in school.manage("check")
-    school.env["APPS"] = "school,worker.contrib.django"
+    school.env["APPS"] = "school,taskrig.contrib.django"
     said = school.manage("check")
     assert "(taskrig.W001) manage.py async_command is the command of 'school'" in said
     assert "Put 'taskrig.contrib.django' before 'school' in INSTALLED_APPS" in said
@@ -276,7 +396,7 @@ def test_a_command_of_another_app_that_goes_before_ours_is_said(school):
 
 
 def test_the_signals_are_left_to_the_command_that_runs(school):
-    school.env["APPS"] = "school,worker.contrib.django"
+    school.env["APPS"] = "school,taskrig.contrib.django"
     log = school.folder / "own.log"
     with log.open("w") as out:
         process = subprocess.Popen(

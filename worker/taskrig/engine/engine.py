@@ -34,6 +34,7 @@ from taskrig.engine.outage import Outage
 from taskrig.engine.policies import Policies
 from taskrig.engine.runner import Runner
 from taskrig.engine.scheduler import Scheduler
+from taskrig.engine.threads import Threads
 from taskrig.errors import BrokerUnavailable, ended_with
 from taskrig.metrics import Metrics
 
@@ -71,7 +72,10 @@ class Engine:
         events = Events(metrics, config.log, lease.clock, registry)
         pipeline = Pipeline(policies, registry.middleware)
         capacity = Capacity(worker.max_concurrent, worker.max_tasks, CLAIM_ITEMS)
-        runner = self._runner = Runner(pipeline, capacity, inbox, events, worker.max_deliveries)
+        threads = Threads(registry.at_thread_end)
+        runner = self._runner = Runner(
+            *(pipeline, capacity, inbox, events, threads, worker.max_deliveries)
+        )
         limiter = Limiter(limited, broker, runner, inbox) if limited else None
         outage = Outage(config.redis.max_outage_s, worker.lease_s, events)
         outlook = Outlook(worker.interval_s, inbox)
@@ -144,6 +148,7 @@ class Engine:
                 self._broker.abandon("it is away, and the worker ends")
             await asyncio.wait(parts, timeout=2)
             self.heartbeat.stop()
+            await self._runner.close()
             await self._leave()
 
     async def _with_depths(self, duty: Callable[[Depths], Awaitable[None]]) -> None:

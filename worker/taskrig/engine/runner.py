@@ -40,6 +40,7 @@ class Runner:
         capacity: Capacity,
         inbox: Inbox,
         events: Events,
+        threads: Threads,
         max_deliveries: int,
     ) -> None:
         self.pipeline = pipeline
@@ -50,7 +51,7 @@ class Runner:
         self._inbox = inbox
         self._max_deliveries = max_deliveries
         self._loop = asyncio.get_running_loop()
-        self._threads = Threads()
+        self._threads = threads
         self._spawn = _spawner(self._loop)
         self._taken: list[Execution] = []  # hold slots, begin in the loop's next turn
         self._timeouts = Timeouts(capacity, inbox, events.metrics, self.stop)
@@ -194,6 +195,10 @@ class Runner:
             capacity.counted += 1
         self._inbox.ended.append(execution)
         self._inbox.wake()
+
+    async def close(self) -> None:
+        """Everything has ended: let the kept threads close what they keep."""
+        await self._threads.close()
 
     # -- stopping --------------------------------------------------------------------------------
 

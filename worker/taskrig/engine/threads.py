@@ -7,6 +7,7 @@ no other until then. All are daemons: none can hold the exit.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -18,10 +19,14 @@ import msgspec
 
 from taskrig.engine.execution import Execution
 from taskrig.engine.unfinished import refuse_unfinished
+from taskrig.errors import describe
 from taskrig.runtime import forked
+
+log = logging.getLogger("taskrig")
 
 THREAD_NAME = "task-"  # how the name of such a thread begins
 IDLE_S = 60.0  # a thread without work for this long ends
+END_S = 2.0  # how long idle threads may take to close what they keep
 
 
 class Call(msgspec.Struct, eq=False):
@@ -47,24 +52,39 @@ class Call(msgspec.Struct, eq=False):
 class Threads:
     """As many threads as there were calls at once, started when they are needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_thread_end: Callable[[], None] | None = None) -> None:
+        """`at_thread_end` is called in each of the threads before it ends."""
+        self._at_thread_end = at_thread_end
         self._loop = asyncio.get_running_loop()
-        self._calls: SimpleQueue[Call] = SimpleQueue()
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()  # None: the thread is to end
         self._ended: deque[Call] = deque()
         self._spare = threading.Semaphore(0)  # one for each thread that waits for a call
         self._waking = False  # the event loop will look at `_ended`; written by threads too
         self._count = 0
+        self._alive: set[threading.Thread] = set()
 
     def submit(self, call: Call) -> None:
         """Have a thread run it; in the event loop only."""
         if not self._spare.acquire(blocking=False):
             self._count += 1
             name = f"{THREAD_NAME}{self._count}"
-            threading.Thread(target=self._work, daemon=True, name=name).start()
+            thread = threading.Thread(target=self._live, daemon=True, name=name)
+            self._alive.add(thread)
+            thread.start()
         self._calls.put(call)
 
-    def _work(self) -> None:
+    def _live(self) -> None:
         thread = threading.current_thread()
+        try:
+            self._work(thread)
+            if self._at_thread_end is not None:
+                self._at_thread_end()
+        except Exception as fault:
+            log.error("%s did not end well: %s", thread.name, describe(fault))
+        finally:
+            self._alive.discard(thread)
+
+    def _work(self, thread: threading.Thread) -> None:
         while True:
             try:
                 call = self._calls.get(timeout=IDLE_S)
@@ -72,6 +92,8 @@ class Threads:
                 if self._spare.acquire(blocking=False):
                     return  # nobody counts on this thread any more
                 continue  # a call is about to be put for it
+            if call is None:
+                return
             execution = call.execution
             execution.thread = thread  # before the question: whoever gives it up then sees us
             if execution.disposition is None:
@@ -86,6 +108,18 @@ class Threads:
                     self._loop.call_soon_threadsafe(self._hand_over)
                 except RuntimeError:
                     return  # the loop has ended; nobody waits any more
+
+    async def close(self) -> None:
+        """End the threads that have no call, where they keep something that is to be closed."""
+        if self._at_thread_end is None:
+            return
+        busy = len(self._alive)
+        while self._spare.acquire(blocking=False):
+            self._calls.put(None)
+            busy -= 1
+        for _ in range(int(END_S * 100)):
+            if len(self._alive) > busy:
+                await asyncio.sleep(0.01)
 
     async def call(
         self, execution: Execution, function: Callable[..., Any], arguments: tuple[Any, ...]
