@@ -87,7 +87,7 @@ def _exchanging(claims: bool, settles: bool) -> Part:
         bench.push("noop", TURNS * BATCH)
         config = load_config(
             env={},
-            sets=[f"redis.url={bench.url}", f"queue.key={QUEUE}", "handlers=[worker.handlers]"],
+            sets=[f"redis.url={bench.url}", f"queue.key={QUEUE}", "handlers=[taskrig.handlers]"],
         )
         broker = Broker(config, "part", Address(config.redis, QUEUE, "bench"))
         held: list[Settlement] = []

@@ -22,7 +22,7 @@ HANDLERS = Path(__file__).parent / "container_handlers.py"
 OVERRIDE = f"""
 services:
   worker:
-    command: [run, --set, "handlers=[worker.handlers, container_handlers]"]
+    command: [run, --set, "handlers=[taskrig.handlers, container_handlers]"]
     environment:
       TASKRIG_WORKER__LEASE: 2s
     healthcheck: {{interval: 1s, retries: 30}}

@@ -159,7 +159,7 @@ def test_panels_only_ask_for_what_the_worker_exports_or_a_rule_records() -> None
     exported = set(re.findall(r"^(worker_\w+|process_\w+)", page.decode(), re.MULTILINE))
     rules = yaml.safe_load((ROOT / "deploy/prometheus/recording.yaml").read_text())["groups"]
     recorded = {rule["record"] for group in rules for rule in group["rules"]}
-    generator = (ROOT / "loadgen" / "report" / "exporter.py").read_text()
+    generator = (ROOT / "loadgen/taskrig_loadgen/report/exporter.py").read_text()
     for family, name in re.findall(r'(\w+)MetricFamily\(\s*"(loadgen_\w+)"', generator):
         exported.add(name + {"Counter": "_total", "Info": "_info"}.get(family, ""))
     asked = {

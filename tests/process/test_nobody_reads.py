@@ -202,7 +202,7 @@ def test_a_logging_handler_of_the_users_that_blocks_does_not_keep_the_process_fr
     world, run
 ):
     (world.folder / "blocking.py").write_text(
-        "import logging, time\nfrom worker import handler\n\n\n"
+        "import logging, time\nfrom taskrig import handler\n\n\n"
         "class Blocks(logging.Handler):\n    def emit(self, record):\n        time.sleep(600)\n\n\n"
         "@handler('block')\nasync def block(data):\n"
         "    logging.getLogger().addHandler(Blocks())\n    logging.getLogger().info('now')\n"

@@ -118,7 +118,7 @@ def test_a_traceback_is_logged_at_error_once_and_each_failure_in_a_line(world, s
     assert f"({kind}" in line and "'amount'" in line + lines
     assert lines.startswith("Traceback (most recent call last):\n")
     assert re.search(r'  File "\S+shop.py", line 8, in charge\n    return {}\["amount"\]\n', lines)
-    assert "worker/executor.py" not in log and "hunter2" not in log
+    assert "taskrig/engine" not in log and "hunter2" not in log
     assert len(re.findall(r"task \d+ failed after", log)) == (90 if kind == "again" else 30)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from taskrig import handler, supervisor
+from taskrig import handler
+from taskrig.process import supervisor
 
 supervisor.END_LATE_S = 0.5
 
