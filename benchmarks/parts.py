@@ -65,7 +65,7 @@ async def _executing(bench: Bench) -> tuple[float, int]:
     pipeline = Pipeline(Policies(load_handlers(HANDLERS), {}))
 
     async def run(execution: Execution) -> None:
-        await call_handler(execution, (), _never)
+        await call_handler(execution, (None,), (), _never)
         execution.disposition = SUCCEEDED
 
     create_task = asyncio.get_running_loop().create_task

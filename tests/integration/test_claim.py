@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from taskrig.broker import DeadLetters, Operator
-from taskrig.broker.queue import CLAIM_BYTES
+from taskrig.admin import DeadLetters, Inspector
+from taskrig.broker.queue_commands import CLAIM_BYTES
 from taskrig.errors import BrokerUnavailable
 from taskrig.task import Outcome
 from tests.support.brokers import LEASE_S
@@ -144,7 +144,7 @@ async def test_a_claim_tells_when_an_item_was_requeued_and_finds_it_again_with_t
     queue.push(b"plain", b'{"enqueued_at": 1}', b'{"enqueued_at": 1}')
     hand = queue.hand()
     await hand.settle(Outcome.FAILED, *(await hand.claim(3)))
-    letters = DeadLetters(Operator(hand.config, hand.address))
+    letters = DeadLetters(Inspector(hand.config, hand.address))
     assert list(letters.move("requeue", {}))[-1].matching == 3
     seconds, _ = queue.redis.time()
     first = await hand.claim(3)

@@ -30,7 +30,7 @@ async def orphan_with_a_lease_of(queue, ms, about):
 async def scan(queue, **seen):
     hand = queue.hand("w2")
     await hand.exchange()
-    return await hand.broker.reclaim(0, 100, 200, 1, [], **seen)
+    return await hand.reclaim(0, 100, 200, 1, [], **seen)
 
 
 ABOUT = json.dumps({"lease": LEASE_S})
@@ -95,8 +95,8 @@ def dues(queue):
 async def all_slices(hand, by_s, within_s, count):
     at, moved = "", 0
     while True:
-        at, _, part, _ = await hand.broker.set_back(by_s, within_s, at, count)
-        moved += part
+        part = await hand.run(hand.commands.set_back(by_s, within_s, at, count))
+        at, moved = part.following, moved + part.moved
         if not at:
             return moved
 

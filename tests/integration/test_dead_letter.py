@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from taskrig.broker import Address, DeadLetters, Operator, waiting_items
+from taskrig.admin import DeadLetters, Inspector, waiting_items
+from taskrig.broker import Address
 from taskrig.broker.stride import SLICE_BYTES
 from taskrig.config import load_config
 from taskrig.task import Outcome
@@ -180,10 +181,10 @@ async def test_with_the_rights_of_0_1_0_the_letters_are_bounded_with_the_invalid
 
 async def test_looking_at_large_items_behind_small_ones_is_done_in_slices(queue):
     config = load_config(None, env={}, overrides={"redis.url": queue.url})
-    operator = Operator(config, Address(config.redis, config.queue.key, "tests"))
+    operator = Inspector(config, Address(config.redis, config.queue.key, "tests"))
     replies = []
-    asked = operator.wire.run
-    operator.wire.run = lambda *args: replies.append(asked(*args)) or replies[-1]
+    asked = operator.run
+    operator.run = lambda command: replies.append(asked(command)) or replies[-1]
     sizes = [5] * 30 + [100_000] * 30
     await bury(queue, Outcome.FAILED, *(b"x" * size for size in sizes))
     letters = DeadLetters(operator).page({}, 100, oldest_first=True, shown=-1).letters
@@ -195,5 +196,6 @@ async def test_looking_at_large_items_behind_small_ones_is_done_in_slices(queue)
 
 
 def weight(reply) -> int:
-    """The bytes of all texts in a reply."""
-    return sum(map(weight, reply)) if isinstance(reply, list) else len(str(reply))
+    """The bytes of all items in a reply."""
+    items = [letter.start for letter in getattr(reply, "letters", ())] or reply
+    return sum(len(str(item)) for item in items) if isinstance(items, list) else 0

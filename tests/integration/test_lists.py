@@ -123,7 +123,7 @@ async def test_who_looks_counts_every_list(lists):
     hand = lists.hand(**{"queue.lists": STRICT})
     await hand.broker.register()
     lists.redis.lmove("bulk", "{async_tasks}:arrivals:bulk", "RIGHT", "LEFT")
-    seen = await hand.broker.look()
+    seen = await hand.run(hand.commands.look())
     assert seen.waiting == 24
     assert seen.lists == {"urgent": 8, "async_tasks": 8, "bulk": 8}
 

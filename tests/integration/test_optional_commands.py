@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from taskrig.broker import Address, LeaseWire, Operator
+from taskrig.admin import Inspector
+from taskrig.broker import Address, LeaseConnection
 from taskrig.broker.produce import Producer
 from taskrig.broker.start import check_start
 from taskrig.config import load_config
@@ -45,7 +46,7 @@ async def everything(url):
     config = load_config(None, env={}, overrides={"redis.url": url})
     address = Address(config.redis, config.queue.key, "taskrig-test")
     await check_start(config, address, lambda line: None)
-    with contextlib.closing(LeaseWire(config, "w1", address)) as lease:
+    with contextlib.closing(LeaseConnection(config, "w1", address)) as lease:
         lease.renew("{}")
         lease.renew("{}")
     Producer(config).push([b'{"type": "a"}', b'{"type": "b"}'])
@@ -60,17 +61,17 @@ async def everything(url):
                 await move.wait(0, 0, 0.01)
             with contextlib.suppress(Exception):
                 await move.ask_to_end()
-            assert (await hand.broker.look()).waiting + len(hand.held) < 2
-        await hand.broker.leave()
+            assert (await hand.run(hand.commands.look())).waiting + len(hand.held) < 2
+        await hand.run(hand.commands.leave(hand.id))
     finally:
         await queue.close()
-    with contextlib.closing(Operator(config, address)) as operator:
+    with contextlib.closing(Inspector(config, address)) as operator:
         seen = operator.survey()
         assert operator.pause("why")
         assert operator.resume()
     async with connected(config) as client:
         await describe_environment(client, config)
-        view = await look(client, hand.broker.keys)
+        view = await look(client, hand.commands.keys)
     assert seen.totals["succeeded"] == view.totals["succeeded"] == 2
 
 

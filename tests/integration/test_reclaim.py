@@ -50,7 +50,7 @@ async def test_a_thousand_identical_orphans_all_come_back(queue):
 async def test_a_worker_without_a_live_lease_may_not_scan(queue):
     hand = await holder(queue, b"a")
     queue.lapse("w1")
-    part = await hand.broker.reclaim(0, 10, 200, 100, [])
+    part = await hand.reclaim(0, 10, 200, 100, [])
     assert part.state == "refused"
     assert len(queue.in_flight()) == 1
 
@@ -59,9 +59,9 @@ async def test_one_scanner_at_a_time(queue):
     first, second = queue.hand("w1"), queue.hand("w2")
     await first.exchange()
     await second.exchange()
-    assert (await first.broker.reclaim(0, 10, 5000, 1, [])).state == ""
-    assert (await second.broker.reclaim(0, 10, 5000, 1, [])).state == "busy"
-    assert (await second.broker.reclaim(0, 10, 0, 1, [])).state == "", "own tags need no lock"
+    assert (await first.reclaim(0, 10, 5000, 1, [])).state == ""
+    assert (await second.reclaim(0, 10, 5000, 1, [])).state == "busy"
+    assert (await second.reclaim(0, 10, 0, 1, [])).state == "", "own tags need no lock"
 
 
 async def test_a_task_becomes_a_dead_letter_after_its_last_delivery(queue):
@@ -127,7 +127,7 @@ async def test_a_forgotten_worker_leaves_no_lease_and_no_description(queue):
     queue.lapse("w1")
     other = queue.hand("w2")
     await other.exchange()
-    assert await other.broker.forget(now_ms(queue)) == ["w1"]
+    assert await other.run(other.commands.forget(now_ms(queue))) == ["w1"]
     assert not queue.redis.hexists(queue.keys.about, "w1")
     assert not queue.redis.hexists(queue.keys.control, "w1")
     assert queue.redis.zscore(queue.keys.workers, "w2"), "the living stay"
@@ -149,7 +149,7 @@ async def test_many_orphans_come_back_in_slices_that_never_hold_redis_long(queue
     moved, cursor = 0, 0
     while True:
         await worker.exchange()
-        part = await worker.broker.reclaim(cursor, 500, 200, 1, [])
+        part = await worker.reclaim(cursor, 500, 200, 1, [])
         moved, cursor = moved + part.moved, part.cursor
         if cursor == 0:
             break

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from taskrig.broker import Results
-from taskrig.broker.results import MOST_RESULTS
+from taskrig.broker.queue_commands import MOST_RESULTS
 from taskrig.config import load_config
 
 

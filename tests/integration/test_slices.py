@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import redis.asyncio
 
-from taskrig.broker import DeadLetters, Operator
+from taskrig.admin import DeadLetters, Inspector
 from taskrig.broker.stride import SLICE_BYTES, Stride
 from taskrig.engine.inbox import Inbox
 from taskrig.engine.maintenance.recoverer import Recoverer
@@ -48,12 +48,13 @@ async def orphans(queue):
 async def test_a_worker_reclaims_large_items_in_slices_of_a_few(queue, orphans):
     broker, sizes = orphans.broker, []
 
-    async def reclaim(*args, **more):
-        part = await type(broker).reclaim(broker, *args, **more)
-        sizes.append(part.bytes)
+    async def run(command):
+        part = await broker.run(command)
+        if command.script.name == "reclaim":
+            sizes.append(part.bytes)
         return part
 
-    eyes = SimpleNamespace(reclaim=reclaim, forget=broker.forget)
+    eyes = SimpleNamespace(run=run, commands=broker.commands, worker_id="w1")
     claims = SimpleNamespace(below=100)
     capacity = SimpleNamespace(claims=claims, running={})
     lease = SimpleNamespace(clock=SimpleNamespace(at=lambda _: 0.0, steady_s=0.0))
@@ -65,16 +66,16 @@ async def test_a_worker_reclaims_large_items_in_slices_of_a_few(queue, orphans):
 
 
 def test_an_operator_looks_at_them_and_reclaims_them_so_too(queue, orphans, monkeypatch):
-    operator, sizes = Operator(orphans.config, orphans.address), []
-    run = operator.wire.run
+    operator, sizes = Inspector(orphans.config, orphans.address), []
+    run = operator.run
 
-    def seen(script, keys, *args):
-        reply = run(script, keys, *args)
-        if script.name in ("orphans", "reclaim"):
-            sizes.append(reply[2] if script.name == "orphans" else reply[5])
+    def seen(command):
+        reply = run(command)
+        if command.script and command.script.name in ("orphans", "reclaim"):
+            sizes.append(reply.bytes)
         return reply
 
-    monkeypatch.setattr(operator.wire, "run", seen)
+    monkeypatch.setattr(operator, "run", seen)
     assert operator.orphans() == {"doomed": COUNT}
     assert operator.reclaim(lambda moved: None).moved == COUNT
     assert sum(sizes) >= 2 * COUNT * len(LARGE) and max(sizes) <= BOUND
@@ -117,5 +118,5 @@ async def test_dead_letters_that_are_large_are_listed_and_moved_one_by_one(queue
     hand = queue.hand()
     while got := await hand.claim(6):
         await hand.settle(Outcome.FAILED, *got)
-    letters = DeadLetters(Operator(hand.config, hand.address))
+    letters = DeadLetters(Inspector(hand.config, hand.address))
     assert [step.looked_at for step in letters.move("requeue", {})][:6] == [1, 2, 3, 4, 5, 6]

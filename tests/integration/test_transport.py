@@ -12,9 +12,11 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 import uvloop
 
-from taskrig.broker import Address, LeaseWire
+from taskrig.broker import Address, LeaseConnection
+from taskrig.broker.commands import command
+from taskrig.broker.connection import Connection
 from taskrig.broker.scripts import EXCHANGE
-from taskrig.broker.wire import ThreadWire, Wire
+from taskrig.broker.thread_connection import ThreadConnection
 from taskrig.config import load_config
 from taskrig.errors import BrokerUnavailable
 from taskrig_loadgen.chaos.fault_proxy import FaultProxy
@@ -84,9 +86,9 @@ async def failed(call) -> BrokerUnavailable:
 
 def test_a_connection_that_was_reset_while_idle_is_replaced_before_it_is_used(between, run):
     async def main():
-        wire = Wire(address(between.url), 5.0)
+        wire = Connection(address(between.url), 5.0)
         for _ in range(3):
-            assert await wire.call("PING") == b"PONG"
+            assert await wire.run(command("PING")) == b"PONG"
             between.reset()
             await asyncio.sleep(0.05)  # the loop gets to know
         await wire.close()
@@ -96,14 +98,14 @@ def test_a_connection_that_was_reset_while_idle_is_replaced_before_it_is_used(be
 
 def test_a_reset_under_a_call_is_an_outage_and_the_next_call_connects_again(between, run):
     async def main():
-        wire = Wire(address(between.url), 5.0)
-        await wire.call("PING")
-        waiting = asyncio.ensure_future(wire.call("BLPOP", "nothing", 3, extra_s=3))
+        wire = Connection(address(between.url), 5.0)
+        await wire.run(command("PING"))
+        waiting = asyncio.ensure_future(wire.run(command("BLPOP", "nothing", 3), extra_s=3))
         await asyncio.sleep(0.05)
         assert await asyncio.to_thread(between.reset) == 1
         error = await failed(waiting)
         assert (error.kind, wire.sent) == ("connection", True)
-        assert await wire.call("PING") == b"PONG"
+        assert await wire.run(command("PING")) == b"PONG"
         await wire.close()
 
     run(main())
@@ -111,14 +113,14 @@ def test_a_reset_under_a_call_is_an_outage_and_the_next_call_connects_again(betw
 
 def test_a_reset_that_the_loop_has_not_heard_of_is_an_outage_too(between, run):
     async def main():
-        wire = Wire(address(between.url), 5.0)
+        wire = Connection(address(between.url), 5.0)
         for _ in range(5):
-            await wire.call("PING")
+            await wire.run(command("PING"))
             between.reset()
             time.sleep(0.05)  # noqa: ASYNC251 - so that the reset and the call meet
             with contextlib.suppress(BrokerUnavailable):
-                await wire.call("PING")
-        assert await wire.call("PING") == b"PONG"
+                await wire.run(command("PING"))
+        assert await wire.run(command("PING")) == b"PONG"
         await wire.close()
 
     run(main())
@@ -126,10 +128,10 @@ def test_a_reset_that_the_loop_has_not_heard_of_is_an_outage_too(between, run):
 
 def test_an_answer_that_came_while_the_loop_was_held_is_a_success(between, run):
     async def main():
-        wire = Wire(address(between.url), 0.1)
-        await wire.call("SET", "large", "x" * 3_000_000)
+        wire = Connection(address(between.url), 0.1)
+        await wire.run(command("SET", "large", "x" * 3_000_000))
         for _ in range(3):
-            call = asyncio.ensure_future(wire.call("GET", "large"))
+            call = asyncio.ensure_future(wire.run(command("GET", "large")))
             await asyncio.sleep(0)
             time.sleep(0.4)  # noqa: ASYNC251 - a handler that holds the loop
             assert len(await call) == 3_000_000
@@ -146,8 +148,8 @@ def test_a_connection_is_made_although_the_loop_is_held_again_and_again(between,
                 await asyncio.sleep(0.001)
 
         holding = asyncio.ensure_future(hold())
-        wire = Wire(address(between.url), 0.2)
-        assert await wire.call("PING") == b"PONG"
+        wire = Connection(address(between.url), 0.2)
+        assert await wire.run(command("PING")) == b"PONG"
         holding.cancel()
         await wire.close()
 
@@ -156,15 +158,15 @@ def test_a_connection_is_made_although_the_loop_is_held_again_and_again(between,
 
 def test_a_server_that_is_silent_is_given_up_in_time(between, run):
     async def main():
-        wire = Wire(address(between.url), 0.3)
-        await wire.call("PING")
+        wire = Connection(address(between.url), 0.3)
+        await wire.run(command("PING"))
         between.blackhole()
         began = time.monotonic()
-        error = await failed(wire.call("PING"))
+        error = await failed(wire.run(command("PING")))
         assert error.kind == "timeout"
         assert "no answer within 0.3 s" in str(error)
         began, waited_s = time.monotonic(), time.monotonic() - began
-        error = await failed(wire.call("PING"))  # accepted, and never greeted
+        error = await failed(wire.run(command("PING")))  # accepted, and never greeted
         assert "no connection within 0.3 s" in str(error)
         assert min(waited_s, time.monotonic() - began) >= 0.3
         await wire.close()
@@ -174,9 +176,9 @@ def test_a_server_that_is_silent_is_given_up_in_time(between, run):
 
 def test_an_answer_before_the_other_end_hangs_up_is_a_success(run):
     async def main(url):
-        wire = Wire(address(url), 5.0)
+        wire = Connection(address(url), 5.0)
         for _ in range(3):
-            assert await wire.call("PING") == b"PONG"
+            assert await wire.run(command("PING")) == b"PONG"
             await asyncio.sleep(0.05)
         await wire.close()
 
@@ -191,9 +193,9 @@ def test_an_answer_before_the_other_end_hangs_up_is_a_success(run):
 )
 def test_whatever_a_connection_ends_with_is_an_outage(run, answer):
     async def main(url):
-        wire = Wire(address(url), 5.0)
+        wire = Connection(address(url), 5.0)
         for _ in range(2):
-            assert (await failed(wire.call("PING"))).kind in ("connection", "other")
+            assert (await failed(wire.run(command("PING")))).kind in ("connection", "other")
         await wire.close()
 
     with peer(answer, then_close=True) as url:
@@ -202,10 +204,10 @@ def test_whatever_a_connection_ends_with_is_an_outage(run, answer):
 
 def test_bytes_that_nobody_asked_for_are_not_taken_for_an_answer(run):
     async def main(url):
-        wire = Wire(address(url), 5.0)
-        assert await wire.call("PING") == b"PONG"
+        wire = Connection(address(url), 5.0)
+        assert await wire.run(command("PING")) == b"PONG"
         await asyncio.sleep(0.05)
-        assert await wire.call("PING") == b"PONG"
+        assert await wire.run(command("PING")) == b"PONG"
         await wire.close()
 
     with peer(b"+PONG\r\n+stray\r\n", b"+stray\r\n") as url:
@@ -214,13 +216,13 @@ def test_bytes_that_nobody_asked_for_are_not_taken_for_an_answer(run):
 
 def test_a_call_that_is_cancelled_leaves_no_connection_out_of_step(between, run):
     async def main():
-        wire = Wire(address(between.url), 5.0)
-        await wire.call("PING")
-        waiting = asyncio.ensure_future(wire.call("BLPOP", "nothing", 1, extra_s=1))
+        wire = Connection(address(between.url), 5.0)
+        await wire.run(command("PING"))
+        waiting = asyncio.ensure_future(wire.run(command("BLPOP", "nothing", 1), extra_s=1))
         await asyncio.sleep(0.05)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        assert await wire.call("ECHO", "mine") == b"mine"
+        assert await wire.run(command("ECHO", "mine")) == b"mine"
         await wire.close()
 
     run(main())
@@ -229,8 +231,8 @@ def test_a_call_that_is_cancelled_leaves_no_connection_out_of_step(between, run)
 def test_a_connection_that_ends_while_it_tells_its_name_is_no_refusal_of_names(between, run):
     async def main():
         between.eat_reply(b"SETNAME")
-        wire = Wire(address(between.url), 5.0)
-        assert await wire.call("CLIENT", "GETNAME") == b"tests"
+        wire = Connection(address(between.url), 5.0)
+        assert await wire.run(command("CLIENT", "GETNAME")) == b"tests"
         await wire.close()
 
     run(main())
@@ -242,8 +244,8 @@ def test_a_connection_that_ends_while_it_tells_its_name_is_no_refusal_of_names(b
 
 @pytest.fixture
 def thread_wire(between):
-    wire = ThreadWire(address(between.url), 2.0)
-    wire.call("PING")
+    wire = ThreadConnection(address(between.url), 2.0)
+    wire.run(command("PING"))
     yield wire
     wire.close()
 
@@ -253,15 +255,15 @@ def test_a_thread_replaces_a_connection_that_ended_while_idle(between, thread_wi
     for _ in range(3):
         getattr(between, end)()
         time.sleep(0.05)  # until the end is here
-        assert thread_wire.call("PING") == b"PONG"
+        assert thread_wire.run(command("PING")) == b"PONG"
 
 
 def test_a_reset_under_a_threads_call_is_an_outage(between, thread_wire):
     threading.Timer(0.1, between.reset).start()
     with pytest.raises(BrokerUnavailable) as caught:
-        thread_wire.call("BLPOP", "nothing", 2)
+        thread_wire.run(command("BLPOP", "nothing", 2))
     assert caught.value.kind == "connection"
-    assert thread_wire.call("PING") == b"PONG"
+    assert thread_wire.run(command("PING")) == b"PONG"
 
 
 def test_what_interrupts_a_threads_call_leaves_no_connection_out_of_step(between, thread_wire):
@@ -271,8 +273,8 @@ def test_what_interrupts_a_threads_call_leaves_no_connection_out_of_step(between
     connection = thread_wire._connection
     connection.read_response = lambda **_: (_ for _ in ()).throw(Interrupt)
     with pytest.raises(Interrupt):
-        thread_wire.call("ECHO", "other")
-    assert thread_wire.call("ECHO", "mine") == b"mine"
+        thread_wire.run(command("ECHO", "other"))
+    assert thread_wire.run(command("ECHO", "mine")) == b"mine"
 
 
 async def test_what_is_given_back_at_the_last_moment_is_so_once_although_a_reply_is_lost(
@@ -281,7 +283,7 @@ async def test_what_is_given_back_at_the_last_moment_is_so_once_although_a_reply
     queue.push(b"a", b"b")
     await queue.hand().claim(2)
     config = load_config(None, env={}, overrides={"redis.url": between.url})
-    wire = LeaseWire(config, "w1", Address(config.redis, config.queue.key, "w1"))
+    wire = LeaseConnection(config, "w1", Address(config.redis, config.queue.key, "w1"))
     between.eat_reply(EXCHANGE.sha)
     await asyncio.to_thread(wire.release, ["w1:2", "w1:1"])
     wire.close()

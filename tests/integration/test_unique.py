@@ -27,7 +27,8 @@ async def ask(hand: Hand, *deliveries: Delivery, waits: bool = False, look: bool
         (1, d.tag, 0 if d.returned else d.position, int(waits), json.loads(d.raw)["id"])
         for d in deliveries
     ]
-    verdicts, _ = await hand.broker.gate(10, [(*UNIQUE, "0" if look else "")], [], rows)
+    gate = hand.commands.gate(10, [(*UNIQUE, "0" if look else "")], [], rows)
+    verdicts, _ = await hand.run(gate)
     return verdicts
 
 

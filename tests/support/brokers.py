@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from taskrig.broker import Address, Broker, Exchanged
+from taskrig.broker import Address, Broker, Exchanged, Slice
 from taskrig.config import load_config
 from taskrig.keys import Keys
 from taskrig.task import Delivery, Outcome, Settlement
@@ -25,6 +25,7 @@ class Hand:
         address = Address(config.redis, config.queue.key, worker_id)
         self.id, self.config, self.address = worker_id, config, address
         self.broker = Broker(config, worker_id, address, positions=True)
+        self.run, self.commands = self.broker.run, self.broker.commands
         self.next = 1
         self.held: list[Delivery] = []
 
@@ -52,12 +53,16 @@ class Hand:
         """Settle these with one outcome."""
         return await self.exchange(0, *(Settlement(d.tag, outcome, **more) for d in deliveries))
 
+    async def reclaim(self, *arguments: Any, **more: Any) -> Slice:
+        """One slice of a scan of in flight; the arguments of the command after the worker's id."""
+        return await self.run(self.commands.reclaim(self.id, *arguments, **more))
+
     async def scan(self, *, own_only: bool = False, below: int | None = None) -> int:
         """A full scan of in flight as the upkeep does it; how many moved or died."""
         cursor, moved = 0, 0
         known = [one.tag for one in self.held]
         while True:
-            part = await self.broker.reclaim(
+            part = await self.reclaim(
                 cursor, 100, 0 if own_only else 200, self.next if below is None else below, known
             )
             assert part.state == "", part.state

@@ -73,6 +73,36 @@ def reply(*deliveries: Delivery, **more: Any) -> Exchanged:
     return Exchanged(deliveries=list(deliveries), **{**fields, **more})
 
 
+class FakeExchange:
+    """What the run loop calls for a turn with Redis; see FakeBroker."""
+
+    def __init__(self, broker: FakeBroker) -> None:
+        self._broker = broker
+        self.sent = True
+
+    async def __call__(
+        self,
+        settled: Sequence[Settlement | str],
+        want: int,
+        first: int,
+        in_hand: int,
+        one_by_one: bool,
+    ) -> Exchanged:
+        """Take what is told, give what is there."""
+        broker = self._broker
+        await asyncio.sleep(0)
+        broker.asked.append(want)
+        broker.one_by_one.append(one_by_one)
+        given = broker.next.pop(0) if broker.next else None
+        if isinstance(given, BaseException):
+            raise given
+        broker.settled += settled
+        if given is not None or broker.why:
+            return given or reply(why=broker.why)
+        taken, broker.waiting = broker.waiting[:want], broker.waiting[want:]
+        return reply(*(Delivery(f"w:{first + i}", raw) for i, raw in enumerate(taken)))
+
+
 class FakeBroker:
     """`waiting` holds the items; `asked` what each exchange wanted, `settled` what it told.
 
@@ -91,7 +121,7 @@ class FakeBroker:
         self.in_flight: dict[int, bytes] = {}
         self.next: list[Exchanged | BaseException] = []
         self.why = ""  # why nothing is claimed, until the test says otherwise
-        self.exchange_sent = True
+        self.exchange = FakeExchange(self)
         self.abandoned = ""  # why nobody waits for it any more
 
     def push(self, *items: bytes) -> None:
@@ -100,27 +130,6 @@ class FakeBroker:
         if self.move.pending and self.waiting and self.move.holds[-1][0]:
             number = self.move.holds[-1][1]
             self.move.answer(Arrival(True, reply(Delivery(f"w:{number}", self.waiting.pop(0)))))
-
-    async def exchange(
-        self,
-        settled: Sequence[Settlement | str],
-        want: int,
-        first: int,
-        in_hand: int,
-        one_by_one: bool,
-    ) -> Exchanged:
-        """Take what is told, give what is there."""
-        await asyncio.sleep(0)
-        self.asked.append(want)
-        self.one_by_one.append(one_by_one)
-        given = self.next.pop(0) if self.next else None
-        if isinstance(given, BaseException):
-            raise given
-        self.settled += settled
-        if given is not None or self.why:
-            return given or reply(why=self.why)
-        taken, self.waiting = self.waiting[:want], self.waiting[want:]
-        return reply(*(Delivery(f"w:{first + i}", raw) for i, raw in enumerate(taken)))
 
     async def find(self, first: int, count: int) -> list[Delivery]:
         """Which of these numbers are in flight."""

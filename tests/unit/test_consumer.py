@@ -165,7 +165,7 @@ async def test_a_lost_reply_is_asked_after_before_anything_else_is_claimed():
 async def test_a_call_that_never_left_this_host_brought_nothing():
     async with serving() as loop:
         await loop.waits()
-        loop.broker.exchange_sent = False
+        loop.broker.exchange.sent = False
         loop.broker.next = [BrokerUnavailable("refused")]
         loop.inbox.order(Look())
         await until_async(lambda: loop.broker.next == [] and loop.outage.since is None)

@@ -23,7 +23,7 @@ class Clock:
 
 
 class Wire:
-    """A LeaseWire whose calls end as the test says; the server's clock is `ahead` of ours."""
+    """A LeaseConnection whose calls end as the test says; the server's clock is `ahead` of ours."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock

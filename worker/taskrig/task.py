@@ -216,27 +216,23 @@ def make_decoder(parse: Callable[[bytes], Any]) -> Callable[[bytes], Task]:
 decode = make_decoder(msgspec.json.Decoder().decode)
 
 
-class Delivery:
+class Delivery(msgspec.Struct):
     """One claim of one task, undecoded: `tag` names it, `deliveries` counts earlier claims that
     ended with their worker's death, `attempts` earlier failed runs that were to be retried.
     `returned`: it had been claimed before, and waited elsewhere than in the queue. `requeued_at`:
     Unix seconds at which it was requeued from the dead letters, 0 where it was not. `position`: how
-    many had left the queue by then, itself included, at least; it is only there where the broker
-    was asked for it."""
+    many had left the queue by then, itself included, at least; 0 where the broker was not asked."""
 
-    __slots__ = (*("attempts", "deliveries", "position", "raw", "requeued_at", "returned", "tag"),)
-    position: int
-
-    def __init__(self, tag: str, raw: bytes, deliveries: int = 0, attempts: int = 0) -> None:
-        self.tag = tag
-        self.raw = raw
-        self.deliveries = deliveries
-        self.attempts = attempts
-        self.returned = False
-        self.requeued_at = 0.0
+    tag: str
+    raw: bytes
+    deliveries: int = 0
+    attempts: int = 0
+    returned: bool = False
+    requeued_at: float = 0.0
+    position: int = 0
 
 
-class Settlement:
+class Settlement(msgspec.Struct):
     """An outcome on its way to Redis.
 
     `record` is the completion record of a task that carries a run id, else "". `reason` holds the
@@ -245,30 +241,11 @@ class Settlement:
     `traceback`: of one that becomes a dead letter, where its handler was then, in lines.
     """
 
-    __slots__ = ("error", "outcome", "reason", "record", "run", "tag", "traceback", "type")
-
-    def __init__(
-        self,
-        tag: str,
-        outcome: Outcome,
-        *,
-        type: str = "",
-        reason: str = "",
-        error: str = "",
-        traceback: str = "",
-        run: str = "",
-        record: str = "",
-    ) -> None:
-        self.tag = tag
-        self.outcome = outcome
-        self.type = type
-        self.reason = reason
-        self.error = error
-        self.traceback = traceback
-        self.run = run
-        self.record = record
-
-    @property
-    def plain(self) -> bool:
-        """A success that nobody asked a record of: the path that must cost nothing."""
-        return self.outcome is Outcome.SUCCEEDED and not self.run
+    tag: str
+    outcome: Outcome
+    type: str = ""
+    reason: str = ""
+    error: str = ""
+    run: str = ""
+    record: str = ""
+    traceback: str = ""

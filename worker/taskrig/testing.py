@@ -114,6 +114,9 @@ async def run_task(
 
 async def _run(pipeline: Pipeline, execution: Execution, draining: bool) -> float:
     loop = asyncio.get_running_loop()
+    policy, task = execution.policy, execution.task
+    assert policy is not None and task is not None
+    arguments = policy.handler.arguments(task)
 
     async def inside() -> None:
         worker = Process()
@@ -121,7 +124,7 @@ async def _run(pipeline: Pipeline, execution: Execution, draining: bool) -> floa
         process.set(worker)
         running.set(execution)
         try:
-            await call_handler(execution, pipeline.middleware, _in_thread)
+            await call_handler(execution, arguments, pipeline.middleware, _in_thread)
             execution.disposition = execution.disposition or SUCCEEDED
         except BaseException as fault:
             if execution.disposition is None:
@@ -130,8 +133,6 @@ async def _run(pipeline: Pipeline, execution: Execution, draining: bool) -> floa
     began = loop.time()
     execution.started = time.monotonic()
     work = loop.create_task(inside())  # a task of its own: the test keeps its context
-    policy = execution.policy
-    assert policy is not None
     if policy.timeout_s is not None:
         execution.deadline = execution.started + policy.timeout_s
         loop.call_later(policy.timeout_s, _time_out, execution, work)

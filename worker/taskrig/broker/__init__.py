@@ -2,17 +2,19 @@
 
 from taskrig.broker.address import Address
 from taskrig.broker.amend import Amender
-from taskrig.broker.dead_letters import DeadLetter, DeadLetters
-from taskrig.broker.lease import LeaseWire
-from taskrig.broker.move import Arrival, Move
-from taskrig.broker.operate import Operator
+from taskrig.broker.broker import Broker
+from taskrig.broker.commands import Command
+from taskrig.broker.dead_letter import DeadLetter
+from taskrig.broker.exchange import Arrival, Exchanged, Move
+from taskrig.broker.lease import LeaseConnection
 from taskrig.broker.produce import Producer
-from taskrig.broker.queue import CLAIM_ITEMS, Broker, Depths, Exchanged, Slice
+from taskrig.broker.queue_commands import CLAIM_ITEMS, QueueCommands
+from taskrig.broker.replies import Depths, Orphans, Scheduled, Slice
 from taskrig.broker.results import Results
 from taskrig.broker.start import check_start
 from taskrig.broker.stride import Stride
 from taskrig.broker.survey import PausedType, Rates, Survey
-from taskrig.broker.waiting import waiting_items
+from taskrig.broker.thread_connection import ThreadConnection
 
 __all__ = [
     "CLAIM_ITEMS",
@@ -20,20 +22,22 @@ __all__ = [
     "Amender",
     "Arrival",
     "Broker",
+    "Command",
     "DeadLetter",
-    "DeadLetters",
     "Depths",
     "Exchanged",
-    "LeaseWire",
+    "LeaseConnection",
     "Move",
-    "Operator",
+    "Orphans",
     "PausedType",
     "Producer",
+    "QueueCommands",
     "Rates",
     "Results",
+    "Scheduled",
     "Slice",
     "Stride",
     "Survey",
+    "ThreadConnection",
     "check_start",
-    "waiting_items",
 ]

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from taskrig.broker.address import Address
-from taskrig.broker.scripts import AMEND
-from taskrig.broker.wire import ThreadWire
+from taskrig.broker.queue_commands import QueueCommands
+from taskrig.broker.thread_connection import ThreadConnection
 from taskrig.config import Config
-from taskrig.keys import Keys
 
 
 class Amender:
     """Changes the item of a task in flight; for handlers, in threads."""
 
     def __init__(self, config: Config) -> None:
-        self._inflight = Keys.of(config.queue.key).inflight
+        self._commands = QueueCommands(config)
         self._most_bytes = config.queue.max_item_bytes
         address = Address(config.redis, config.queue.key, "taskrig-amend")
-        self._wire = ThreadWire(address, config.redis.socket_timeout_s)
+        self._connection = ThreadConnection(address, config.redis.socket_timeout_s)
 
     def amend(self, tag: str, raw: bytes) -> bool:
         """Put `raw` in the item's place; False where it was not done: the claim was lost, or `raw`
@@ -27,4 +26,4 @@ class Amender:
         """
         if len(raw) > self._most_bytes:
             return False
-        return bool(self._wire.run(AMEND, (self._inflight,), tag, raw))
+        return self._connection.run(self._commands.amend(tag, raw))

@@ -7,10 +7,11 @@ import time
 from collections.abc import Sequence
 
 from taskrig.broker.address import Address
-from taskrig.broker.wire import ThreadWire
+from taskrig.broker.commands import command
+from taskrig.broker.queue_commands import QueueCommands
+from taskrig.broker.thread_connection import ThreadConnection
 from taskrig.config import Config
 from taskrig.errors import BrokerUnavailable
-from taskrig.keys import Keys
 
 _SURE_FOR_S = 1.0  # a connection that was quiet for longer may have been closed at the other end
 _SLICE = 1000
@@ -22,10 +23,9 @@ class Producer:
     def __init__(self, config: Config) -> None:
         """Raises UsageError when the queue cannot be served in this Cluster."""
         self.queue = config.queue.key
-        self._keys = Keys.of(config.queue.key)
-        self._push = "LPUSH" if config.queue.pop == "right" else "RPUSH"
+        self._commands = QueueCommands(config)
         address = Address(config.redis, config.queue.key, "taskrig-producer")
-        self._wire = ThreadWire(address, config.redis.socket_timeout_s)
+        self._connection = ThreadConnection(address, config.redis.socket_timeout_s)
         self._used_at = 0.0
 
     def push(self, items: Sequence[bytes]) -> None:
@@ -37,9 +37,9 @@ class Producer:
         """
         if time.monotonic() - self._used_at > _SURE_FOR_S:
             with contextlib.suppress(BrokerUnavailable):  # then the push connects anew
-                self._wire.call("PING")
+                self._connection.run(command("PING"))
         for at in range(0, len(items), _SLICE):
-            self._wire.call(self._push, self.queue, *items[at : at + _SLICE])
+            self._connection.run(self._commands.push(items[at : at + _SLICE]))
         self._used_at = time.monotonic()
 
     def clear(self) -> int:
@@ -47,14 +47,12 @@ class Producer:
 
         Also what is to be delivered again, waits for its time or for a limit of its type.
         """
-        lists = {self.queue, *self._members(self._keys.lists)}
-        held = [self._keys.held_of(name) for name in self._members(self._keys.held)]
-        waiting = int(self._wire.call("ZCARD", self._keys.delayed))
-        self._wire.call("DEL", self._keys.delayed)
-        for key in (*lists, *map(self._keys.arrivals_of, lists), self._keys.redeliver, *held):
-            waiting += int(self._wire.call("LLEN", key))
-            self._wire.call("DEL", key)
+        run, commands, keys = self._connection.run, self._commands, self._commands.keys
+        lists = {self.queue, *run(commands.lists())}
+        held = [keys.held_of(name) for name in run(commands.held_names())]
+        waiting: int = run(command("ZCARD", keys.delayed))
+        run(command("DEL", keys.delayed))
+        for key in (*lists, *map(keys.arrivals_of, lists), keys.redeliver, *held):
+            waiting += run(command("LLEN", key))
+            run(command("DEL", key))
         return waiting
-
-    def _members(self, key: str) -> list[str]:
-        return [name.decode() for name in self._wire.call("SMEMBERS", key)]

@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 
 from taskrig.broker.address import Address
-from taskrig.broker.scripts import RESULT
-from taskrig.broker.wire import ThreadWire
+from taskrig.broker.queue_commands import MOST_RESULTS, push_result
+from taskrig.broker.thread_connection import ThreadConnection
 from taskrig.config import Config
 from taskrig.keys import Keys
 
 log = logging.getLogger("taskrig.broker")
-
-MOST_RESULTS = 10_000  # of one list; the oldest go first
-EXPIRE_S = 86_400  # after the last result
 
 
 class Results:
@@ -22,7 +19,7 @@ class Results:
     def __init__(self, config: Config) -> None:
         self._keys = Keys.of(config.queue.key)
         address = Address(config.redis, config.queue.key, "taskrig-results")
-        self._wire = ThreadWire(address, config.redis.socket_timeout_s)
+        self._connection = ThreadConnection(address, config.redis.socket_timeout_s)
         self._said = False
 
     def allows(self, key: str) -> bool:
@@ -31,7 +28,7 @@ class Results:
 
     def push(self, key: str, result: bytes) -> None:
         """RPUSH to `key`; raises BrokerUnavailable, after which it may be there or not."""
-        length = self._wire.run(RESULT, (key,), result, MOST_RESULTS, EXPIRE_S)
+        length = self._connection.run(push_result(key, result))
         if length > MOST_RESULTS and not self._said:
             self._said = True
             log.warning(

@@ -11,15 +11,17 @@ _INCLUDE = re.compile(rb"^ *-- include (\w+\.lua)$", re.MULTILINE)
 
 
 class Script:
-    """One file of worker/lua, with what it includes, and the SHA-1 by which the server knows it."""
+    """One file of lua/, with what it includes, and the SHA-1 by which the server knows it."""
 
-    __slots__ = ("name", "sha", "text")
+    __slots__ = ("call", "name", "sha", "teach", "text")
 
     def __init__(self, name: str) -> None:
         self.name = name
         text = _FOLDER.joinpath(f"{name}.lua").read_bytes()
         self.text = _INCLUDE.sub(lambda at: _FOLDER.joinpath(at[1].decode()).read_bytes(), text)
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
+        self.call = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % self.sha  # how a command begins
+        self.teach = b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(self.text), self.text)
 
 
 EXCHANGE = Script("exchange")

@@ -22,7 +22,8 @@ from taskrig.frame.output import ask, plain
 from taskrig.frame.parser import Commands, Parser, command
 
 if TYPE_CHECKING:
-    from taskrig.broker import DeadLetter, DeadLetters, Operator
+    from taskrig.admin import DeadLetters, Inspector
+    from taskrig.broker import DeadLetter
 
 EXAMPLES = """\
 examples:
@@ -127,8 +128,8 @@ def execute_list(args: argparse.Namespace) -> int:
     return 0
 
 
-def _dead_letters(operator: Operator) -> DeadLetters:
-    from taskrig.broker import DeadLetters
+def _dead_letters(operator: Inspector) -> DeadLetters:
+    from taskrig.admin import DeadLetters
 
     return DeadLetters(operator)
 
@@ -173,7 +174,7 @@ def execute_show(args: argparse.Namespace) -> int:
 
 
 def _checked_id(text: str) -> str:
-    from taskrig.broker.dead_letters import is_id
+    from taskrig.admin.dead_letters import is_id
 
     if not is_id(text):
         raise UsageError(f"{text!r} is no id of a dead letter; `worker dead list` shows them")
@@ -191,7 +192,7 @@ def execute_move(args: argparse.Namespace) -> int:
         return _move_all(args, operator, where)
 
 
-def _move_ids(args: argparse.Namespace, operator: Operator, ids: list[str]) -> int:
+def _move_ids(args: argparse.Namespace, operator: Inspector, ids: list[str]) -> int:
     letters = _dead_letters(operator)
     done: list[str] = []
     absent: list[str] = []
@@ -211,7 +212,7 @@ def _move_ids(args: argparse.Namespace, operator: Operator, ids: list[str]) -> i
     return 1 if absent else 0
 
 
-def _move_all(args: argparse.Namespace, operator: Operator, where: dict[str, str]) -> int:
+def _move_all(args: argparse.Namespace, operator: Inspector, where: dict[str, str]) -> int:
     letters, total = _dead_letters(operator), operator.survey().dead
     if args.act == "drop" and not args.dry_run:
         what = "all" if args.all else "the matching ones of"

@@ -16,7 +16,8 @@ from taskrig.frame.output import plain
 from taskrig.frame.parser import Parser
 
 if TYPE_CHECKING:
-    from taskrig.broker import Operator, Survey
+    from taskrig.admin import Inspector
+    from taskrig.broker import Survey
 
 PROGRESS_EVERY_S = 1.0
 
@@ -27,7 +28,7 @@ def add_json_flag(parser: Parser) -> None:
 
 
 @contextlib.contextmanager
-def operator_of(args: argparse.Namespace) -> Iterator[Operator]:
+def operator_of(args: argparse.Namespace) -> Iterator[Inspector]:
     """An operator at the queue that the configuration names.
 
     Raises:
@@ -35,10 +36,11 @@ def operator_of(args: argparse.Namespace) -> Iterator[Operator]:
         BrokerUnavailable: by whatever it is asked, when Redis is out of reach.
     """
     config = load_settings(args)
-    from taskrig.broker import Address, Operator
+    from taskrig.admin import Inspector
+    from taskrig.broker import Address
 
     address = Address(config.redis, config.queue.key, "taskrig-operator")
-    with contextlib.closing(Operator(config, address)) as operator:
+    with contextlib.closing(Inspector(config, address)) as operator:
         try:
             operator.refuse_other_queue()
             yield operator

@@ -14,7 +14,7 @@ from taskrig.frame.output import plain
 from taskrig.frame.parser import Commands, Parser, command
 
 if TYPE_CHECKING:
-    from taskrig.broker import Operator
+    from taskrig.admin import Inspector
 
 PEEK_EXAMPLES = """\
 examples:
@@ -56,7 +56,7 @@ def execute_peek(args: argparse.Namespace) -> int:
     if not 1 <= args.number <= 100_000:
         raise UsageError("-n: must be 1 to 100000")
     with operator_of(args) as operator:
-        from taskrig.broker import waiting_items
+        from taskrig.admin import waiting_items
 
         items = list(itertools.islice(waiting_items(operator), args.number))
         total = _total(operator)
@@ -87,7 +87,7 @@ def execute_count(args: argparse.Namespace) -> int:
     """Print how many wait by type; returns 0."""
     counts: Counter[str] = Counter()
     with operator_of(args) as operator:
-        from taskrig.broker import waiting_items
+        from taskrig.admin import waiting_items
 
         total = _total(operator)
         line = ProgressLine("counted")
@@ -106,6 +106,6 @@ def execute_count(args: argparse.Namespace) -> int:
     return 0
 
 
-def _total(operator: Operator) -> int:
+def _total(operator: Inspector) -> int:
     seen = operator.survey()
     return seen.waiting + seen.aside

@@ -16,7 +16,8 @@ from taskrig.frame.output import plain
 from taskrig.frame.parser import Commands, command
 
 if TYPE_CHECKING:
-    from taskrig.broker import Operator, PausedType, Rates, Survey
+    from taskrig.admin import Inspector
+    from taskrig.broker import PausedType, Rates, Survey
 
 EXAMPLES = """\
 examples:
@@ -84,7 +85,7 @@ def execute_top(args: argparse.Namespace) -> int:
                 return 0
 
 
-def _one_look(operator: Operator, before: Survey, as_json: bool, live: bool) -> Survey:
+def _one_look(operator: Inspector, before: Survey, as_json: bool, live: bool) -> Survey:
     try:
         survey = operator.survey()
     except BrokerUnavailable as error:

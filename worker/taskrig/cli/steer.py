@@ -13,7 +13,7 @@ from taskrig.frame.output import plain
 from taskrig.frame.parser import Commands, command
 
 if TYPE_CHECKING:
-    from taskrig.broker import Operator
+    from taskrig.admin import Inspector
 
 DRAIN_EXAMPLES = """\
 examples:
@@ -84,7 +84,7 @@ def execute_drain(args: argparse.Namespace) -> int:
     return 0 if gone or not args.wait else 1
 
 
-def _worker_named(operator: Operator, text: str) -> str:
+def _worker_named(operator: Inspector, text: str) -> str:
     ids = [worker.id for worker in operator.survey().workers]
     if text in ids:
         return text
@@ -119,7 +119,7 @@ def execute_cancel(args: argparse.Namespace) -> int:
     return 0 if gone or not args.wait else 1
 
 
-def _runs_on(operator: Operator, args: argparse.Namespace) -> str:
+def _runs_on(operator: Inspector, args: argparse.Namespace) -> str:
     """What to do about a task that was asked to stop and did not."""
     worker = args.tag.rpartition(":")[0]
     where = next(
@@ -139,9 +139,9 @@ def _runs_on(operator: Operator, args: argparse.Namespace) -> str:
     )
 
 
-def _letter_of(operator: Operator, tag: str, raw: bytes | None) -> str | None:
+def _letter_of(operator: Inspector, tag: str, raw: bytes | None) -> str | None:
     """The dead letter that a cancelled task became: the newest of its worker and its bytes."""
-    from taskrig.broker import DeadLetters
+    from taskrig.admin import DeadLetters
 
     where = {"reason": "cancelled", "worker": tag.rpartition(":")[0]}
     page = DeadLetters(operator).page(where, 50, budget_items=10_000)

@@ -22,21 +22,18 @@ REFUSED_S = 60.0  # until it is tried again
 
 class Trouble:
     """How long to do without the move after it failed. For long where it is refused: the worker's
-    looks, every interval, find tasks without it."""
+    looks, every interval, find tasks without it. `failures`: moves that were refused or cut, in a
+    row; 0 when one works."""
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
-        self._failures = 0  # of moves that were refused or cut, in a row
+        self.failures = 0
         self._said = False  # that the move is not to be had
-
-    def over(self) -> None:
-        """It works."""
-        self._failures = 0
 
     def pause_s(self, error: BrokerUnavailable) -> float:
         """It failed; how long to wait before the next one, in seconds."""
-        self._failures += error.kind in (*REFUSED, "connection")
-        if error.kind not in REFUSED and self._failures < HOPELESS:
+        self.failures += error.kind in (*REFUSED, "connection")
+        if error.kind not in REFUSED and self.failures < HOPELESS:
             return 0.1 if error.kind == "connection" else min(self._interval_s, 1.0)
         if not self._said:
             self._said = True

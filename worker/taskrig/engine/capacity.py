@@ -100,11 +100,6 @@ class Capacity:
         return max(0, min(free, self._share))
 
     @property
-    def in_hand(self) -> int:
-        """Tasks that stay with this worker, with one that a blocking pop may bring."""
-        return len(self.running) + (self.claims.reserved is not None)
-
-    @property
     def used_up(self) -> bool:
         """Whether max_tasks is reached and nothing runs any more."""
         return self.counted == self.max_tasks and not self.running

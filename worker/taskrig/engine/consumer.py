@@ -146,7 +146,7 @@ class Consumer:
                     for delivery in found:
                         self._runner.take(delivery)
                     want = capacity.free(looking=outlook.look_due)
-                await self._exchange(batch, want)
+                await self._exchange(batch, want, capacity.claims.begin(want))
             if self._limiter is not None and self._limiter.due:
                 # Claimed tasks of limited types start, and held ones come back where there is room.
                 room = 0
@@ -157,8 +157,8 @@ class Consumer:
         except BrokerUnavailable as error:
             await self._went_away(error)
 
-    async def _exchange(self, batch: list[Execution], want: int) -> None:
-        """Hand in what ended, claim, and start what was claimed."""
+    async def _exchange(self, batch: list[Execution], want: int, first: int) -> None:
+        """Hand in what ended, claim up to `want`, numbered from `first`, and start those."""
         capacity, claims, outlook = self.capacity, self.capacity.claims, self._outlook
         outlook.look_due = False
         # After a gap another worker may have taken what we hold: then each tag is looked at.
@@ -170,17 +170,17 @@ class Consumer:
             else settlement_of(e, self._lease.clock.at)
             for e in batch
         ]
-        first, in_hand = claims.begin(want), capacity.in_hand
+        # With one that a blocking pop may bring.
+        in_hand = len(capacity.running) + (claims.reserved is not None)
         before = time.monotonic()
         try:
             reply = await self._broker.exchange(settled, want, first, in_hand, one_by_one)
         except BrokerUnavailable:
-            if self._broker.exchange_sent and want:
+            if self._broker.exchange.sent and want:
                 claims.lost.append((first, want))
             raise
         finally:
             claims.open_want = 0
-        claims.brought(first, want, len(reply.deliveries))
         outage = self.outage
         outage.answered_at, outage.resend = time.monotonic(), False
         self._runner.events.metrics.roundtrip.observe(outage.answered_at - before)
@@ -189,7 +189,7 @@ class Consumer:
         del self.inbox.ended[: len(batch)]
         if batch:
             self._settled(batch, reply, resend)
-        self._take(reply, want)
+        self._take(reply, want, first)
 
     def _settled(self, batch: list[Execution], reply: Exchanged, resent: bool) -> None:
         """The batch reached Redis: count it, and see which claims had been lost."""
@@ -214,9 +214,14 @@ class Consumer:
         if capacity.used_up and not self.inbox.ended:
             self._on_drain(f"max_tasks ({capacity.counted}) is reached")
 
-    def _take(self, reply: Exchanged, want: int) -> None:
-        """Start what was claimed, and remember what the reply says of the queue."""
+    def _take(self, reply: Exchanged, want: int, first: int | None = None) -> None:
+        """Start what was claimed, and remember what the reply says of the queue.
+
+        `first`: the number from which on tags were free for it; None where one was set aside.
+        """
         capacity, outlook, runner = self.capacity, self._outlook, self._runner
+        if first is not None:
+            capacity.claims.brought(first, want, len(reply.deliveries))
         if reply.gap or time.monotonic() - self._lease.renewed_at > RENEWAL_NOTED_S:
             self._lease.observe(reply.gap)
         for size, start in capacity.claims.skipped(reply.too_large):
@@ -282,7 +287,7 @@ class Consumer:
                     claims.unread.append(arrival.unread)
                     self.outage.suspect()
             if popped.error is None:
-                pop.trouble.over()
+                pop.trouble.failures = 0
             if arrival.moved and (reply is None or not reply.deliveries):
                 outlook.idle = False
             pop.moved = arrival.moved and (reply is None or capacity.free() == 0)

@@ -169,7 +169,7 @@ class Engine:
             why = f"it did not hear within {LEAVE_S:g} s that the worker leaves"
             overdue = asyncio.get_running_loop().call_later(LEAVE_S, self._broker.abandon, why)
             try:
-                await self._broker.leave()
+                await self._broker.run(self._broker.commands.leave(self._broker.worker_id))
             except BrokerUnavailable as error:
                 log.warning("could not sign off, the lease will run out: %s", error)
             finally:

@@ -18,7 +18,6 @@ import msgspec
 
 from taskrig.authoring.context import Context
 from taskrig.authoring.extras import Middleware
-from taskrig.authoring.registry import Handler
 from taskrig.engine.dispositions import (
     RELEASED,
     Dead,
@@ -187,13 +186,9 @@ def _stopped(execution: Execution, fault: BaseException) -> None:
         execution.trace = stands(thread) if thread is not None else trace(fault)
 
 
-def arguments_of(handler: Handler, task: Task) -> tuple[Any, ...]:
-    """What a handler is called with."""
-    return (task.data,) if handler.takes_data else handler.arguments(task)
-
-
 async def call_handler(
     execution: Execution,
+    arguments: tuple[Any, ...],
     middleware: Sequence[Middleware],
     in_thread: Callable[..., Awaitable[None]],
 ) -> None:
@@ -201,10 +196,8 @@ async def call_handler(
 
     `in_thread(execution, function, arguments)` runs a plain function. Raises what they raise.
     """
-    policy, task = execution.policy, execution.task
-    assert policy is not None and task is not None
-    handler = policy.handler
-    arguments = arguments_of(handler, task)
+    assert execution.policy is not None
+    handler = execution.policy.handler
 
     async def innermost() -> None:
         if handler.is_sync:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from taskrig.broker import LeaseWire
+from taskrig.broker import LeaseConnection
 from taskrig.engine.clock import ServerClock
 from taskrig.errors import BrokerUnavailable
 
@@ -27,9 +27,11 @@ class Lease:
     the others' leases is longer.
     """
 
-    def __init__(self, wire: LeaseWire, lease_s: float, describe: Callable[[], str]) -> None:
+    def __init__(
+        self, connection: LeaseConnection, lease_s: float, describe: Callable[[], str]
+    ) -> None:
         """`describe` gives, in the thread, the JSON that others see of this worker."""
-        self._wire = wire
+        self._connection = connection
         self._lease_s = lease_s
         self._describe = describe
         self.clock = ServerClock()
@@ -88,12 +90,12 @@ class Lease:
         except BaseException as fault:
             died(fault)
         finally:
-            self._wire.close()
+            self._connection.close()
 
     def _renew(self) -> float:
         """Renew once; returns the seconds until the next time."""
         try:
-            gap, offset_s, round_trip_s = self._wire.renew(self._describe())
+            gap, offset_s, round_trip_s = self._connection.renew(self._describe())
         except BrokerUnavailable:
             self._failures += 1
             # To renew twice does no harm: at once on a new connection, since this one may have

@@ -84,27 +84,28 @@ class Limiter:
             return False
         index = {policy: number for number, policy in enumerate(policies, 1)}
         asked_at = time.monotonic()
-        verdicts, states = await self._broker.gate(
+        gate = self._broker.commands.gate(
             room,
             [self._type(policy, looks) for policy in policies],
             [(index[_policy(e)], e.delivery.tag) for e in ended],
             [(index[_policy(e)], *self._starting(e)) for e in claimed],
         )
+        verdicts, states = await self._broker.run_between(gate)
         del waiting[: len(claimed)], self._ended[: len(ended)]
         self._look_due = False
         self._room_for.difference_update(policies)
         for execution, verdict in zip(claimed, verdicts, strict=True):
             self._decide(execution, verdict, asked_at)
         if looks:
-            self._wrong.seen(state[3] for state in states)
-        for policy, (wait_ms, _, cursor, _) in zip(policies, states, strict=True):
+            self._wrong.seen(state.wrong for state in states)
+        for policy, state in zip(policies, states, strict=True):
             if looks:
-                self._cursors[policy] = cursor
-            if wait_ms == 0 and room:
+                self._cursors[policy] = state.cursor
+            if state.wait_ms == 0 and room:
                 self._room_for.add(policy)  # for the next turn, whenever it comes
-            elif wait_ms > 0:
-                self._look_in(policy, wait_ms / 1000)
-        return room > 0 and any(moved for _, moved, *_ in states)
+            elif state.wait_ms > 0:
+                self._look_in(policy, state.wait_ms / 1000)
+        return room > 0 and any(state.moved for state in states)
 
     def _asked_about(self, claimed: list[Execution], looks: bool) -> list[TaskPolicy]:
         if looks:

@@ -11,19 +11,20 @@ import time
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
+from typing import Any
 
 from taskrig.authoring.context import running
 from taskrig.authoring.registry import Handler
 from taskrig.engine.capacity import Capacity
 from taskrig.engine.dispositions import RELEASED, SUCCEEDED
 from taskrig.engine.events import Events, log
-from taskrig.engine.execution import Execution, Pipeline, arguments_of, call_handler, in_a_task
+from taskrig.engine.execution import Execution, Pipeline, call_handler, in_a_task
 from taskrig.engine.inbox import Fail, Inbox
 from taskrig.engine.threads import Call, Threads
 from taskrig.engine.timeouts import Timeouts
 from taskrig.engine.unfinished import refuse_unfinished
 from taskrig.runtime import forked
-from taskrig.task import Delivery, Task
+from taskrig.task import Delivery
 
 STUBBORN_S = 1.0  # how long a cancelled handler may take to end before it is left behind
 
@@ -116,31 +117,30 @@ class Runner:
         if events.sample or task.enqueued_at is not None:
             events.started(execution, len(self.capacity.running))
         handler = policy.handler
+        arguments = (task.data,) if handler.takes_data else handler.arguments(task)
         if handler.is_sync and not self.pipeline.middleware:
             variables = copy_context()
             variables.run(running.set, execution)
-            self._threads.submit(
-                Call(
-                    *(execution, handler.function, arguments_of(handler, task)),
-                    *(variables, self._end),
-                )
-            )
+            self._threads.submit(Call(execution, handler.function, arguments, variables, self._end))
             return
-        work = self._spawn(self._run(execution, handler, task))
+        work = self._spawn(self._run(execution, handler, arguments))
         if not work.done():
             if forked.child:
                 forked.leave_loop()
             execution.work = work
 
-    async def _run(self, execution: Execution, handler: Handler, task: Task) -> None:
+    async def _run(
+        self, execution: Execution, handler: Handler, arguments: tuple[Any, ...]
+    ) -> None:
         """The asyncio task of one handler."""
         fault: BaseException | None = None
         try:
             running.set(execution)
             if self.pipeline.middleware:
-                await call_handler(execution, self.pipeline.middleware, self._threads.call)
+                middleware = self.pipeline.middleware
+                await call_handler(execution, arguments, middleware, self._threads.call)
             else:
-                result = await handler.function(*arguments_of(handler, task))
+                result = await handler.function(*arguments)
                 if result is not None:
                     refuse_unfinished(result)
         except GeneratorExit as thrown:

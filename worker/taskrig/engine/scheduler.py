@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 
-from taskrig.broker import Broker
+from taskrig.broker import Broker, Scheduled
 from taskrig.cron import Entry
 from taskrig.engine.events import log
 from taskrig.errors import BrokerUnavailable
@@ -96,9 +96,9 @@ class Scheduler:
         time would be left out until then it holds, so that a small correction runs nothing twice.
         """
         floor = math.floor(now)
-        _, last = await self._broker.schedule(entry.name, floor, b"")
+        last = (await self._schedule(entry, floor)).last
         if last > now + SET_BACK_S and last >= _next(entry, _next(entry, now)):
-            _, last = await self._broker.schedule(entry.name, floor, b"", instead_of=int(last))
+            last = (await self._schedule(entry, floor, instead_of=int(last))).last
         due = self._due[entry.name] = _next(entry, last)
         return due
 
@@ -115,9 +115,15 @@ class Scheduler:
         return count, after
 
     async def _enqueue(self, entry: Entry, due: float) -> None:
-        enqueued, _ = await self._broker.schedule(entry.name, math.floor(due), entry.item(due))
-        if enqueued:
+        done = await self._schedule(entry, math.floor(due), entry.item(due))
+        if done.enqueued:
             log.info("schedule: enqueued %s", entry.name)
+
+    async def _schedule(
+        self, entry: Entry, at: int, item: bytes = b"", instead_of: int | None = None
+    ) -> Scheduled:
+        schedule = self._broker.commands.schedule(entry.name, at, item, instead_of)
+        return await self._broker.run(schedule)
 
 
 def _say_missed(missed: dict[str, int], grace_s: float) -> None:

@@ -19,7 +19,7 @@ from taskrig import __version__
 from taskrig.authoring.context import Process, process
 from taskrig.authoring.extras import opened
 from taskrig.authoring.registry import Registry, load_handlers
-from taskrig.broker import Address, LeaseWire, check_start
+from taskrig.broker import Address, LeaseConnection, check_start
 from taskrig.config import Config
 from taskrig.config.http_address import host_and_port
 from taskrig.engine.engine import Engine
@@ -205,8 +205,8 @@ class App:
     async def _run_engine(self) -> None:
         config = self.config
         process.set(self._process)
-        wire = LeaseWire(config, self.id, self.address)
-        lease = Lease(wire, config.worker.lease_s, self.vitals.describe)
+        connection = LeaseConnection(config, self.id, self.address)
+        lease = Lease(connection, config.worker.lease_s, self.vitals.describe)
         engine = self.vitals.engine = Engine(
             *(config, self.id, self.address, self.registry, self.metrics, lease, self._drain)
         )
@@ -299,7 +299,7 @@ class App:
 
         def release() -> None:
             try:
-                LeaseWire(self.config, self.id, self.address).release(tags[::-1])
+                LeaseConnection(self.config, self.id, self.address).release(tags[::-1])
                 faults[:] = [""]
             except BrokerUnavailable as error:
                 faults[:] = [str(error)]

@@ -7,8 +7,9 @@ import time
 from http import HTTPStatus
 from typing import Any
 
-from taskrig.broker import DeadLetter, DeadLetters, Operator
-from taskrig.broker.dead_letters import is_id
+from taskrig.admin import DeadLetters, Inspector
+from taskrig.admin.dead_letters import is_id
+from taskrig.broker import DeadLetter
 from taskrig.config.raw import is_unicode
 from taskrig.task import MAX_TYPE_BYTES
 from taskrig.web.auth import Refused
@@ -22,7 +23,7 @@ FILTERS = ("type", "reason", "outcome")
 class Orders:
     """Carries orders out."""
 
-    def __init__(self, operator: Operator, letters: DeadLetters) -> None:
+    def __init__(self, operator: Inspector, letters: DeadLetters) -> None:
         self._operator = operator
         self._letters = letters
 

@@ -12,8 +12,9 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qs
 
-from taskrig.broker import Address, DeadLetters, Operator
-from taskrig.broker.dead_letters import is_id
+from taskrig.admin import DeadLetters, Inspector
+from taskrig.admin.dead_letters import is_id
+from taskrig.broker import Address
 from taskrig.config import Config
 from taskrig.errors import BrokerUnavailable
 from taskrig.web.actions import Orders
@@ -57,7 +58,7 @@ class StatusPage:
         self, config: Config, address: Address, sample: Callable[[], Sample | None] | None = None
     ) -> None:
         """`sample` tells the depths where somebody else looks already; else Redis is asked."""
-        self._operator = Operator(config, address)
+        self._operator = Inspector(config, address)
         self._letters = DeadLetters(self._operator)
         self._orders = Orders(self._operator, self._letters)
         self._guard = Guard(

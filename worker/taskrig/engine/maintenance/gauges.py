@@ -57,7 +57,7 @@ class Gauges:
 
     async def _look(self) -> None:
         asked_at = time.monotonic()
-        seen = self.depths = await self._broker.look()
+        seen = self.depths = await self._broker.run(self._broker.commands.look())
         self._compare_clock(asked_at, seen.now_s)
         metrics = self._metrics
         metrics.depth = {  # a new dict: a scrape in another thread sees all of it or nothing

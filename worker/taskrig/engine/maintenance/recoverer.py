@@ -78,10 +78,13 @@ class Recoverer:
         by_s, within_s, moved = -self._back.by_s, self._back.within_s, 0
         stride = Stride(SLICE_ITEMS)
         while self._back is not None:
-            slice = await self._broker.set_back(by_s, within_s, self._back_at, stride.count)
-            self._back_at, seen, part, size = slice
-            moved += part
-            stride.saw(seen, size)
+            commands = self._broker.commands
+            part = await self._broker.run(
+                commands.set_back(by_s, within_s, self._back_at, stride.count)
+            )
+            self._back_at = part.following
+            moved += part.moved
+            stride.saw(part.seen, part.bytes)
             if not self._back_at:
                 self._back = None
         if moved:
@@ -96,16 +99,18 @@ class Recoverer:
 
     async def _scan(self, hold_ms: int) -> bool:
         """Scan all in flight, or with 0 this worker's own; False when it may not be done now."""
-        clock = self._lease.clock
+        clock, commands = self._lease.clock, self._broker.commands
         cursor, stride, began = 0, Stride(SLICE_ITEMS), ""
         moved = dead = 0
         while True:
             below, known = self._known_tags()
             expected_s = clock.at(time.monotonic())
-            part = await self._broker.reclaim(
-                *(cursor, stride.count, hold_ms, below, known),
-                expected_s=expected_s,
-                steady_s=clock.steady_s,
+            part = await self._broker.run(
+                commands.reclaim(
+                    *(self._broker.worker_id, cursor, stride.count, hold_ms, below, known),
+                    expected_s=expected_s,
+                    steady_s=clock.steady_s,
+                )
             )
             if part.state:
                 if part.state == "stepped":
@@ -125,7 +130,7 @@ class Recoverer:
         if dead:
             log.error("%d tasks are dead letters now: their workers died while they ran", dead)
         if hold_ms:
-            gone = await self._broker.forget(began)
+            gone = await self._broker.run(commands.forget(began))
             if gone:
                 log.info("forgot %d dead workers: %s", len(gone), ", ".join(gone[:5]))
         return True

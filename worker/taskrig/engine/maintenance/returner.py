@@ -34,5 +34,5 @@ class Returner:
         for name in (*seen.left_over, *free):
             left = 1
             while left and not self._ended.is_set():
-                _, left = await self._broker.bring_back(name)
+                _, left = await self._broker.run(self._broker.commands.bring_back(name))
             self._inbox.order(Look())

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from taskrig.broker.operate import Operator
-from taskrig.broker.scripts import PEEK
-from taskrig.broker.stride import SLICE_BYTES
+from taskrig.admin.inspector import Inspector
 from taskrig.task import Invalid, decode
-
-SLICE_ITEMS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +27,38 @@ class WaitingItem:
             return f"invalid: {fault.reason}"
 
 
-def waiting_items(operator: Operator) -> Iterator[WaitingItem]:
+def waiting_items(inspector: Inspector) -> Iterator[WaitingItem]:
     """Every waiting item, next one first, those of paused types last. Raises BrokerUnavailable.
 
     Workers take items while this reads on: one may be seen twice or be passed over.
     """
-    k = operator.keys
-    for raw in _entries(operator, k.redeliver, "right"):
+    k = inspector.commands.keys
+    for raw in _entries(inspector, k.redeliver, "right"):
         yield _redelivered(raw)
-    limited, paused = operator.held_lists()
+    limited, paused = inspector.held_lists()
     for key in limited:
-        for raw in _entries(operator, key, "right"):
+        for raw in _entries(inspector, key, "right"):
             yield _redelivered(raw)
-    lists = dict.fromkeys(operator.config.queue.sources) | dict.fromkeys(operator.lists())
+    lists = dict.fromkeys(inspector.config.queue.sources) | dict.fromkeys(inspector.lists())
     ends: list[tuple[str, str]] = []
     for one in lists:
-        ends += [(k.arrivals_of(one), "right"), (one, operator.config.queue.pop)]
+        ends += [(k.arrivals_of(one), "right"), (one, inspector.config.queue.pop)]
     for key, side in ends:
-        for raw in _entries(operator, key, side):
+        for raw in _entries(inspector, key, side):
             if isinstance(raw, bytes):
                 yield WaitingItem(raw, len(raw), False)
             else:
                 yield WaitingItem(None, raw, False)
 
     for key in paused:
-        for raw in _entries(operator, key, "right"):
+        for raw in _entries(inspector, key, "right"):
             yield _redelivered(raw)
 
 
-def _entries(operator: Operator, key: str, side: str) -> Iterator[bytes | int]:
-    skip, max_item = 0, operator.config.queue.max_item_bytes
+def _entries(inspector: Inspector, key: str, side: str) -> Iterator[bytes | int]:
+    skip = 0
     while True:
-        _, items = operator.wire.run(PEEK, (key,), side, skip, SLICE_ITEMS, SLICE_BYTES, max_item)
+        items = inspector.run(inspector.commands.peek(key, side, skip))
         if not items:
             return
         yield from items
