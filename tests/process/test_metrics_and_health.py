@@ -138,6 +138,18 @@ def test_a_handler_that_blocks_the_loop_shows_as_lag_and_does_not_stop_the_probe
     assert worker.metric("worker_event_loop_lag_seconds") > 0.5
 
 
+def test_handlers_that_hold_the_loop_are_told_once_a_type_and_others_never(world):
+    world.enqueue("note", 2000)  # together they keep it busy, each of them for no time
+    world.enqueue("sleep", 20, s=0.3)
+    for kind in ("block", "compute"):
+        world.enqueue(kind, 3, s=0.3)
+    worker = world.start_worker(concurrent=100)
+    world.all_settled()
+    log = worker.logged("handlers.compute, the handler of compute, held the event loop for 0.")
+    assert "handlers.block, the handler of block, held the event loop for 0.3" in log
+    assert log.count("held the event loop") == 2
+
+
 def test_a_paused_queue_shows(world):
     worker = world.start_worker()
     world.redis.set(world.keys.paused, "1")

@@ -75,6 +75,16 @@ async def block(data: dict[str, Any]) -> None:
         time.sleep(data["s"])  # noqa: ASYNC251
 
 
+@handler("compute")
+async def compute(data: dict[str, Any]) -> None:
+    """Holds the event loop and the interpreter's lock for `s` seconds and more, in C code."""
+    with _Noted(data):
+        began, size = time.monotonic(), 100_000
+        while time.monotonic() < began + data["s"] / 2:
+            began, size = time.monotonic(), 2 * size
+            sum(range(size))
+
+
 @handler("thread")
 def thread(data: dict[str, Any]) -> None:
     """A plain function that takes `s` seconds; runs in a thread."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
+from taskrig.engine.maintenance.loop_watch import LoopWatch
 from taskrig.metrics import Metrics
 
-HEARTBEAT_S = 0.25
+HEARTBEAT_S = 0.05
+FADES = 0.98  # what is left of the worst lag at the next beat: a third after three seconds
 
 
 class Heartbeat:
@@ -18,13 +20,15 @@ class Heartbeat:
         self._loop = asyncio.get_running_loop()
         self.at = time.monotonic()
         self._next = self._loop.call_later(HEARTBEAT_S, self._beat)
+        self._watch = LoopWatch(lambda: self.at, HEARTBEAT_S)
 
     def _beat(self) -> None:
         lag_s = max(0.0, self._loop.time() - self._next.when())
-        self._metrics.loop_lag_s = max(lag_s, self._metrics.loop_lag_s * 0.9)
+        self._metrics.loop_lag_s = max(lag_s, self._metrics.loop_lag_s * FADES)
         self.at = time.monotonic()
         self._next = self._loop.call_later(HEARTBEAT_S, self._beat)
 
     def stop(self) -> None:
         """Beat no more."""
         self._next.cancel()
+        self._watch.stop()
