@@ -107,8 +107,11 @@ async def test_other_tasks_in_a_shared_queue_are_neither_waited_for_nor_counted(
 async def test_failed_tasks_are_reported_as_failed(loadgen):
     async with FakeWorker(loadgen.url, KEY, fail_every=2):
         code, result = await loadgen.result("--mix", "fast=10")
-    assert code == 0
+        expected, _ = await loadgen.result("--mix", "fast=10", "--expect", "failed.share <= 50%")
+    assert (code, expected) == (1, 0)
     assert result["accounting"]["succeeded"] == result["accounting"]["failed"] == 5
+    assert result["series"]["all"]["e2e"]["count"] == 5
+    assert result["failed_series"]["all"]["e2e"]["count"] == 5
 
 
 async def test_a_poison_task_that_left_only_a_dead_letter_is_dead_and_not_lost(

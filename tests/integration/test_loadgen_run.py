@@ -303,11 +303,17 @@ async def test_a_redis_that_goes_and_comes_back_costs_no_account(server, tmp_pat
             done = "{async_tasks}:stats", "succeeded"
             await until_async(lambda: int(client.hget(*done) or 0) > 100, what="100 tasks done")
         await asyncio.to_thread(redis.stop)
+        await asyncio.sleep(1.2)  # a line a second is said, also of this second
         await asyncio.to_thread(redis.start)
         out, err = await process.communicate()
     result = json.loads(out)
     books = result["accounting"]
-    assert result["outages"] > 0
+    assert process.returncode == 5
+    assert len(result["away"]) == 1
+    assert result["outages"] == result["away"][0]["looks"] > 0
+    assert "Redis was away for" in result["verdict"]["reasons"][0]
+    assert not (result["verdict"]["saturated"] or result["verdict"]["overloaded"])
+    assert b"REDIS IS AWAY" in err
     assert books["sent"] + books["never_arrived"] == 800, err
     assert books["succeeded"] == books["sent"]
     assert (books["lost"], books["refused"]) == (0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from taskrig_loadgen.load.pacer import constant
 from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.result.build import make_result
 from taskrig_loadgen.result.ledger import Ledger
-from taskrig_loadgen.result.model import Calibration, Environment, Judged, Result
+from taskrig_loadgen.result.model import Away, Calibration, Environment, Judged, Result
 from taskrig_loadgen.result.record import RunRecord, SendReport, Whereabouts
 from taskrig_loadgen.result.store import parse
 
@@ -38,17 +39,28 @@ def a_result(
     count: int = 400,
     wait_s: float = 0.01,
     calibrated: bool = False,
+    failed: float = 0.0,
+    warmup_s: float = 0.0,
+    away: Sequence[Away] = (),
 ) -> Result:
-    """A result of a run in which every task waits `wait_s` and takes 20 ms."""
+    """A result of a run in which every task waits `wait_s` and takes 20 ms.
+
+    The `failed` share of them fails, spread evenly, and at once: after 0.1 ms instead.
+    """
     profile = constant(rate, count / rate) if rate else None
-    workload = Workload(mix=parse_mix(mix), profile=profile, repeat=count // 4)
+    workload = Workload(mix=parse_mix(mix), profile=profile, repeat=count // 4, warmup_s=warmup_s)
     ledger = Ledger(workload.mix.types)
     gap = 1 / rate if rate else 0.0
     for number, kind in zip(range(count), workload.kinds(), strict=False):
         at = 1000.0 + number * gap
         ledger.confirm(ledger.add([kind], [at], at + 0.001), at + 0.002)
         start = at + wait_s
-        ledger.record(f"{number} succeeded {start} {start + 0.02} w 0 0 {start + 0.021}".encode())
+        fails = int((number + 1) * failed) > int(number * failed)
+        outcome, service_s = ("failed", 0.0001) if fails else ("succeeded", 0.02)
+        if fails:
+            start = at + 0.0021
+        end = start + service_s
+        ledger.record(f"{number} {outcome} {start} {end} w 0 0 {end + 0.001}".encode())
     view = SimpleNamespace(at=1000.5, waiting=3, in_flight=2, concurrency=5, workers=("w",))
     calibration = a_calibration(rate) if calibrated else None
     record = RunRecord(
@@ -64,7 +76,7 @@ def a_result(
         where=Whereabouts(0, 0, 0, 0, 0),
         views=[view],
         send=SendReport(),
-        outages=0,
+        away=list(away),
         interrupted=False,
         followed=True,
         clock_error_s=1e-5,

@@ -48,6 +48,44 @@ def test_an_expectation_is_judged(text, ok):
     assert parse_expectation(text).judge(judged_run()).ok is ok
 
 
+@pytest.mark.parametrize(
+    ("text", "ok", "shown"),
+    [
+        ("failed < 1%", False, "12.5 %"),
+        ("failed.share < 0.2", True, "12.5 %"),
+        ("failed < 12.6%", True, "12.5 %"),
+        ("succeeded > 99%", False, "95 %"),
+        ("lost < 6%", True, "5 %"),
+        ("sent >= 97%", False, "96 %"),
+        ("refused < 2%", True, "1.5 %"),
+        ("duplicates <= 0.7%", False, "0.7812 %"),
+        ("achieved >= 99%", True, "99.8 %"),
+        ("throughput > 97%", False, "96 %"),
+        ("efficiency > 96%", True, "0.961538"),
+        ("failed < 1", False, "10"),
+    ],
+)
+def test_a_percentage_is_a_share_of_what_was_offered_or_sent(text, ok, shown):
+    """400 tasks: 384 sent, 6 refused, 10 never arrived; 10 failed, 4 dead, 20 lost.
+
+    As a share `failed` is of every task that did not succeed: 50.
+    """
+    result = judged_run()
+    books = result.accounting
+    books.sent, books.succeeded, books.refused, books.never_arrived = 384, 380, 6, 10
+    books.failed, books.dead, books.lost = 10, 4, 20
+    result.totals.offered_per_s = 500.0
+    judged = parse_expectation(text).judge(result)
+    assert (judged.shown, judged.ok) == (shown, ok)
+
+
+def test_what_cannot_be_looked_for_may_have_failed():
+    result = judged_run()
+    result.accounting.unknown = 1
+    for text in ("failed < 100%", "succeeded > 0%", "lost == 0"):
+        assert not parse_expectation(text).judge(result).ok
+
+
 def test_a_percentile_with_too_few_samples_fails_and_says_so():
     judged = parse_expectation("e2e.p99.9 < 1s").judge(judged_run())
     assert (judged.text, judged.value, judged.ok) == ("e2e.p99.9 < 1s", None, False)
@@ -70,6 +108,11 @@ def test_a_percentile_with_too_few_samples_fails_and_says_so():
         ("lost.p99 == 0", "takes no label"),
         ("lost{type=fast_task} == 0", "takes no label"),
         ("lost == none", "no number"),
+        ("clock_anomalies < 1%", "has no share"),
+        ("offered > 99%", "has no share"),
+        ("e2e.p99 < 5%", "no duration"),
+        ("makespan < 5%", "no duration"),
+        ("lost.share < 1%", "takes no label"),
     ],
 )
 def test_a_bad_expectation_is_a_usage_error(text, why):

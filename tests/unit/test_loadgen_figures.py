@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -44,7 +45,9 @@ def test_a_percentile_is_shown_only_where_the_count_supports_it():
     assert supported(1000, 0.99)
     assert summary([1.0] * 999).p99 is None
     assert summary([1.0] * 1000).p99 == 1.0
-    assert summary([1.0, 3.0]).p50 == 1.0
+    assert summary([1.0] * 19).p50 is None  # of the median too
+    assert summary([1.0] * 20).p50 == 1.0
+    assert (summary([1.0] * 19).text("p50"), summary([]).text("p50")) == ("< 10", "-")
     assert msgspec.to_builtins(summary([])) == {"count": 0}
 
 
@@ -92,7 +95,7 @@ def test_the_ledger_books_a_completion():
     ledger.record(b"1 succeeded 100.5 101.5 w1 0 0 101.6")
     assert ledger.by_outcome[SUCCEEDED] == ledger.done == 1
     assert ledger.open_numbers() == [0, 2]
-    samples = collect(ledger)["b"]
+    samples = collect(ledger)[0]["b"]
     assert samples.wait[0] == pytest.approx(0.4)
     assert samples.service[0] == pytest.approx(1.0)
     assert samples.e2e[0] == pytest.approx(1.5)
@@ -141,25 +144,32 @@ def test_a_refused_push_is_no_task():
 def test_a_value_at_or_below_zero_is_kept_and_counted():
     ledger = a_ledger()
     ledger.record(b"0 succeeded 99.9 101 w1 0 0 101")
-    samples = collect(ledger)["all"]
+    samples = collect(ledger)[0]["all"]
     assert samples.anomalies == 1
     assert samples.wait[0] == pytest.approx(-0.1)
 
 
-def test_warm_up_is_left_out_of_the_figures():
+def test_what_failed_is_in_series_of_its_own():
     ledger = a_ledger()
-    for number in range(3):
-        ledger.record(b"%d succeeded 100.5 101 w1 0 0 101" % number)
-    assert len(collect(ledger, since=100.1)["all"].wait) == 2
+    ledger.record(b"0 succeeded 100.5 101.5 w1 0 0 101.5")
+    ledger.record(b"1 failed 100.5 100.501 w1 0 0 100.501")
+    ledger.record(b"2 dead 100.5 100.502 w1 0 0 100.502")
+    succeeded, failed = collect(ledger)
+    assert list(succeeded["all"].service) == [pytest.approx(1.0)]
+    assert list(failed["all"].service) == [pytest.approx(0.002), pytest.approx(0.001)]
+    assert len(succeeded["all"].send_lag) == 3  # of the generator, whatever became of the task
 
 
 def test_the_timeline_counts_each_second_and_spreads_running_tasks_over_it():
     ledger = a_ledger()
     ledger.record(b"0 succeeded 100.5 102.25 w1 0 0 102.3")
-    rows = timeline(ledger, [], 100.0)
+    ledger.record(b"1 failed 100.25 100.5 w1 0 0 100.5")
+    record = SimpleNamespace(ledger=ledger, started=100.0, views=[], away=[])
+    rows = timeline(record)
     assert [row.sent for row in rows] == [3, 0, 0]
     assert [row.done for row in rows] == [0, 0, 1]
-    assert [row.busy_slots for row in rows] == [0.5, 1.0, 0.25]
+    assert [row.failed for row in rows] == [1, 0, 0]
+    assert [row.busy_slots for row in rows] == [0.75, 1.0, 0.25]
     assert [row.offered for row in rows] == [3, 0, 0]
 
 

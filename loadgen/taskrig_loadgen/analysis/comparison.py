@@ -1,11 +1,13 @@
 """Whether one set of runs differs from another: the run is the unit, not the task. Pure.
 
-Three answers. *Better* or *worse* needs both: a difference that chance makes once in a hundred
+Outcomes come first: where more tasks fail, how fast the others are is not judged. There are three
+answers. *Better* or *worse* needs both: a difference that chance makes once in a hundred
 (Mann-Whitney, two-sided), and a ratio of medians outside the noise band. Everything else is *no
 difference shown*, which is not the same as no difference.
 
-Sources: H. B. Mann and D. R. Whitney, 1947; exact distribution by their recurrence, normal
-approximation with ties (E. L. Lehmann, "Nonparametrics", 1975); B. Efron, 1979 (bootstrap).
+Sources: H. B. Mann and D. R. Whitney, 1947; exact distribution by counting rank sums over all
+splits, with ties too, normal approximation for large sides (E. L. Lehmann, "Nonparametrics",
+1975); B. Efron, 1979 (bootstrap).
 """
 
 from __future__ import annotations
@@ -16,18 +18,21 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 BAND = 0.03  # ratios this close to 1 are noise
 LEVEL = 0.01  # of the test
 MIN_RUNS = 5  # a side
+MOST_EXACT = 31  # values a side; more take seconds
 BOOTSTRAPS = 4000
+OUTCOMES = "failed.share"
+NOT_JUDGED = "not judged: more tasks fail"
 
 
 def mann_whitney_p(a: Sequence[float], b: Sequence[float]) -> float:
     """Two-sided probability that two samples of one distribution differ this much.
 
-    Exact without ties for up to 50 values a side; else the normal approximation with
+    Exact for up to 31 values a side, with ties too: of all ways to split the values into such
+    sides, the share whose rank sum lies as far from its middle. Else the normal approximation with
     corrections for ties and continuity.
 
     Raises:
@@ -35,30 +40,49 @@ def mann_whitney_p(a: Sequence[float], b: Sequence[float]) -> float:
     """
     if not a or not b:
         raise ValueError("each side needs a value")
+    if max(len(a), len(b)) > MOST_EXACT:
+        return approximate_p(a, b)
+    ties = Counter([*a, *b])
+    ranks = _pairs_won(a, b) + len(a) * (len(a) + 1) / 2
+    return _exact_p(len(a), ranks, [ties[value] for value in sorted(ties)])
+
+
+def _pairs_won(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum((x > y) + 0.5 * (x == y) for x in a for y in b)
+
+
+def approximate_p(a: Sequence[float], b: Sequence[float]) -> float:
+    """The same by the normal approximation, for large sides."""
     n, m = len(a), len(b)
-    u = sum((x > y) + 0.5 * (x == y) for x in a for y in b)
-    ties = [count for count in Counter([*a, *b]).values() if count > 1]
-    if not ties and max(n, m) <= 50:
-        low = int(min(u, n * m - u))
-        share = sum(_ways(n, m, k) for k in range(low + 1)) / math.comb(n + m, n)
-        return min(1.0, 2 * share)
     total = n + m
-    spread = total + 1 - sum(t**3 - t for t in ties) / (total * (total - 1))
-    sigma = math.sqrt(n * m / 12 * spread)
+    ties = sum(t**3 - t for t in Counter([*a, *b]).values())
+    sigma = math.sqrt(n * m / 12 * (total + 1 - ties / (total * (total - 1))))
     if sigma == 0:
         return 1.0
-    z = max(abs(u - n * m / 2) - 0.5, 0.0) / sigma
+    z = max(abs(_pairs_won(a, b) - n * m / 2) - 0.5, 0.0) / sigma
     return math.erfc(z / math.sqrt(2))
 
 
-@cache
-def _ways(n: int, m: int, u: int) -> int:
-    """Orders of n and m values in which exactly u pairs are the wrong way round."""
-    if u < 0:
-        return 0
-    if n == 0 or m == 0:
-        return int(u == 0)
-    return _ways(n - 1, m, u - m) + _ways(n, m - 1, u)
+def _exact_p(n: int, rank_sum: float, ties: Sequence[int]) -> float:
+    """Share of the splits whose first n have a rank sum as far from the middle as `rank_sum`.
+
+    Args:
+        ties: how often each of the rising values is there; equal ones share their mean rank.
+    """
+    ways: list[Counter[int]] = [Counter({0: 1}), *(Counter() for _ in range(n))]
+    below = 0
+    for count in ties:
+        twice = 2 * below + count + 1  # the mean rank, doubled: a whole number
+        below += count
+        for taken in range(n, 0, -1):
+            for some in range(1, min(count, taken) + 1):
+                choices = math.comb(count, some)
+                for total, number in ways[taken - some].items():
+                    ways[taken][total + some * twice] += number * choices
+    middle = n * (below + 1)
+    far = abs(round(2 * rank_sum) - middle)
+    extreme = sum(number for total, number in ways[n].items() if abs(total - middle) >= far)
+    return extreme / math.comb(below, n)
 
 
 def bootstrap_ratio(
@@ -81,11 +105,11 @@ class Comparison:
     figure: str
     a: tuple[float, ...]
     b: tuple[float, ...]
-    ratio: float  # median of b over median of a
-    low: float
-    high: float
-    p: float
-    answer: str  # better | worse | no difference shown
+    ratio: float | None  # median of b over median of a; None where one is 0, or nothing is judged
+    low: float | None
+    high: float | None
+    p: float | None
+    answer: str  # better | worse | no difference shown | not judged: more tasks fail
 
     @property
     def regression(self) -> bool:
@@ -101,19 +125,32 @@ def compare(
     higher_is_better: bool = False,
     band: float = BAND,
 ) -> Comparison:
-    """Compare b with a.
+    """Compare b with a. Where a median is 0 there is no ratio, and no band of noise either.
 
     Raises:
-        ValueError: fewer than five runs a side, or a value that is not above 0.
+        ValueError: fewer than five runs a side, or a value below 0.
     """
     if min(len(a), len(b)) < MIN_RUNS:
         raise ValueError(f"needs at least {MIN_RUNS} runs a side, got {len(a)} and {len(b)}")
-    if min(*a, *b) <= 0:
-        raise ValueError(f"{figure}: ratios need values above 0")
-    ratio = statistics.median(b) / statistics.median(a)
-    low, high = bootstrap_ratio(a, b)
+    if min(*a, *b) < 0:
+        raise ValueError(f"{figure}: cannot compare values below 0")
+    ratio = low = high = None
+    if min(*a, *b) > 0:
+        ratio = statistics.median(b) / statistics.median(a)
+        low, high = bootstrap_ratio(a, b)
     p = mann_whitney_p(a, b)
     answer = "no difference shown"
-    if p < LEVEL and not 1 - band <= ratio <= 1 + band:
-        answer = "better" if (ratio > 1) == higher_is_better else "worse"
+    if p < LEVEL and (ratio is None or not 1 - band <= ratio <= 1 + band):
+        rose = statistics.mean(b) > statistics.mean(a) if ratio is None else ratio > 1
+        answer = "better" if rose == higher_is_better else "worse"
     return Comparison(figure, tuple(a), tuple(b), ratio, low, high, p, answer)
+
+
+def compare_outcomes(a: Sequence[float], b: Sequence[float]) -> Comparison:
+    """Compare the shares of tasks that did not succeed; any rise counts, there is no band."""
+    return compare(OUTCOMES, a, b, band=0.0)
+
+
+def not_judged(figure: str) -> Comparison:
+    """In the place of a comparison of what matters no more: more tasks fail."""
+    return Comparison(figure, (), (), None, None, None, None, NOT_JUDGED)

@@ -1,7 +1,8 @@
 """Expectations: `e2e{type=fast_task}.p99 < 50ms`, `lost == 0`. Pure, judged on a result.
 
-A figure that the result does not have is a usage error when its name is wrong, and a failed
-expectation when its name is right and the run has too few samples to tell it.
+A percentage is a share: of the tasks offered or sent, of the rate offered. As a share, `failed`
+is of every task that did not succeed. A figure that the result does not have is a usage error when
+its name is wrong, and a failed expectation when its name is right and the run has too few samples.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from taskrig_loadgen.load.mix import ALIASES, ALL
 from taskrig_loadgen.maths.stats import PERCENTILES
 from taskrig_loadgen.quantity import duration_s, show_s
 from taskrig_loadgen.result.model import SERIES, Accounting, Judged, Result
+from taskrig_loadgen.result.verdict import judge_run
 
 EXAMPLE = "'e2e{type=fast_task}.p99 < 50ms' or 'lost == 0'"
 STATISTICS = ("mean", "stddev", "min", "max", *PERCENTILES)
 ACCOUNTS = tuple(name for name in Accounting.__struct_fields__ if name != "foreign_records")
 TOTALS = ("makespan", "offered", "achieved", "throughput", "efficiency", "clock_anomalies")
+RATES = ("achieved", "throughput")  # as a share: of the offered rate
+OF_ALL = ("sent", "succeeded", "failed", "lost", "never_arrived", "refused", "unsent")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -46,6 +50,7 @@ class Expectation:
     statistic: str
     op: str
     bound: float
+    is_share: bool = False  # of what was sent or offered
 
     @property
     def is_duration(self) -> bool:
@@ -65,6 +70,8 @@ class Expectation:
         return Judged(text=self.text, value=value, shown=shown, ok=bool(ok))
 
     def _show(self, value: float) -> str:
+        if self.is_share:
+            return f"{value * 100:.4g} %"
         return show_s(value) if self.is_duration else f"{value:,.6g}"
 
     def value(self, result: Result) -> float | None:
@@ -77,10 +84,23 @@ class Expectation:
             check_types([self], result.series)
             return result.series[self.type].get(self.name).get(self.statistic)
         if self.name in ACCOUNTS:
-            if self.name == "lost" and result.accounting.unknown:
+            if result.accounting.unknown and (self.is_share or self.name == "lost"):
                 return None  # each of those may be lost
+            if self.is_share:
+                return _share(result, self.name)
             return float(getattr(result.accounting, self.name))
-        return _total(result, self.name)
+        value = _total(result, self.name)
+        if self.is_share and self.name in RATES:
+            offered = result.totals.offered_per_s
+            return value / offered if value is not None and offered else None
+        return value
+
+
+def _share(result: Result, name: str) -> float | None:
+    """Of what was offered, or else of what was sent; `failed` is of every kind."""
+    if name == "failed":
+        return result.share("bad")
+    return result.share(name, "offered" if name in OF_ALL else "sent")
 
 
 def _total(result: Result, name: str) -> float | None:
@@ -116,12 +136,13 @@ def parse_expectation(text: str, where: str = "--expect") -> Expectation:
             raise UsageError(
                 f"{where} {text!r}: {name} needs one of .{', .'.join(STATISTICS)} after it"
             )
-    elif label or statistic:
+    elif label or (statistic and (name, statistic) != ("failed", "share")):
         raise UsageError(f"{where} {text!r}: {name} is one number; it takes no label and no .p99")
     bound = _bound(name, match["bound"], f"{where} {text!r}")
+    is_share = (name != "efficiency" and "%" in match["bound"]) or statistic == "share"
     kind = ALIASES.get(match["value"], match["value"]) or ALL
     said = " ".join(text.split())
-    return Expectation(said, name, kind, statistic or "", match["op"], bound)
+    return Expectation(said, name, kind, statistic or "", match["op"], bound, is_share)
 
 
 def _bound(name: str, text: str, where: str) -> float:
@@ -132,6 +153,8 @@ def _bound(name: str, text: str, where: str) -> float:
     number = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(k?)(?:/s)?(\s*%)?", text)
     if not number:
         raise UsageError(f"{where}: {text!r} is no number")
+    if number[3] and name in ("offered", "clock_anomalies"):
+        raise UsageError(f"{where}: {name} has no share; write a number without %")
     return float(number[1]) * (1000 if number[2] else 1) / (100 if number[3] else 1)
 
 
@@ -163,5 +186,6 @@ def figure_of(text: str, result: Result) -> float | None:
 
 
 def judge_all(expectations: Iterable[Expectation], result: Result) -> None:
-    """Write the judgement of each into the result."""
+    """Write the judgement of each into the result, and judge the whole by them."""
     result.expectations = [one.judge(result) for one in expectations]
+    result.verdict = judge_run(result)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from taskrig_loadgen.result.model import Judged, Result
+from taskrig_loadgen.result.verdict import untrusted
 
 GREW_SIGMAS = 2.0  # of a Poisson count: what a queue that does not grow stays within
 STEP_UP = 1.5  # the most that one trial goes above the last that passed
@@ -79,6 +80,9 @@ def why_not(result: Result, judged: Judged) -> str:
     Args:
         judged: the SLO's judgement of that run.
     """
+    problem = untrusted(result)
+    if problem:
+        return problem
     if result.verdict.overloaded or grew(result):
         return "the queue grew through the trial"
     achieved, offered = result.totals.achieved_per_s or 0.0, result.totals.offered_per_s or 0.0

@@ -8,16 +8,22 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from taskrig.errors import TaskrigError, UsageError
 from taskrig.frame.output import remark
-from taskrig_loadgen.analysis.comparison import MIN_RUNS, compare
+from taskrig_loadgen.analysis.comparison import MIN_RUNS
 from taskrig_loadgen.analysis.expectations import figure_of
 from taskrig_loadgen.cli import compare as judge
 from taskrig_loadgen.cli import options
+from taskrig_loadgen.result.model import Result
 from taskrig_loadgen.result.store import parse
+from taskrig_loadgen.result.verdict import disturbed
 
 EXAMPLE = "loadgen ab --a 'sleep 0.01' --b 'sleep 0.02' --runs 5 || echo B is slower"
+
+
+BROKEN = (2, 126, 127, 130)  # exit codes of a wrong command line, or of Ctrl-C: no release did that
 
 
 class CommandFailed(TaskrigError):
@@ -47,21 +53,18 @@ def run(args: argparse.Namespace) -> int:
     figures = args.figure or ["wall"]
     if args.higher_is_better and "stdout" not in figures:
         raise UsageError("--higher-is-better is for --figure stdout; of others it is known")
-    values: dict[str, dict[str, list[float]]] = {f: {"a": [], "b": []} for f in figures}
     commands = {"a": args.a, "b": args.b}
+    took: dict[str, list[Measured]] = {"a": [], "b": []}
     for number, side in enumerate(order(runs), start=1):
         remark(f"{number}/{2 * runs}: {side.upper()}")
-        for figure, value in _measure(commands[side], figures).items():
-            values[figure][side].append(value)
-    found = []
-    for figure, sides in values.items():
-        higher = is_higher_better(figure, of_stdout=args.higher_is_better)
-        try:
-            found.append(
-                compare(figure, sides["a"], sides["b"], higher_is_better=higher, band=band)
-            )
-        except ValueError as error:
-            raise UsageError(f"--figure {figure!r}: {error}") from None
+        took[side].append(_measure(commands[side], figures, may_fail=side == "b"))
+    sides = (took["a"], took["b"])
+    values = {
+        figure: [[one.figures[figure] for one in side] for side in sides] for figure in figures
+    }
+    shares = [[one.failed_share for one in side] for side in sides]
+    higher = [f for f in figures if is_higher_better(f, of_stdout=args.higher_is_better)]
+    found = judge.judge(values, shares, band, higher=[f.split(".")[0] for f in higher])
     return judge.show(found, as_json=args.json)
 
 
@@ -76,18 +79,49 @@ def order(runs: int) -> Iterator[str]:
         yield from ("a", "b") if pair % 2 == 0 else ("b", "a")
 
 
-def _measure(command: str, figures: list[str]) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one run of a command has shown; a figure is None where it failed."""
+
+    figures: dict[str, float | None]
+    failed_share: float
+
+
+def _measure(command: str, figures: list[str], *, may_fail: bool) -> Measured:
+    """Run it once. A result that it prints says how many tasks failed, else its exit code does.
+
+    Raises:
+        CommandFailed: the base has failed, or a command that no shell finds or understands.
+    """
     before = time.perf_counter()
     done = subprocess.run(
         ["/bin/sh", "-c", command], stdout=subprocess.PIPE, encoding="utf-8", errors="replace"
     )
     wall_s = time.perf_counter() - before
-    if done.returncode:
-        raise CommandFailed(f"exit {done.returncode} from: {shlex.quote(command)}")
-    return {figure: _figure(figure, done.stdout, wall_s, command) for figure in figures}
+    result = _result(done.stdout)
+    if result is not None and disturbed(result):
+        raise CommandFailed(f"{disturbed(result)}, in: {command}")
+    if result is None and done.returncode:
+        if not may_fail or done.returncode in BROKEN or done.returncode < 0:
+            raise CommandFailed(f"exit {done.returncode} from: {shlex.quote(command)}")
+        return Measured(dict.fromkeys(figures), 1.0)
+    found = {figure: _figure(figure, done.stdout, result, wall_s, command) for figure in figures}
+    return Measured(found, result.failed_share if result else 0.0)
 
 
-def _figure(figure: str, out: str, wall_s: float, command: str) -> float:
+def _result(out: str) -> Result | None:
+    """The result that a command has printed, if it has printed one."""
+    if not out.lstrip().startswith("{"):
+        return None
+    try:
+        return parse(out, "stdout")
+    except UsageError:
+        return None
+
+
+def _figure(
+    figure: str, out: str, result: Result | None, wall_s: float, command: str
+) -> float | None:
     if figure == "wall":
         return wall_s
     if figure == "stdout":
@@ -100,11 +134,9 @@ def _figure(figure: str, out: str, wall_s: float, command: str) -> float:
         if not math.isfinite(value):
             raise CommandFailed(f"the last line is no number, {last[:60]!r}, from: {command}")
         return value
-    try:
-        result = parse(out, "stdout")
-    except UsageError:
-        raise CommandFailed(f"printed no result (add --json?): {command}") from None
+    if result is None:
+        raise CommandFailed(f"printed no result (add --json?): {command}")
     found = figure_of(figure, result)
-    if found is None:
+    if found is None and not result.failed_share:
         raise CommandFailed(f"too few samples to tell {figure} from: {command}")
     return found

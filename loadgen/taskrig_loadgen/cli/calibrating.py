@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from taskrig.config import Config
-from taskrig.errors import UsageError
+from taskrig.errors import TaskrigError, UsageError
 from taskrig.frame.output import remark
 from taskrig.keys import Keys
 from taskrig_loadgen.analysis.prediction import measured_calibration
@@ -21,6 +21,7 @@ from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.quantity import show_rate, show_s
 from taskrig_loadgen.queueview import look
 from taskrig_loadgen.result.model import Calibration, Result
+from taskrig_loadgen.result.verdict import untrusted
 from taskrig_loadgen.run.experiment import Experiment
 
 PROBE_S = 1.0  # least length of a flat-out drain that is believed
@@ -33,6 +34,12 @@ ENOUGH = 200  # tasks of a calibration, unless they take longer than MOST_S
 SEED = 7919  # added to the workload's: a calibration has a schedule of its own
 
 
+class NothingToMeasure(TaskrigError):
+    """What workers do with failing tasks, or while Redis is away, is no capacity."""
+
+    exit_code = 99
+
+
 @dataclass(slots=True)
 class Calibrator:
     """Runs one workload in several ways, one after another; knows when one was cut short."""
@@ -43,11 +50,13 @@ class Calibrator:
     interrupted: bool = False
     calibration: Calibration | None = None
     latest: Result | None = None
+    untrusted: str = ""  # why the latest says nothing of what the workers can do
 
     async def conduct(self, workload: Workload) -> Result:
         """One experiment without a live view, and a moment for the workers to fall idle."""
         experiment = Experiment(self.config, workload, kind=self.kind, calibration=self.calibration)
         result = await conduct(experiment, workload, self.config.queue.key, quiet=True)
+        self.untrusted = untrusted(result)
         # A Redis that went away for good ends a series of experiments as Ctrl-C does.
         self.latest, self.interrupted = result, result.interrupted or result.accounting.unknown > 0
         await asyncio.sleep(0.2)  # so that experiments do not touch
@@ -81,10 +90,14 @@ class Calibrator:
             )
             totals = (await self.conduct(probe)).totals
             rate = totals.flat_out_per_s or totals.drained_per_s or 0.0
-            if (totals.drain_s or 0) > PROBE_S or self.interrupted:
+            if (totals.drain_s or 0) > PROBE_S or self.interrupted or self.untrusted:
                 break
             count = int(max(2 * count, min(10 * count, 1.5 * PROBE_S * rate)))
-        if not rate and not self.interrupted:
+        if self.interrupted:
+            return 0.0
+        if self.untrusted:
+            raise NothingToMeasure(f"no capacity in that: {self.untrusted}")
+        if not rate:
             raise UsageError("the workers finished none of the probe's tasks; see loadgen monitor")
         remark(f"flat out the workers do {show_rate(rate)} on {slots} slots")
         return rate
@@ -112,6 +125,8 @@ class Calibrator:
                 warmup_s=0.0,
             )
         )
+        if self.untrusted and not self.interrupted:
+            raise NothingToMeasure(f"the calibration cannot be used: {self.untrusted}")
         self.calibration = found = None if self.interrupted else measured_calibration(result)
         if found is not None:
             remark(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,12 +16,19 @@ from rich.text import Text
 
 from taskrig.errors import UsageError
 from taskrig.frame.output import remark
-from taskrig_loadgen.analysis.comparison import MIN_RUNS, Comparison, compare
+from taskrig_loadgen.analysis.comparison import (
+    MIN_RUNS,
+    Comparison,
+    compare,
+    compare_outcomes,
+    not_judged,
+)
 from taskrig_loadgen.analysis.expectations import figure_of
 from taskrig_loadgen.cli import options
 from taskrig_loadgen.cli.console import report_console
 from taskrig_loadgen.result.model import Environment, Result
 from taskrig_loadgen.result.store import load
+from taskrig_loadgen.result.verdict import disturbed
 
 EXAMPLE = "loadgen compare base-*.json -- new-*.json --figure e2e.p50"
 DEFAULT_FIGURES = ("e2e.p50", "service.p50")
@@ -60,14 +68,14 @@ def run(args: argparse.Namespace) -> int:
     sides = [[load(path) for path in paths] for paths in (base, new)]
     refuse_unlike(sides[0] + sides[1], base + new)
     remark_environment(sides[0], sides[1])
+    refuse_untrusted(sides[0] + sides[1], base + new)
     figures = args.figure or list(default_figures(sides[0][0]))
-    found = [compare_results(figure, sides[0], sides[1], band) for figure in figures]
-    return show(found, as_json=args.json)
+    return show(compare_results(figures, sides[0], sides[1], band), as_json=args.json)
 
 
 def default_figures(result: Result) -> Sequence[str]:
     """The figures that a workload is usually judged by."""
-    return DEFAULT_FIGURES if result.workload.profile else ("makespan", "service.p50")
+    return DEFAULT_FIGURES if result.workload.profile else ("makespan", "service.mean")
 
 
 def _sides(args: argparse.Namespace) -> tuple[list[Path], list[Path]]:
@@ -121,21 +129,63 @@ def _surroundings(env: Environment) -> dict[str, object]:
     }
 
 
+def refuse_untrusted(results: Sequence[Result], names: Sequence[Path]) -> None:
+    """Raises UsageError for runs that an outage has spoilt, or a clock that was set."""
+    for result, name in zip(results, names, strict=True):
+        if disturbed(result):
+            raise UsageError(f"{name}: {disturbed(result)}; such a run is not compared")
+        if result.failed_series is None and result.accounting.bad:
+            raise UsageError(
+                f"{name}: an earlier loadgen, whose latencies are of failed tasks too, has saved "
+                "it; measure again"
+            )
+
+
 def compare_results(
-    figure: str, a: Sequence[Result], b: Sequence[Result], band: float
-) -> Comparison:
-    """Compare one figure of two sets of results; raises UsageError when one lacks it."""
-    sides = []
-    for side in (a, b):
-        values = [figure_of(figure, result) for result in side]
-        if any(value is None for value in values):
+    figures: Sequence[str], a: Sequence[Result], b: Sequence[Result], band: float
+) -> list[Comparison]:
+    """Compare outcomes, then figures of two sets of results; raises UsageError."""
+    values = {
+        figure: [[figure_of(figure, result) for result in side] for side in (a, b)]
+        for figure in figures
+    }
+    shares = [[result.failed_share for result in side] for side in (a, b)]
+    return judge(values, shares, band)
+
+
+def judge(
+    values: Mapping[str, Sequence[Sequence[float | None]]],
+    shares: Sequence[Sequence[float]],
+    band: float,
+    *,
+    higher: Sequence[str] = HIGHER,
+) -> list[Comparison]:
+    """Compare the outcomes, and where they are no worse, every figure.
+
+    Args:
+        values: of each figure, those of the base and of the new runs.
+        shares: of tasks that did not succeed, of the base and of the new runs.
+        higher: names of figures of which more is better.
+
+    Raises:
+        UsageError: a run has too few samples to tell a figure, though no more tasks fail.
+    """
+    outcomes = compare_outcomes(*shares)
+    found = [outcomes] if any(map(any, shares)) else []
+    for figure, sides in values.items():
+        known = [[value for value in side if value is not None] for side in sides]
+        lacking = sum(map(len, known)) < sum(map(len, sides))
+        if outcomes.regression or (lacking and outcomes.answer == "better"):
+            found.append(not_judged(figure))
+            continue
+        if lacking:
             raise UsageError(f"--figure {figure!r}: a run has too few samples to tell it")
-        sides.append([float(value or 0.0) for value in values])
-    higher = figure.split(".")[0] in HIGHER
-    try:
-        return compare(figure, *sides, higher_is_better=higher, band=band)
-    except ValueError as error:
-        raise UsageError(f"--figure {figure!r}: {error}") from None
+        better = figure.split(".")[0] in higher
+        try:
+            found.append(compare(figure, *known, higher_is_better=better, band=band))
+        except ValueError as error:
+            raise UsageError(f"--figure {figure!r}: {error}") from None
+    return found
 
 
 def show(found: Sequence[Comparison], *, as_json: bool) -> int:
@@ -148,6 +198,15 @@ def show(found: Sequence[Comparison], *, as_json: bool) -> int:
     return 3 if any(one.regression for one in found) else 0
 
 
+def _interval(one: Comparison) -> str:
+    """Of the ratio; without one the medians themselves."""
+    if one.low is not None and one.high is not None:
+        return f"{one.low:.3f} to {one.high:.3f}"
+    if not one.a:
+        return ""
+    return f"medians {statistics.median(one.a):.3g}, {statistics.median(one.b):.3g}"
+
+
 def _render(found: Sequence[Comparison]) -> Iterator[RenderableType]:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("figure", "runs", "ratio", "95 % interval", "p", "answer"):
@@ -156,10 +215,10 @@ def _render(found: Sequence[Comparison]) -> Iterator[RenderableType]:
     for one in found:
         table.add_row(
             one.figure,
-            f"{len(one.a)} + {len(one.b)}",
-            f"{one.ratio:.3f}",
-            f"{one.low:.3f} to {one.high:.3f}",
-            f"{one.p:.3g}",
+            f"{len(one.a)} + {len(one.b)}" if one.a else "",
+            "" if one.ratio is None else f"{one.ratio:.3f}",
+            _interval(one),
+            "" if one.p is None else f"{one.p:.3g}",
             Text(one.answer, style=styles.get(one.answer, "")),
         )
     yield table

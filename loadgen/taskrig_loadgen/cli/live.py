@@ -23,7 +23,7 @@ from taskrig_loadgen.cli.console import live_console
 from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.maths.stats import percentile, supported
 from taskrig_loadgen.quantity import show_rate, show_s
-from taskrig_loadgen.result.ledger import Ledger
+from taskrig_loadgen.result.ledger import SUCCEEDED, Ledger
 from taskrig_loadgen.result.model import Result
 from taskrig_loadgen.run.experiment import Experiment, Stage
 
@@ -123,7 +123,9 @@ async def conduct_all(
                 ledger, view = one.stage.ledger, one.stage.view
                 if ledger is not None and view is not None:
                     told = f"sent {ledger.sent_count:,} done {ledger.done:,}"
-                    parts.append(f"{one.queue}: {told} waiting {view.waiting:,}")
+                    away_s, depth = one.stage.away_s, f"waiting {view.waiting:,}"
+                    depth = f"REDIS IS AWAY for {show_s(away_s)}" if away_s else depth
+                    parts.append(f"{one.queue}: {told} {depth}")
             if parts and not everything.done():
                 remark("  |  ".join(parts))
         return await everything
@@ -195,15 +197,22 @@ class _View:
         facts = [("t", f"{elapsed:.0f}s")]
         if self._workload.profile:
             facts.append(("offered", f"{self._offered_by(elapsed):,}"))
+        failed = ledger.done - ledger.by_outcome[SUCCEEDED]
         facts += [
             ("sent", f"{ledger.sent_count:,}"),
-            ("done", f"{ledger.done:,}"),
-            ("waiting", f"{view.waiting:,}"),
-            ("in flight", f"{view.in_flight:,}"),
-            ("workers", f"{len(view.workers)}"),
+            ("done", f"{ledger.by_outcome[SUCCEEDED]:,}"),
+            *([("failed", f"{failed:,}")] if failed else []),
         ]
+        if stage.away_s:
+            facts.append(("REDIS IS AWAY", f"for {show_s(stage.away_s)}"))
+        else:
+            facts += [
+                ("waiting", f"{view.waiting:,}"),
+                ("in flight", f"{view.in_flight:,}"),
+                ("workers", f"{len(view.workers)}"),
+            ]
         values = sorted(value for recent in self._recent.values() for value in recent)
-        if values:
+        if supported(len(values), 0.5):
             facts.append(("e2e p50", show_s(percentile(values, 0.5))))
         if supported(len(values), 0.99):
             facts.append(("p99", show_s(percentile(values, 0.99))))
@@ -225,7 +234,7 @@ class _View:
         for number in fresh[-RECENT:]:
             recent = self._recent.setdefault(ledger.kind[number], deque(maxlen=RECENT))
             value = ledger.settled[number] - ledger.intended[number]
-            if value == value:
+            if value == value and ledger.outcome[number] == SUCCEEDED:
                 recent.append(value)
 
     def _left_s(self, ledger: Ledger, elapsed: float) -> float | None:
@@ -259,11 +268,9 @@ class _View:
             table.add_column(column, justify="left" if column == "type" else "right")
         for kind, recent in sorted(self._recent.items())[:20]:
             values = sorted(recent)
-            tail = show_s(percentile(values, 0.99)) if supported(len(values), 0.99) else "-"
-            table.add_row(
-                Text(ledger.types[kind][:40]),
-                f"{len(values)}",
-                show_s(percentile(values, 0.5)),
-                tail,
-            )
+            cells = [
+                show_s(percentile(values, share)) if supported(len(values), share) else "< 10"
+                for share in (0.5, 0.99)
+            ]
+            table.add_row(Text(ledger.types[kind][:40]), f"{len(values)}", *cells)
         return table

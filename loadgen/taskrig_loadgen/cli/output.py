@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from taskrig.errors import UsageError
@@ -13,7 +14,7 @@ from taskrig_loadgen.cli.console import report_console
 from taskrig_loadgen.report import csv, html, junit, markdown
 from taskrig_loadgen.report.terminal import render
 from taskrig_loadgen.result.model import Result
-from taskrig_loadgen.result.store import check_target, save, to_json, write_file
+from taskrig_loadgen.result.store import check_target, to_json, write_file
 from taskrig_loadgen.result.verdict import exit_code
 
 
@@ -76,17 +77,55 @@ def read_expectations(args: argparse.Namespace) -> list[Expectation]:
 def finish(result: Result, args: argparse.Namespace, expectations: list[Expectation]) -> int:
     """Judge, write the files, print the report, return the exit code.
 
-    The result is written, once, also where judging fails: that must not lose a run.
+    All that also where judging fails: that must not lose a run.
     """
     try:
         judge_all(expectations, result)
     finally:
-        if args.out:
-            save(result, args.out)
-            remark(f"result: {args.out}")
-    write_reports(result, args)
+        code = deliver(result, args)
+    return code
+
+
+def deliver(result: Result, args: argparse.Namespace) -> int:
+    """Write every file that the flags name, print the report, return the exit code.
+
+    A file that cannot be written, as on a full disk, costs neither another one nor the report.
+
+    Raises:
+        UsageError: at the end, for the files that could not be written.
+    """
+    problems = []
+    for name, path, text in _files(result, args):
+        try:
+            if name == "csv":
+                path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(path, text())
+        except UsageError as error:
+            problems.append(str(error))
+        except OSError as error:
+            problems.append(f"cannot make the folder {path.parent}: {error.strerror}")
+        else:
+            remark(f"{name}: {path}")
     show(result, as_json=args.json)
+    if problems:
+        raise UsageError("\n".join(problems))
     return exit_code(result)
+
+
+def _files(
+    result: Result, args: argparse.Namespace
+) -> Iterator[tuple[str, Path, Callable[[], str]]]:
+    """What the flags name: flag, file, and what makes its text."""
+    out: Path | None = getattr(args, "out", None)
+    if out is not None:
+        yield "result", out, partial(to_json, result)
+    for name, make in _FILES.items():
+        path: Path | None = getattr(args, name)
+        if path is not None:
+            yield name, path, partial(make, result)
+    if args.csv is not None:
+        for name, text in csv.tables(result).items():
+            yield "csv", args.csv / name, partial(str, text)
 
 
 def show(result: Result, *, as_json: bool) -> None:
@@ -97,23 +136,6 @@ def show(result: Result, *, as_json: bool) -> None:
     console = report_console()
     for part in render(result):
         console.print(part)
-
-
-def write_reports(result: Result, args: argparse.Namespace) -> None:
-    """Every report that the flags name; raises UsageError when one cannot be written."""
-    for path, make in _FILES.items():
-        target: Path | None = getattr(args, path)
-        if target is not None:
-            write_file(target, make(result))
-            remark(f"{path}: {target}")
-    if args.csv is not None:
-        try:
-            args.csv.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"cannot make the folder {args.csv}: {error.strerror}") from None
-        for name, text in csv.tables(result).items():
-            write_file(args.csv / name, text)
-        remark(f"csv: {args.csv}")
 
 
 _FILES: dict[str, Callable[[Result], str]] = {

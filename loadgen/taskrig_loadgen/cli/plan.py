@@ -27,6 +27,7 @@ from taskrig_loadgen.cli import options
 from taskrig_loadgen.cli.console import report_console
 from taskrig_loadgen.quantity import rate_per_s, show_rate, show_s
 from taskrig_loadgen.result.store import load
+from taskrig_loadgen.result.verdict import untrusted
 
 EXAMPLE = "loadgen plan --from run.json --rate 800 --slo 'wait.p99<1s'"
 
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         check_slo(slo)
     rate = rate_per_s(args.rate, "--rate")
     result = load(args.source)
+    if untrusted(result):
+        raise UsageError(f"{args.source}: {untrusted(result)}; plan from another run")
     known = calibration_of(result)
     if known is None:
         raise UsageError(f"{args.source}: holds no finished task or no worker to plan from")

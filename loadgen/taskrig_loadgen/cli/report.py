@@ -8,9 +8,8 @@ from pathlib import Path
 from taskrig_loadgen.analysis.expectations import judge_all, parse_expectation
 from taskrig_loadgen.cli import output
 from taskrig_loadgen.result.store import load
-from taskrig_loadgen.result.verdict import exit_code
 
-EXAMPLE = "loadgen report run.json --html run.html --expect 'e2e.p50 < 3s'"
+EXAMPLE = "loadgen report run.json --html run.html --expect 'e2e.mean < 3s'"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +35,4 @@ def run(args: argparse.Namespace) -> int:
     result = load(args.result)
     if expectations:
         judge_all(expectations, result)
-    output.write_reports(result, args)
-    output.show(result, as_json=args.json)
-    return exit_code(result)
+    return output.deliver(result, args)

@@ -29,7 +29,7 @@ from taskrig_loadgen.run.own_workers import with_key
 
 EXAMPLE = """loadgen run --mix fast=1 --rate 5 --duration 2s --out run.json --html run.html
   loadgen run --mix fast=8,slow=1 --profile "1s@2, 1s@2..8" --arrivals poisson
-  loadgen run --mix fast=1 --rate 5 --duration 2s --expect 'wait.p50 < 1s' 'lost == 0'"""
+  loadgen run --mix fast=1 --rate 5 --duration 2s --expect 'wait.mean < 1s' 'failed < 1%'"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -12,13 +12,14 @@ from taskrig_loadgen.analysis.planner import check_slo, plan_rate
 from taskrig_loadgen.analysis.prediction import queue_from, service_samples
 from taskrig_loadgen.analysis.rate_search import Bracket, grew, why_not
 from taskrig_loadgen.cli import options, output
-from taskrig_loadgen.cli.calibrating import Calibrator
+from taskrig_loadgen.cli.calibrating import Calibrator, NothingToMeasure
 from taskrig_loadgen.cli.live import run_loop
 from taskrig_loadgen.load.pacer import constant, parse_arrivals
 from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.maths.stats import MIN_BEYOND, PERCENTILES
 from taskrig_loadgen.quantity import duration_s, rate_per_s, show_rate
 from taskrig_loadgen.result.model import Result
+from taskrig_loadgen.result.verdict import disturbed
 
 EXAMPLE = """loadgen search --mix fast=1 --slo 'wait.p50<1s' \\
     --trial 3s --hold 5s --precision 30%"""
@@ -88,7 +89,11 @@ def run(args: argparse.Namespace) -> int:
     search = Search(Calibrator(config, workload, "search"), slo, trial_s)
     close = 1 + options.percent(args.precision, "--precision")
     first = rate_per_s(args.from_rate, "--from-rate") if args.from_rate else None
-    held = run_loop(_search(search, first, close, hold_s))
+    held = None
+    try:
+        held = run_loop(_search(search, first, close, hold_s))
+    except NothingToMeasure as error:
+        remark(str(error))
     latest = held or search.calibrator.latest
     if latest is None:
         return 130 if search.interrupted else 99
@@ -188,15 +193,19 @@ async def _at(search: Search, rate: float, length_s: float) -> Result:
             "bound a lower percentile, or the mean"
         )
     length_s = max(length_s, needed)
-    workload = search.calibrator.workload
-    return await search.calibrator.conduct(
-        replace(
-            workload,
-            profile=constant(rate, length_s),
-            warmup_s=length_s * WARMUP_SHARE,
-            seed=workload.seed + search.trials,
-        )
+    workload = replace(
+        search.calibrator.workload,
+        profile=constant(rate, length_s),
+        warmup_s=length_s * WARMUP_SHARE,
+        seed=search.calibrator.workload.seed + search.trials,
     )
+    result = await search.calibrator.conduct(workload)
+    if disturbed(result) and not search.interrupted:
+        remark(f"once more: {disturbed(result)}")
+        result = await search.calibrator.conduct(workload)
+        if disturbed(result) and not search.interrupted:
+            raise NothingToMeasure(f"nothing can be measured: {disturbed(result)}")
+    return result
 
 
 def _samples(slo: Expectation) -> float:

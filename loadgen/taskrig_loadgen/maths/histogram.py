@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from hdrh.histogram import HdrHistogram
 
@@ -27,12 +27,12 @@ def merge(encoded: Iterable[str]) -> HdrHistogram:
     return whole
 
 
-def curve(encoded: str) -> list[tuple[float, float]]:
-    """(percentile, seconds) points of the distribution, for a plot."""
-    histogram = merge([encoded])
-    points = []
-    for item in histogram.get_percentile_iterator(5):
-        points.append((item.percentile_level_iterated_to, item.value_iterated_to / 1e6))
-        if item.percentile_level_iterated_to >= 100:
-            break
-    return points
+def at_share(histogram: HdrHistogram, share: float) -> float:
+    """Seconds at or below which `share` of the counts lie (0.99 for p99)."""
+    return float(histogram.get_value_at_percentile(share * 100)) / 1e6
+
+
+def curve(encoded: str, shares: Sequence[float]) -> list[float]:
+    """Seconds at each of the rising shares, for a plot: the figures that a table shows."""
+    found = merge([encoded]).get_percentile_to_value_dict([share * 100 for share in shares])
+    return [value / 1e6 for value in found.values()]

@@ -24,5 +24,5 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def supported(count: int, share: float) -> bool:
-    """Whether `count` samples can tell this percentile: n(1-p) >= 10; the median always."""
-    return share <= 0.5 or count * (1 - share) >= MIN_BEYOND - 1e-9
+    """Whether `count` samples can tell this percentile: n(1-p) >= 10, of the median too."""
+    return count * (1 - share) >= MIN_BEYOND - 1e-9

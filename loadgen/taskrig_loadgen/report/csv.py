@@ -1,4 +1,4 @@
-"""A result as CSV tables: the series, the timeline, the accounting. Pure."""
+"""A result as CSV tables: the series, the timeline, the accounting, the verdict. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from msgspec.structs import asdict, astuple
 
 from taskrig_loadgen.maths.stats import PERCENTILES
 from taskrig_loadgen.result.model import Result, TimelineRow
+from taskrig_loadgen.result.verdict import checks
 
 _STATISTICS = ("count", "mean", "stddev", "min", *PERCENTILES, "max")
 
@@ -19,11 +20,23 @@ def tables(result: Result) -> dict[str, str]:
     """File name -> text. Durations are in seconds; a figure that is not known is empty."""
     made = {
         "series.csv": _table(
-            ("type", "series", *_STATISTICS),
+            ("type", "series", *_STATISTICS, "of"),
             (
-                [kind, name, *(figures.get(s) for s in _STATISTICS)]
-                for kind, block in result.series.items()
+                [kind, name, *(figures.get(s) for s in _STATISTICS), of]
+                for of, series in (
+                    ("succeeded", result.series),
+                    ("failed", result.failed_series or {}),
+                )
+                for kind, block in series.items()
                 for name, figures in block.items()
+            ),
+        ),
+        "verdict.csv": _table(
+            ("check", "exit_code", "problem"),
+            (
+                [check.name, check.code, problem]
+                for check in checks(result)
+                for problem in check.problems or [""]
             ),
         ),
         "accounting.csv": _table(("name", "tasks"), asdict(result.accounting).items()),

@@ -12,10 +12,12 @@ from msgspec.structs import asdict
 
 from taskrig_loadgen.analysis.prediction import NO_PREDICTION, predicted
 from taskrig_loadgen.maths.histogram import curve
+from taskrig_loadgen.maths.stats import MIN_BEYOND, PERCENTILES, supported
 from taskrig_loadgen.quantity import axis_s, show_rate, show_s
 from taskrig_loadgen.report.page import definitions, facts, frame, notice, section, table
 from taskrig_loadgen.report.svg import Bar, Line, bar_chart, legend, line_chart
 from taskrig_loadgen.result.model import PARTS, Result, TimelineRow, TypeSeries
+from taskrig_loadgen.result.verdict import checks, exit_code
 
 _COLUMNS = ("mean", "p50", "p90", "p99", "p99.9", "max")
 _KINDS = {
@@ -39,7 +41,8 @@ def page(result: Result) -> str:
         facts(_facts(result)),
         '<div class="grid2">',
         *_charts(result),
-        section("Latency", _latency(result), wide=True, note=_LATENCY_NOTE),
+        section("Latency", _latency(result.series), wide=True, note=_LATENCY_NOTE),
+        *_failed(result),
         section("Accounting", _accounting(result)),
         *_judged(result),
         *_forecast(result),
@@ -52,7 +55,7 @@ def page(result: Result) -> str:
 
 _LATENCY_NOTE = (
     "Latencies count from the intended time of each task; e2e_raw, from the actual send, is what "
-    "a generator that waits for the server would report. A dash: too few samples to tell."
+    "a generator that waits for the server would report. < 10: too few samples beyond it to tell."
 )
 
 
@@ -61,27 +64,12 @@ def _safe(text: str | None) -> str:
 
 
 def _notices(result: Result) -> list[str]:
-    books = result.accounting
-    said = [notice(reason) for reason in result.verdict.reasons]
-    if result.verdict.no_worker:
-        said.append(notice("No live worker was seen on this queue."))
-    for count, text, kind in (
-        (books.lost, "tasks were lost", ""),
-        (books.left if result.followed else 0, "tasks were left over in the queue", ""),
-        (books.refused, "tasks were refused by Redis", ""),
-        (books.never_arrived, "pushes had no answer and never arrived", ""),
-        (books.unsent, "tasks were due and never sent", ""),
-        (books.failed + books.dead, "tasks failed or became dead letters", "warn"),
-        (books.duplicates, "tasks ran more than once", "warn"),
-    ):
-        if count:
-            said.append(notice(f"{count:,} {text}.", kind))
-    if result.interrupted:
-        said.append(notice("Interrupted: the figures cover what was sent until then.", "warn"))
-    failed = [one for one in result.expectations if not one.ok]
-    if failed:
-        said.append(notice(f"{len(failed)} of {len(result.expectations)} expectations failed."))
-    if not said:
+    said = [
+        notice(problem, "" if check.code else "warn")
+        for check in checks(result)
+        for problem in check.problems
+    ]
+    if not exit_code(result) and not result.accounting.bad and not result.accounting.duplicates:
         said.append(notice("Every task is accounted for; nothing lost, nothing run twice.", "good"))
     return said
 
@@ -98,7 +86,8 @@ def _facts(result: Result) -> list[tuple[str, str]]:
     if totals.ideal_s:
         pairs.append((f"ideal on {totals.concurrency} slots", show_s(totals.ideal_s)))
         pairs.append(("one after another", show_s(totals.serial_s)))
-    tail = "p50" if series.e2e.p99 is None else "p99"
+    e2e = series.e2e
+    tail = "p99" if e2e.p99 is not None else "max" if e2e.p50 is None else "p50"
     for name in ("wait", "e2e"):
         value = series.get(name).get(tail)
         if value is not None:
@@ -148,6 +137,8 @@ def _rates(rows: list[TimelineRow]) -> str:
         Line("sent /s", "s1", [row.sent for row in rows]),
         Line("done /s", "s3", [row.done for row in rows]),
     ]
+    if any(row.failed for row in rows):
+        lines.append(Line("failed /s", "s2", [row.failed for row in rows]))
     return _over_time("tasks a second, offered, sent and done, over time", rows, lines)
 
 
@@ -178,21 +169,24 @@ def _slots(rows: list[TimelineRow]) -> str:
     return _over_time("slots busy over time, of all slots", rows, lines)
 
 
-_STOPS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
+_NINES = tuple(-math.log10(1 - share) for share in (0.0, *PERCENTILES.values()))
 
 
 def _curves(series: TypeSeries) -> str:
     """Percentile curves; x is the number of nines, so that the tail has room."""
     most = max(figures.count for _, figures in series.items())
-    reach = math.log10(max(most, 10) / 10) if most >= 100 else 1.0  # ten samples beyond
-    steps = [reach * n / 60 for n in range(61)]
+    if not supported(most, 0.5):
+        return '<p class="none">Too few samples: fewer than 10 beyond the median.</p>'
+    reach = math.log10(most / MIN_BEYOND)
+    steps = sorted({*(reach * n / 60 for n in range(61)), *(n for n in _NINES if n <= reach)})
     lines = []
     for name, style in (("e2e", "s1"), ("wait", "s2"), ("service", "s3"), ("e2e_raw", "s6")):
-        hdr = series.get(name).hdr
-        if hdr is not None:
-            points = curve(hdr)
-            lines.append(Line(name, style, [_at(points, 1 - 10**-nines) for nines in steps]))
-    ticks = [(-math.log10(1 - p), f"p{p * 100:g}") for p in _STOPS if -math.log10(1 - p) <= reach]
+        figures = series.get(name)
+        if figures.hdr is not None and figures.max is not None:
+            shares = [share for n in steps if supported(figures.count, share := 1 - 10**-n)]
+            values = [min(value, figures.max) for value in curve(figures.hdr, shares)]
+            lines.append(Line(name, style, [*values, *[None] * (len(steps) - len(values))]))
+    ticks = [(n, f"p{100 * (1 - 10**-n):.4g}") for n in _NINES if n <= reach]
     return line_chart(
         "latency by percentile",
         steps,
@@ -203,13 +197,6 @@ def _curves(series: TypeSeries) -> str:
         log_y=True,
         x_ticks=ticks,
     )
-
-
-def _at(points: list[tuple[float, float]], share: float) -> float:
-    for level, value in points:
-        if level / 100 >= share:
-            return value
-    return points[-1][1]
 
 
 def _types(series: dict[str, TypeSeries]) -> str:
@@ -226,13 +213,20 @@ def _types(series: dict[str, TypeSeries]) -> str:
     return bar_chart("mean wait and service per type", bars, x_format=axis_s) + legend(keys)
 
 
-def _latency(result: Result) -> str:
+def _failed(result: Result) -> list[str]:
+    if not result.failed_series:
+        return []
+    note = "In none of the other figures and charts: how fast a task failed says nothing good."
+    return [section("Tasks that failed", _latency(result.failed_series), wide=True, note=note)]
+
+
+def _latency(series: dict[str, TypeSeries]) -> str:
     rows = []
-    for kind, block in result.series.items():
-        if kind == "all" and len(result.series) == 2:
+    for kind, block in series.items():
+        if kind == "all" and len(series) == 2:
             continue  # one type: the same figures again
         for name, figures in block.items():
-            cells = [show_s(figures.get(column)) for column in _COLUMNS]
+            cells = [figures.text(column) for column in _COLUMNS]
             rows.append([kind, name, f"{figures.count:,}", *cells])
     return table(["type", "series", "count", *_COLUMNS], rows, texts=2)
 
@@ -292,8 +286,7 @@ def _outside(result: Result) -> list[str]:
         pairs.append((kind, told))
     if seen.note is not None:
         pairs.append(("nothing per type", seen.note))
-    note = f"Cannot be known {seen.cannot}."
-    return [section("Watched from outside", definitions(pairs), note=note)]
+    return [section("Watched from outside", definitions(pairs))]
 
 
 def _known(value: float | None) -> str:

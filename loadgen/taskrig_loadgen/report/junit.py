@@ -1,17 +1,23 @@
-"""The expectations of a result as JUnit XML, for a CI's test page. Pure."""
+"""The checks and expectations of a result as JUnit XML, for a CI's test page. Pure."""
 
 from __future__ import annotations
 
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from taskrig_loadgen.result.model import Result
+from taskrig_loadgen.result.verdict import EXPECTATION_FAILED, checks
 
 
 def document(result: Result) -> str:
-    """One test case for each expectation, and one for complete accounting."""
-    cases = [_case("every task is accounted for", _left(result))]
+    """One test case for each check that makes an exit code, and one for each expectation."""
+    cases = [
+        _case(check.name, "; ".join(check.problems))
+        for check in checks(result)
+        if check.code and check.code != EXPECTATION_FAILED
+    ]
     for judged in result.expectations:
         cases.append(_case(judged.text, "" if judged.ok else f"was {judged.shown}"))
+    notes = "".join(f"  <system-out>{escape(text)}</system-out>\n" for text in _notes(result))
     failures = sum("<failure" in case for case in cases)
     seconds = result.totals.makespan_s or 0
     head = (
@@ -19,21 +25,20 @@ def document(result: Result) -> str:
         f'failures="{failures}" time="{seconds:.3f}">'
     )
     body = "\n".join(cases)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}\n{body}\n</testsuite>\n'
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}\n{body}\n{notes}</testsuite>\n'
 
 
 def _case(name: str, failure: str) -> str:
-    # Control characters are not allowed in XML at all, escaped or not.
-    clean = "".join(c for c in name if c.isprintable())
-    start = f'  <testcase classname="loadgen" name={quoteattr(clean)}'
+    start = f'  <testcase classname="loadgen" name={quoteattr(_clean(name))}'
     if not failure:
         return start + "/>"
-    return f"{start}>\n    <failure message={quoteattr(failure)}/>\n  </testcase>"
+    return f"{start}>\n    <failure message={quoteattr(_clean(failure))}/>\n  </testcase>"
 
 
-def _left(result: Result) -> str:
-    if not result.followed or result.verdict.complete:
-        return ""
-    books = result.accounting
-    told = f"{books.lost} lost, {books.left} left in the queue"
-    return told + (f", {books.unknown} could not be looked for" if books.unknown else "")
+def _clean(text: str) -> str:
+    """Without control characters: XML does not allow them at all, escaped or not."""
+    return "".join(c for c in text if c.isprintable())
+
+
+def _notes(result: Result) -> list[str]:
+    return [_clean(text) for check in checks(result) if not check.code for text in check.problems]

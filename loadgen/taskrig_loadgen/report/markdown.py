@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from taskrig_loadgen.quantity import show_rate, show_s
-from taskrig_loadgen.result.model import Result
+from taskrig_loadgen.result.model import Result, TypeSeries
+from taskrig_loadgen.result.verdict import checks
 
 _COLUMNS = ("p50", "p90", "p99", "max")
 
@@ -22,18 +25,25 @@ def summary(result: Result) -> str:
     if totals.done_per_s:
         facts.append(f"done **{show_rate(totals.done_per_s)}**")
     lines += [", ".join(facts), "", _head()]
-    for kind, block in result.series.items():
-        for name in ("wait", "service", "e2e"):
-            figures = block.get(name)
-            cells = " | ".join(show_s(figures.get(column)) for column in _COLUMNS)
-            lines.append(f"| {_cell(kind)} | {name} | {figures.count:,} | {cells} |")
+    lines += _rows(result.series, "")
+    lines += _rows(result.failed_series or {}, " (failed)")
     told = " + ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in books.parts.items() if n)
     lines += ["", f"{books.sent:,} sent = {told or 0}; {books.duplicates:,} run twice."]
-    lines += [f"- **{_cell(reason)}**" for reason in result.verdict.reasons]
+    for check in checks(result):
+        mark = "**FAIL**" if check.code else "note"
+        lines += [f"- {mark}: {_cell(problem)}" for problem in check.problems]
     for one in result.expectations:
         mark = "pass" if one.ok else "**FAIL**"
         lines.append(f"- {mark}: `{one.text.replace('`', '')}` (was {one.shown})")
     return "\n".join(lines) + "\n"
+
+
+def _rows(series: dict[str, TypeSeries], mark: str) -> Iterator[str]:
+    for kind, block in series.items():
+        for name in ("wait", "service", "e2e"):
+            figures = block.get(name)
+            cells = " | ".join(_cell(figures.text(column)) for column in _COLUMNS)
+            yield f"| {_cell(kind)}{mark} | {name} | {figures.count:,} | {cells} |"
 
 
 def _head() -> str:

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from taskrig_loadgen.quantity import show_rate, show_s
-from taskrig_loadgen.result.model import Accounting, Judged, Outside, Result, Totals
+from taskrig_loadgen.result.model import Accounting, Judged, Outside, Result, Totals, TypeSeries
+from taskrig_loadgen.result.verdict import checks
 
 _PER_TYPE = ("wait", "service", "e2e")
 _OVER_ALL = ("send_lag", "wait", "service", "e2e", "e2e_raw")
@@ -23,6 +24,9 @@ def render(result: Result) -> Iterator[RenderableType]:
     yield Text()
     yield _headline(result)
     yield latency_table(result)
+    if result.failed_series:
+        yield Text("the same of tasks that failed, in no figure above", style="bold")
+        yield latency_table(result, result.failed_series)
     yield _accounting(result.accounting)
     yield from _outside(result.outside)
     yield from _verdict(result)
@@ -63,20 +67,21 @@ def _against_ideal(totals: Totals) -> list[str]:
     return parts
 
 
-def latency_table(result: Result) -> Table:
-    """Types by series; a percentile that the count cannot support is a dash."""
+def latency_table(result: Result, series: dict[str, TypeSeries] | None = None) -> Table:
+    """Types by series; a percentile that the count cannot support is "< 10"."""
+    series = result.series if series is None else series
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("type", no_wrap=True)
     table.add_column("series", no_wrap=True)
     for name in ("count", *_COLUMNS):
         table.add_column(name, justify="right", no_wrap=True)
-    blocks = [name for name in result.series if name != "all"]
+    blocks = [name for name in series if name != "all"]
     for block in (*blocks, "all"):
         shown = _OVER_ALL if block == "all" else _PER_TYPE
         for number, name in enumerate(shown):
-            figures = result.series[block].get(name)
+            figures = series[block].get(name)
             label = escape(_shorten(block)) if number == 0 else ""
-            cells = (show_s(figures.get(column)) for column in _COLUMNS)
+            cells = (figures.text(column) for column in _COLUMNS)
             table.add_row(label, name, f"{figures.count:,}", *cells)
     return table
 
@@ -129,26 +134,12 @@ def _outside(seen: Outside | UnsetType) -> Iterator[RenderableType]:
         yield Text(f"  {kind}: {', '.join(parts)}")
     if seen.note is not None:
         yield Text(f"nothing per type: {seen.note}", style="yellow")
-    yield Text(f"cannot be known {seen.cannot}", style="dim")
 
 
 def _verdict(result: Result) -> Iterator[Text]:
-    for reason in result.verdict.reasons:
-        yield Text(reason, style="bold red")
-    if result.verdict.no_worker and result.followed:
-        yield Text("no live worker on this queue; start one with: worker run", style="bold red")
-    if result.clock.anomalies:
-        yield Text(
-            f"{result.clock.anomalies} values at or below 0 (two clocks disagree); kept",
-            style="yellow",
-        )
-    left = result.accounting.left
-    if result.followed and left:
-        yield Text(f"not finished: {left:,} of this run's tasks are left in the queue", style="red")
-    if result.interrupted:
-        yield Text("interrupted: the figures cover what was sent until then", style="yellow")
-    for text, count in result.send_errors.items():
-        yield Text(f"push error, {count} times: {text}", style="yellow")
+    for check in checks(result):
+        style = "bold red" if check.code else "yellow"
+        yield from (Text(problem, style=style) for problem in check.problems)
 
 
 def _expectations(judged: list[Judged]) -> Iterator[Text]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_left
+from collections import Counter
 
 from msgspec import UNSET
 
@@ -11,8 +13,16 @@ from taskrig_loadgen.load.mix import ALL, NOMINAL_SERVICE_S
 from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.maths.queueing import list_schedule_s
 from taskrig_loadgen.result.figures import collect, due_and_started, flat_out_per_s, slot_costs
-from taskrig_loadgen.result.ledger import DEAD, FAILED, SUCCEEDED, Ledger
-from taskrig_loadgen.result.model import Accounting, Basis, Clock, LoadShape, Result, Totals
+from taskrig_loadgen.result.ledger import DEAD, FAILED, REFUSED, SUCCEEDED, Ledger
+from taskrig_loadgen.result.model import (
+    Accounting,
+    Basis,
+    Clock,
+    LeftOut,
+    LoadShape,
+    Result,
+    Totals,
+)
 from taskrig_loadgen.result.record import RunRecord
 from taskrig_loadgen.result.timeline import timeline
 from taskrig_loadgen.result.verdict import judge_run, unjudged
@@ -20,8 +30,8 @@ from taskrig_loadgen.result.verdict import judge_run, unjudged
 
 def make_result(record: RunRecord) -> Result:
     """The result of one run, without expectations (they are judged later, on the result)."""
-    ledger, warmup_s = record.ledger, record.workload.warmup_s
-    samples = collect(ledger, since=record.started + warmup_s if warmup_s else -math.inf)
+    ledger, first = record.ledger, _first_measured(record)
+    samples, failed = collect(ledger, first=first)
     result = Result(
         kind=record.kind,
         run_id=record.run_id,
@@ -34,17 +44,20 @@ def make_result(record: RunRecord) -> Result:
         clock=Clock(
             offset_error_s=record.clock_error_s,
             drift_s=record.clock_drift_s,
-            anomalies=samples[ALL].anomalies,
+            anomalies=samples[ALL].anomalies + failed[ALL].anomalies,
         ),
         accounting=_accounting(record),
-        totals=_totals(record),
+        totals=_totals(record, first),
         series={name: part.figures() for name, part in samples.items()},
-        timeline=timeline(ledger, record.views, record.started, _unsent(record)),
+        failed_series={name: part.figures() for name, part in failed.items() if part.e2e},
+        left_out=_left_out(record, first),
+        timeline=timeline(record, _unsent(record)),
         calibration=record.calibration,
         forecast=record.forecast,
         interrupted=record.interrupted,
         followed=record.followed,
-        outages=record.outages,
+        outages=sum(one.looks for one in record.away),
+        away=record.away,
         unsearched=record.where.unsearched or None,
         send_errors=record.send.errors,
         expectations=[],
@@ -106,19 +119,48 @@ def _unsent(record: RunRecord) -> int:
     return max(1, round(record.workload.total) - len(record.ledger))
 
 
-def _totals(record: RunRecord) -> Totals:
-    """Makespan, serial and ideal time, rates, concurrency."""
+def _first_measured(record: RunRecord) -> int:
+    """The number of the first task after the warm-up: of no task before it is there a figure."""
+    warmup_s = record.workload.warmup_s
+    return bisect_left(record.ledger.intended, record.started + warmup_s) if warmup_s else 0
+
+
+def _left_out(record: RunRecord, first: int) -> LeftOut | None:
+    """What the warm-up leaves out, in the words of the accounting; None without one."""
+    if not record.workload.warmup_s:
+        return None
+    ledger = record.ledger
+    ended = Counter(ledger.outcome[:first])
+    missing = [n for n in record.where.missing if n < first]
+    never = sum(ledger.acked[n] != ledger.acked[n] for n in missing)
+    counts = {
+        "sent": first - ended[REFUSED] - never,
+        "succeeded": ended[SUCCEEDED],
+        "failed": ended[FAILED],
+        "dead": ended[DEAD],
+        "lost": len(missing) - never,
+        "never_arrived": never,
+        "refused": ended[REFUSED],
+        "offered": first,
+        "bad": ended[FAILED] + ended[DEAD] + ended[REFUSED] + len(missing),
+    }
+    return LeftOut(seconds=record.workload.warmup_s, counts=counts)
+
+
+def _totals(record: RunRecord, first: int) -> Totals:
+    """Makespan, serial and ideal time, rates, concurrency; of tasks from number `first` on."""
     ledger, workload = record.ledger, record.workload
-    settled = max((t for t in ledger.settled if t == t), default=math.nan)
-    makespan = settled - min(ledger.sent, default=math.nan)
-    drain = settled - min((t for t in ledger.start if t == t), default=math.nan)
+    settled = max((t for t in ledger.settled[first:] if t == t), default=math.nan)
+    makespan = settled - min(ledger.sent[first:], default=math.nan)
+    drain = settled - min((t for t in ledger.start[first:] if t == t), default=math.nan)
+    done = ledger.outcome.count(SUCCEEDED, first)
     concurrency = max((view.concurrency for view in record.views), default=0)
     costs = slot_costs(ledger, concurrency)
     services, basis = _services(ledger)
     ideal = None
     if services and concurrency and workload.profile is None:
         ideal = list_schedule_s(services, concurrency)
-    offered, achieved = _rates(record)
+    offered, achieved = _rates(record, first)
     due, started = _measured(record)
     return Totals(
         makespan_s=_number(makespan),
@@ -129,10 +171,10 @@ def _totals(record: RunRecord) -> Totals:
         workers=max((len(view.workers) for view in record.views), default=0),
         offered_per_s=offered,
         achieved_per_s=achieved,
-        done_per_s=ledger.done / makespan if makespan and makespan > 0 else None,
-        send_s=_span(ledger),
+        done_per_s=done / makespan if makespan > 0 else None,
+        send_s=_span(ledger, first),
         drain_s=_number(drain),
-        drained_per_s=ledger.done / drain if drain > 0 else None,
+        drained_per_s=done / drain if drain > 0 else None,
         flat_out_per_s=None if workload.profile else flat_out_per_s(ledger, concurrency),
         measured_due=due,
         measured_started=started,
@@ -151,19 +193,22 @@ def _measured(record: RunRecord) -> tuple[int | None, int | None]:
     return due_and_started(record.ledger, since, record.started + profile.length_s)
 
 
-def _rates(record: RunRecord) -> tuple[float | None, float | None]:
+def _rates(record: RunRecord, first: int) -> tuple[float | None, float | None]:
     """Tasks a second asked for (None without a schedule), and really sent."""
     ledger, profile = record.ledger, record.workload.profile
-    span = _span(ledger)
-    length = profile.length_s if profile and not record.interrupted else span
+    span = _span(ledger, first)
+    length = span
+    if profile and not record.interrupted:
+        length = profile.length_s - record.workload.warmup_s
     elapsed = max(length, span)
     if not elapsed:
         return None, None
+    sent = len(ledger) - first - ledger.outcome.count(REFUSED, first)
     if profile is None:
-        return None, ledger.sent_count / elapsed
+        return None, sent / elapsed
     # What was due is known by count: a Poisson schedule holds more or less than its mean.
-    due = len(ledger) + _unsent(record)
-    return due / length, ledger.sent_count / elapsed
+    due = len(ledger) - first + _unsent(record)
+    return due / length, sent / elapsed
 
 
 def _services(ledger: Ledger) -> tuple[list[float], Basis]:
@@ -176,10 +221,10 @@ def _services(ledger: Ledger) -> tuple[list[float], Basis]:
     return (measured, "measured") if complete else ([], "unknown")
 
 
-def _span(ledger: Ledger) -> float:
-    """Seconds from the first push to the last answer to a push."""
-    acked = max((t for t in ledger.acked if t == t), default=math.nan)
-    return max(0.0, acked - ledger.sent[0]) if len(ledger) and acked == acked else 0.0
+def _span(ledger: Ledger, first: int) -> float:
+    """Seconds from the first push to the last answer to a push, from task number `first` on."""
+    acked = max((t for t in ledger.acked[first:] if t == t), default=math.nan)
+    return max(0.0, acked - ledger.sent[first]) if len(ledger) > first and acked == acked else 0.0
 
 
 def _number(value: float) -> float | None:

@@ -11,10 +11,11 @@ import math
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from taskrig_loadgen.load.mix import ALL
 from taskrig_loadgen.maths.stats import PERCENTILES, percentile, supported
-from taskrig_loadgen.result.ledger import OPEN, REFUSED, Ledger
+from taskrig_loadgen.result.ledger import OPEN, REFUSED, SUCCEEDED, Ledger
 from taskrig_loadgen.result.model import Figures, TypeSeries
 
 
@@ -58,14 +59,16 @@ class Samples:
         )
 
 
-def collect(ledger: Ledger, *, since: float = -math.inf) -> dict[str, Samples]:
-    """Samples by type, and of all types under `all`; tasks intended before `since` are left out.
+def collect(ledger: Ledger, *, first: int = 0) -> tuple[dict[str, Samples], dict[str, Samples]]:
+    """Samples of tasks that succeeded, and of those that failed, from number `first` on.
 
-    A task counts towards `send_lag` when Redis confirmed it, towards the others when its
-    execution is known from a completion record.
+    Each by type, and of all types under `all`. A task counts towards `send_lag` (of all, in the
+    first) when Redis confirmed it, towards the others when its execution is known from a
+    completion record. How fast a task failed is no figure of a good release.
     """
     by_kind = [Samples() for _ in ledger.types]
-    columns = zip(
+    failed_by_kind = [Samples() for _ in ledger.types]
+    columns = (
         ledger.kind,
         ledger.intended,
         ledger.sent,
@@ -74,20 +77,24 @@ def collect(ledger: Ledger, *, since: float = -math.inf) -> dict[str, Samples]:
         ledger.end,
         ledger.settled,
         ledger.outcome,
-        strict=True,
     )
-    for kind, intended, sent, acked, start, end, settled, outcome in columns:
-        if intended < since or outcome == REFUSED:
+    measured = zip(*(islice(column, first, None) for column in columns), strict=True)
+    for kind, intended, sent, acked, start, end, settled, outcome in measured:
+        if outcome == REFUSED:
             continue
-        samples = by_kind[kind]
         if acked == acked:
-            samples.send_lag.append(acked - intended)
+            by_kind[kind].send_lag.append(acked - intended)
         if outcome != OPEN and start == start:
+            samples = (by_kind if outcome == SUCCEEDED else failed_by_kind)[kind]
             samples.add_done(start - intended, end - start, settled - intended, settled - sent)
+    return _with_all(ledger.types, by_kind), _with_all(ledger.types, failed_by_kind)
+
+
+def _with_all(types: Sequence[str], by_kind: Sequence[Samples]) -> dict[str, Samples]:
     whole = Samples()
     for part in by_kind:
         whole.extend(part)
-    return {ALL: whole, **dict(zip(ledger.types, by_kind, strict=True))}
+    return {ALL: whole, **dict(zip(types, by_kind, strict=True))}
 
 
 def summary(samples: Sequence[float]) -> Figures:

@@ -15,13 +15,16 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from taskrig.errors import UsageError
+from taskrig_loadgen.maths.histogram import at_share
 from taskrig_loadgen.maths.histogram import merge as merge_histograms
 from taskrig_loadgen.result.figures import percentiles
 from taskrig_loadgen.result.model import (
     SERIES,
     Accounting,
+    Away,
     Clock,
     Figures,
+    LeftOut,
     Outside,
     Result,
     TimelineRow,
@@ -51,11 +54,14 @@ def merge(results: Sequence[Result]) -> Result:
         accounting=_accounting([r.accounting for r in results]),
         totals=_totals(results, started),
         series={kind: _series([r.series[kind] for r in results]) for kind in first.series},
+        failed_series=_failed([r.failed_series for r in results]),
+        left_out=_left_out([r.left_out for r in results]),
         timeline=_timeline(results, started),
         forecast=None,  # each was told of its own part of the load
         interrupted=any(r.interrupted for r in results),
         followed=all(r.followed for r in results),
         outages=sum(r.outages for r in results),
+        away=_away(results, started),
         unsearched=next((r.unsearched for r in results if r.unsearched), None),
         send_errors=dict(sum((Counter(r.send_errors) for r in results), Counter())),
         expectations=[],
@@ -104,7 +110,7 @@ def _totals(results: Sequence[Result], started: float) -> Totals:
     totals = [r.totals for r in results]
     ends = [r.started + r.totals.makespan_s for r in results if r.totals.makespan_s]
     makespan = max(ends) - started if ends else None
-    done = sum(r.accounting.succeeded + r.accounting.failed + r.accounting.dead for r in results)
+    done = sum(round((r.totals.done_per_s or 0) * (r.totals.makespan_s or 0)) for r in results)
     return Totals(
         makespan_s=makespan,
         serial_s=math.fsum(_known(t.serial_s for t in totals)) or None,
@@ -142,6 +148,36 @@ def _series(parts: Sequence[TypeSeries]) -> TypeSeries:
     return TypeSeries(**{name: _figures([part.get(name) for part in parts]) for name in SERIES})
 
 
+def _failed(parts: Sequence[dict[str, TypeSeries] | None]) -> dict[str, TypeSeries] | None:
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None  # an older result has them among the others
+    kinds = dict.fromkeys(kind for part in known for kind in part)
+    return {kind: _series([part[kind] for part in known if kind in part]) for kind in kinds}
+
+
+def _left_out(parts: Sequence[LeftOut | None]) -> LeftOut | None:
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    counts = sum((Counter(part.counts) for part in known), Counter())
+    return LeftOut(seconds=max(part.seconds for part in known), counts={"sent": 0, **counts})
+
+
+def _away(results: Sequence[Result], started: float) -> list[Away]:
+    """The outages of all; one that several have seen is one."""
+    seen = [replace(one, at_s=one.at_s + r.started - started) for r in results for one in r.away]
+    whole: list[Away] = []
+    for one in sorted(seen, key=lambda one: one.at_s):
+        if not whole or one.at_s > whole[-1].end_s:
+            whole.append(one)
+            continue
+        before = whole[-1]
+        length_s = max(before.end_s, one.end_s) - before.at_s
+        whole[-1] = replace(before, length_s=length_s, looks=before.looks + one.looks)
+    return whole
+
+
 def _figures(parts: Sequence[Figures]) -> Figures:
     parts = [part for part in parts if part.count]
     if not parts:
@@ -153,14 +189,15 @@ def _figures(parts: Sequence[Figures]) -> Figures:
         for part in parts
     )
     histogram = merge_histograms(part.hdr for part in parts if part.hdr)
+    largest = max(_known(part.max for part in parts), default=math.inf)
     return Figures(
         count=count,
         mean=mean,
         stddev=math.sqrt(square / (count - 1)) if count > 1 else 0.0,
         min=min(_known(part.min for part in parts), default=None),
-        max=max(_known(part.max for part in parts), default=None),
+        max=largest,
         hdr=histogram.encode().decode(),
-        **percentiles(count, lambda share: histogram.get_value_at_percentile(share * 100) / 1e6),
+        **percentiles(count, lambda share: min(at_share(histogram, share), largest)),
     )
 
 
@@ -197,6 +234,7 @@ def _one_row(
         offered=sum(row.offered for row in rows),
         sent=sum(row.sent for row in rows),
         done=sum(row.done for row in rows),
+        failed=sum(row.failed for row in rows),
         busy_slots=round(sum(row.busy_slots for row in rows), 3),
         e2e_p50=_largest(row.e2e_p50 for row in rows),
         e2e_p90=_largest(row.e2e_p90 for row in rows),
@@ -216,8 +254,10 @@ def _largest(values: Iterable[T | None]) -> T | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _added(values: Iterable[int | None]) -> int:
-    return sum(value or 0 for value in values)
+def _added(values: Iterable[int | None]) -> int | None:
+    """None where one is not known: the rest is not the whole."""
+    known = list(values)
+    return None if None in known else sum(value or 0 for value in known)
 
 
 def _outside(results: Sequence[Result], started: float) -> Outside | None:

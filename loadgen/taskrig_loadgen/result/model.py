@@ -12,6 +12,8 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from taskrig_loadgen.load.mix import ALL
+from taskrig_loadgen.maths.stats import PERCENTILES
+from taskrig_loadgen.quantity import show_s
 
 FORMAT: Final = "taskrig-loadgen-result"
 VERSION: Final = 1
@@ -102,6 +104,16 @@ class Accounting(Struct, kw_only=True):
     unsent: Count
 
     @property
+    def offered(self) -> int:
+        """Tasks that Redis was asked to take, also those that it refused or never got."""
+        return self.sent + self.refused + self.never_arrived
+
+    @property
+    def bad(self) -> int:
+        """Tasks that did not succeed and will not: of every kind."""
+        return self.failed + self.dead + self.lost + self.never_arrived + self.refused
+
+    @property
     def left(self) -> int:
         """Tasks that have not ended and are still in the queue."""
         return self.waiting + self.in_flight + self.delayed
@@ -112,8 +124,23 @@ class Accounting(Struct, kw_only=True):
         return {name: getattr(self, name) for name in PARTS}
 
 
+class LeftOut(Struct, kw_only=True):
+    """What the warm-up leaves out of every figure and share; the accounting covers it."""
+
+    seconds: float
+    counts: dict[str, Count]  # by the words of the accounting
+
+    @property
+    def text(self) -> str:
+        """As every report says it."""
+        return f"warm-up: the first {self.seconds:g} s ({self.counts['sent']:,} tasks) left out"
+
+
 class Totals(Struct, kw_only=True):
-    """Figures of the run as a whole; null where one is not known."""
+    """Figures of the run as a whole, after the warm-up; null where one is not known.
+
+    Tasks done are those that succeeded.
+    """
 
     makespan_s: float | None
     serial_s: float | None
@@ -165,6 +192,13 @@ class Figures(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=Tr
         value: float | None = getattr(self, statistic.replace(".", "_"))
         return value
 
+    def text(self, statistic: str) -> str:
+        """The statistic for people; "< 10" where too few samples lie beyond a percentile."""
+        value = self.get(statistic)
+        return (
+            "< 10" if value is None and self.count and statistic in PERCENTILES else show_s(value)
+        )
+
 
 class TypeSeries(Struct, kw_only=True, forbid_unknown_fields=True):
     """The five series of one type, in seconds."""
@@ -195,6 +229,7 @@ class TimelineRow(Struct, kw_only=True):
     offered: Count
     sent: Count
     done: Count
+    failed: Count = 0
     busy_slots: float
     e2e_p50: float | None = None
     e2e_p90: float | None = None
@@ -261,6 +296,27 @@ class Judged(Struct, kw_only=True, forbid_unknown_fields=True):
     ok: bool
 
 
+class Away(Struct, kw_only=True):
+    """A time in which Redis did not answer: nothing is known of the queue."""
+
+    at_s: float  # since the start
+    length_s: float
+    looks: Count
+
+    @property
+    def end_s(self) -> float:
+        """When it answered again, in seconds since the start."""
+        return self.at_s + self.length_s
+
+    @property
+    def text(self) -> str:
+        """As every report says it."""
+        return (
+            f"Redis was away for {show_s(self.length_s)} from second {self.at_s:.1f} on "
+            f"({self.looks:,} looks without an answer)"
+        )
+
+
 class Verdict(Struct, kw_only=True):
     """What may and may not be believed about the run, with the reasons in words."""
 
@@ -269,6 +325,8 @@ class Verdict(Struct, kw_only=True):
     overloaded: bool
     no_worker: bool
     reasons: list[str]
+    notes: list[str] = []
+    exit_code: int | None = None
 
 
 class Outside(Struct, kw_only=True, omit_defaults=True):
@@ -304,12 +362,18 @@ class Result(Struct, kw_only=True):
     series: Annotated[
         dict[str, TypeSeries], Meta(description='type (and "all") -> series -> figures')
     ]
+    failed_series: Annotated[
+        dict[str, TypeSeries] | None,
+        Meta(description="the same of tasks that failed; null: `series` is of these too"),
+    ] = None
+    left_out: Annotated[LeftOut | None, Meta(description="null without a warm-up")] = None
     timeline: list[TimelineRow]
     calibration: Annotated[Calibration | None, Meta(description="null without one")] = None
     forecast: Annotated[Forecast | None, Meta(description="null where none was made")] = None
     interrupted: bool
     followed: bool
     outages: Count
+    away: list[Away] = []
     unsearched: Annotated[
         str | None,
         Meta(description="why the tasks that are unknown were not searched for; null: all were"),
@@ -323,3 +387,14 @@ class Result(Struct, kw_only=True):
     def overall(self) -> TypeSeries:
         """The series of all types together."""
         return self.series[ALL]
+
+    def share(self, name: str, of: str = "offered") -> float | None:
+        """A word of the accounting as a share of another, after the warm-up; None of nothing."""
+        books, out = self.accounting, self.left_out.counts if self.left_out else {}
+        whole = getattr(books, of) - out.get(of, 0)
+        return (getattr(books, name) - out.get(name, 0)) / whole if whole > 0 else None
+
+    @property
+    def failed_share(self) -> float:
+        """Share of the tasks offered that did not succeed, of every kind; 0 of none."""
+        return self.share("bad") or 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.queueview import QueueView
 from taskrig_loadgen.result.ledger import Ledger
-from taskrig_loadgen.result.model import Calibration, Environment, Forecast, Outside
+from taskrig_loadgen.result.model import Away, Calibration, Environment, Forecast, Outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class Whereabouts:
     gone: int = 0  # seen from outside only: no longer in the queue, more is not known
     unknown: int = 0  # could not be looked for
     unsearched: str = ""  # why not
+    missing: tuple[int, ...] = ()  # the numbers of those that were lost or never arrived
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ class RunRecord:
     where: Whereabouts
     views: list[QueueView]
     send: SendReport
-    outages: int
+    away: list[Away]
     interrupted: bool
     followed: bool
     clock_error_s: float

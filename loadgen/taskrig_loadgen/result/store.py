@@ -45,8 +45,11 @@ def write_file(path: Path, text: str) -> None:
             return
         target = path.resolve()
         beside = target.with_name(target.name + ".part")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(target)
+        try:
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)  # a part of it, on a full disk
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
 
@@ -108,13 +111,15 @@ def parse(text: str, name: str) -> Result:
         wrong = error.message.replace("data", "result", 1)
         raise UsageError(f"{name} is no whole result of loadgen: {wrong}") from None
     result = msgspec.convert(document, Result, strict=False)
-    for kind, block in result.series.items():
-        for series, figures in block.items():
-            if not figures.is_whole:
-                raise UsageError(
-                    f"{name} is no whole result of loadgen: result.series.{kind}.{series} must "
-                    f"contain mean, stddev, min, max and hdr of its {figures.count} samples"
-                )
+    for place, blocks in (("series", result.series), ("failed_series", result.failed_series or {})):
+        for kind, block in blocks.items():
+            for series, figures in block.items():
+                if not figures.is_whole:
+                    where = f"result.{place}.{kind}.{series}"
+                    raise UsageError(
+                        f"{name} is no whole result of loadgen: {where} must contain mean, stddev, "
+                        f"min, max and hdr of its {figures.count} samples"
+                    )
     return result
 
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
 
-from taskrig_loadgen.maths.stats import percentile
-from taskrig_loadgen.queueview import QueueView
-from taskrig_loadgen.result.ledger import REFUSED, Ledger
+from taskrig_loadgen.maths.stats import percentile, supported
+from taskrig_loadgen.result.ledger import REFUSED, SUCCEEDED, Ledger
 from taskrig_loadgen.result.model import TimelineRow
+from taskrig_loadgen.result.record import RunRecord
 
 
-def timeline(
-    ledger: Ledger, views: Sequence[QueueView], start: float, unsent: int = 0
-) -> list[TimelineRow]:
-    """One row for each second from `start`, the beginning of the schedule.
+def timeline(record: RunRecord, unsent: int = 0) -> list[TimelineRow]:
+    """One row for each second from the beginning of the schedule.
 
     Args:
-        views: looks at the queue, in order.
         unsent: tasks that were due in the end and never booked.
     """
+    ledger, start = record.ledger, record.started
     if not len(ledger):
         return []
     ends = [t for t in (max(ledger.sent), _latest(ledger.settled)) if t == t]
@@ -28,13 +25,21 @@ def timeline(
     _count_sent(rows, ledger, start)
     rows[-1].offered += unsent
     _count_done(rows, ledger, start)
-    _add_depths(rows, views, start)
+    _add_depths(rows, record)
     return rows
 
 
 def _row(second: int) -> TimelineRow:
-    depths = {"waiting": None, "in_flight": None, "concurrency": None}
-    return TimelineRow(second=second, offered=0, sent=0, done=0, busy_slots=0.0, **depths)
+    return TimelineRow(
+        second=second,
+        offered=0,
+        sent=0,
+        done=0,
+        busy_slots=0.0,
+        waiting=None,
+        in_flight=None,
+        concurrency=None,
+    )
 
 
 def _latest(times: array[float]) -> float:
@@ -54,16 +59,19 @@ def _count_done(rows: list[TimelineRow], ledger: Ledger, start: float) -> None:
     e2e: list[list[float]] = [[] for _ in rows]
     wait: list[list[float]] = [[] for _ in rows]
     busy = [0.0] * len(rows)
-    for intended, begun, end, settled in zip(
-        ledger.intended, ledger.start, ledger.end, ledger.settled, strict=True
+    for intended, begun, end, settled, outcome in zip(
+        ledger.intended, ledger.start, ledger.end, ledger.settled, ledger.outcome, strict=True
     ):
         if settled != settled:
             continue
         second = min(max(int(settled - start), 0), last)
+        _spread(busy, begun - start, end - start)
+        if outcome != SUCCEEDED:
+            rows[second].failed += 1
+            continue
         rows[second].done += 1
         e2e[second].append(settled - intended)
         wait[second].append(begun - intended)
-        _spread(busy, begun - start, end - start)
     for row, slow, waited, used in zip(rows, e2e, wait, busy, strict=True):
         row.busy_slots = round(used, 3)
         row.e2e_p50, row.e2e_p90, row.e2e_p99, row.e2e_max = _percentiles(slow)
@@ -80,18 +88,27 @@ def _spread(busy: list[float], begun: float, end: float) -> None:
 
 
 def _percentiles(values: list[float]) -> tuple[float | None, ...]:
-    """p50, p90, p99 and the largest."""
-    ordered = sorted(values)
-    return tuple(
-        round(percentile(ordered, share), 6) if ordered else None for share in (0.5, 0.9, 0.99, 1.0)
+    """p50, p90 and p99 where enough samples lie beyond them, and the largest."""
+    if not values:
+        return None, None, None, None
+    ordered, count = sorted(values), len(values)
+    known = (
+        round(percentile(ordered, share), 6) if supported(count, share) else None
+        for share in (0.5, 0.9, 0.99)
     )
+    return *known, round(ordered[-1], 6)
 
 
-def _add_depths(rows: list[TimelineRow], views: Sequence[QueueView], start: float) -> None:
-    """The last look in each second; a second without one repeats the one before."""
-    by_second = {max(int(view.at - start), 0): view for view in views}
+def _add_depths(rows: list[TimelineRow], record: RunRecord) -> None:
+    """The last look in each second; a second without one repeats the one before.
+
+    Not while Redis was away: then the depths are not known.
+    """
+    by_second = {max(int(view.at - record.started), 0): view for view in record.views}
     last = None
     for row in rows:
+        if any(one.at_s < row.second + 1 and row.second < one.end_s for one in record.away):
+            last = None
         last = by_second.get(row.second, last)
         if last:
             row.waiting, row.in_flight = last.waiting, last.in_flight

@@ -1,9 +1,22 @@
-"""What a run is worth: what may be believed about it, and the exit code. Pure."""
+"""Whether a run is good: what may be believed about it, why not, and the exit code. Pure.
+
+`checks` is the one place that says so. The terminal, HTML, Markdown, JUnit, JSON and CSV repeat
+it, and `exit_code` is the code of the first check with a problem.
+"""
 
 from __future__ import annotations
 
+import re
+
+from msgspec import UNSET, Struct
+
+from taskrig_loadgen.quantity import show_s
 from taskrig_loadgen.result.model import Result, Verdict
 
+FAILED_SHARE = 0.01  # of the tasks offered: above it a run tells nothing good of a release
+EXPECTATION_FAILED = 99
+STEP_S = 0.01  # the clocks moved apart by more than this, and ...
+DRIFT = 0.0005  # ... by more than this share of the run's length: somebody set one
 SATURATED_BELOW = 0.99  # of the offered rate
 SATURATED_LAG_SHARE = 0.1  # send_lag p99 over this share of the e2e median
 # ... and over this: a tenth of a short task's e2e is less than the sender's own tick of 1 ms, and
@@ -12,35 +25,166 @@ SATURATED_LAG_S = 0.005
 GROWING_SHARE = 0.1  # the last quarter's backlog over the second quarter's, by this share of sent
 
 
+class Check(Struct, kw_only=True):
+    """One thing that a good run is; its problems in words, and the exit code that they make."""
+
+    name: str
+    code: int  # 0: worth knowing, and a good run all the same
+    problems: list[str]
+
+
+def checks(result: Result) -> list[Check]:
+    """All checks of a run, in the order in which their exit codes count."""
+    return [
+        Check(name=name, code=code, problems=[text for text in problems if text])
+        for name, code, problems in (
+            ("the run was not interrupted", 130, [_interrupted(result)]),
+            ("Redis answered throughout", 5, [_unknown(result), *_away(result)]),
+            ("every expectation is met", EXPECTATION_FAILED, [_unexpected(result)]),
+            ("one clock", 4, [_clock(result)]),
+            ("the load was sent as asked for", 4, [_saturation(result)]),
+            ("Redis took every push", 1, _pushes(result)),
+            ("every task is accounted for", 1, _left(result)),
+            ("the tasks succeed", 1, [_failing(result)]),
+            ("the queue kept up", 0, [_overload(result)]),
+            ("worth knowing", 0, _notes(result)),
+        )
+    ]
+
+
+def exit_code(result: Result) -> int:
+    """0 for a good run, else that of the first check with a problem."""
+    return next((check.code for check in checks(result) if check.code and check.problems), 0)
+
+
 def unjudged() -> Verdict:
     """In the place of the verdict, until there is a result to judge."""
     return Verdict(complete=False, saturated=False, overloaded=False, no_worker=False, reasons=[])
 
 
 def judge_run(result: Result) -> Verdict:
-    """What may and may not be believed about the run, with the reason in words."""
-    books, reasons = result.accounting, []
-    if books.unknown:
-        reasons.append(
-            f"{books.unknown:,} tasks could not be looked for at the end: {result.unsearched}"
-        )
-    saturated, growing = _saturation(result), _overload(result)
-    reasons += [reason for reason in (saturated, growing) if reason]
+    """The verdict that is kept with a result; to be judged again after its expectations."""
+    books, found = result.accounting, checks(result)
     return Verdict(
         complete=not (books.left or books.lost or books.unknown),
-        saturated=bool(saturated),
-        overloaded=bool(growing),
+        saturated=bool(_saturation(result)),
+        overloaded=bool(_overload(result)),
         no_worker=not result.totals.workers,
-        reasons=reasons,
+        reasons=[text for check in found[:-1] for text in check.problems],
+        notes=found[-1].problems,
+        exit_code=exit_code(result),
     )
 
 
-def _saturation(result: Result) -> str:
-    if result.workload.profile is None:
+def disturbed(result: Result) -> str:
+    """What from outside has spoilt a run for any conclusion; empty when nothing has."""
+    return next((text for text in (*_away(result), _clock(result)) if text), "")
+
+
+def untrusted(result: Result) -> str:
+    """Why a run says nothing of what workers can do; empty when it does.
+
+    No expectation makes up for that: a rate at which tasks fail is no capacity.
+    """
+    return disturbed(result) or _failed(result, FAILED_SHARE, 1.0)
+
+
+def _interrupted(result: Result) -> str:
+    return "interrupted: the figures cover what was sent until then" if result.interrupted else ""
+
+
+def _unknown(result: Result) -> str:
+    count = result.accounting.unknown
+    if not count:
         return ""
+    return f"{count:,} tasks could not be looked for at the end: {result.unsearched}"
+
+
+def _away(result: Result) -> list[str]:
+    return [one.text for one in result.away]
+
+
+def _unexpected(result: Result) -> str:
+    failed = sum(not one.ok for one in result.expectations)
+    return f"{failed} of {len(result.expectations)} expectations failed" if failed else ""
+
+
+def _clock(result: Result) -> str:
+    drift_s, length_s = result.clock.drift_s or 0.0, float(len(result.timeline))
+    if abs(drift_s) <= STEP_S + DRIFT * length_s:
+        return ""
+    return (
+        f"the server's clock moved by {show_s(drift_s)} in the run: times before and after that "
+        "do not belong together"
+    )
+
+
+def _pushes(result: Result) -> list[str]:
+    books = result.accounting
+    unsent = 0 if _saturation(result) else books.unsent
+    return [
+        f"{count:,} {text}" if count else ""
+        for count, text in (
+            (books.refused, "tasks were refused by Redis"),
+            (books.never_arrived, "pushes had no answer and never arrived"),
+            (unsent, "tasks were due and never sent"),
+        )
+    ]
+
+
+def _left(result: Result) -> list[str]:
+    books = result.accounting
+    lost = f"{books.lost:,} tasks were lost" if books.lost else ""
+    if not result.followed:
+        return []
+    left = f"not finished: {books.left:,} of this run's tasks are left in the queue"
+    return [lost, left if books.left else ""]
+
+
+def _failing(result: Result) -> str:
+    """Too many tasks did not succeed, by the bound of the run's own expectations or else by ours.
+
+    Whoever expects something of `failed` or `succeeded` has set a bound of their own.
+    """
+    if any(re.match(r"(failed|succeeded)\b", one.text) for one in result.expectations):
+        return ""
+    return _failed(result, FAILED_SHARE, 1.0)
+
+
+def _failed(result: Result, above: float, most: float) -> str:
+    """How many tasks did not succeed, and how; empty where the share is not above..most."""
+    books, share = result.accounting, result.failed_share
+    if not above < share <= most:
+        return ""
+    kinds = ("failed", "dead", "lost", "never_arrived", "refused")
+    told = [(getattr(books, kind), kind.replace("_", " ")) for kind in kinds]
+    parts = ", ".join(f"{count:,} {kind}" for count, kind in told if count)
+    return f"{share * 100:.3g} % of the tasks did not succeed ({parts})"
+
+
+def _notes(result: Result) -> list[str]:
+    books = result.accounting
+    notes = [
+        result.left_out.text if result.left_out else "",
+        _failed(result, 0.0, 1.0) if not _failing(result) else "",
+        f"{books.duplicates:,} tasks ran more than once" if books.duplicates else "",
+    ]
+    if not result.totals.workers and result.followed:
+        notes.append("no live worker on this queue; start one with: worker run")
+    if result.clock.anomalies:
+        notes.append(f"{result.clock.anomalies:,} values at or below 0 (two clocks disagree); kept")
+    if result.outside is not UNSET:
+        notes.append(f"cannot be known {result.outside.cannot}")
+    errors = result.send_errors.items()
+    return notes + [f"push error, {count} times: {text}" for text, count in errors]
+
+
+def _saturation(result: Result) -> str:
+    if result.workload.profile is None or result.away:
+        return ""  # an outage is no fault of the generator's
     offered, achieved = result.totals.offered_per_s, result.totals.achieved_per_s
     unsent = result.accounting.unsent
-    if unsent:
+    if unsent and not result.interrupted:
         return f"saturated: {unsent:,} tasks were due and never sent: not the load you asked for"
     if offered and achieved and achieved < SATURATED_BELOW * offered:
         return f"saturated: sent {achieved:,.0f}/s of {offered:,.0f}/s asked for"
@@ -55,8 +199,10 @@ def _saturation(result: Result) -> str:
 
 def _overload(result: Result) -> str:
     """A backlog that grows through the whole sending time, not only at its start."""
+    warm = result.left_out.seconds if result.left_out else 0
     rows = [row for row in result.timeline if row.offered > 0 and row.waiting is not None]
-    if result.workload.profile is None or len(rows) < 8:
+    rows = [row for row in rows if row.second >= warm]
+    if result.workload.profile is None or len(rows) < 8 or result.away:
         return ""
     quarter = len(rows) // 4
     waiting = [row.waiting or 0 for row in rows]
@@ -69,24 +215,3 @@ def _overload(result: Result) -> str:
             "its percentiles depend on how long it runs"
         )
     return ""
-
-
-def exit_code(result: Result) -> int:
-    """0 good, 1 tasks lost, left or refused, 4 saturated, 99 expectation failed, 130 Ctrl-C.
-
-    5 where Redis was out of reach at the end, so that tasks could not be looked for.
-    """
-    books = result.accounting
-    if result.interrupted:
-        return 130
-    if books.unknown:
-        return 5
-    if any(not judged.ok for judged in result.expectations):
-        return 99
-    if result.verdict.saturated:
-        return 4
-    if books.refused or books.never_arrived or books.unsent:
-        return 1
-    if result.followed and not result.verdict.complete:
-        return 1
-    return 0

@@ -28,7 +28,7 @@ from taskrig_loadgen.load.workload import SEND_GRACE_S, Workload
 from taskrig_loadgen.queueview import QueueView, look
 from taskrig_loadgen.result.build import make_result
 from taskrig_loadgen.result.ledger import Ledger
-from taskrig_loadgen.result.model import Calibration, Result
+from taskrig_loadgen.result.model import Away, Calibration, Result
 from taskrig_loadgen.result.record import RunRecord, Whereabouts
 from taskrig_loadgen.run.abort import ConnectionAborter
 from taskrig_loadgen.run.barrier import sleep_until, wait_at
@@ -64,6 +64,7 @@ class Stage:
     view: QueueView | None = None
     started: float | None = None  # server time of the first intended task
     offset: Offset | None = None
+    away_s: float = 0.0  # for how long Redis has not answered
 
     def elapsed_s(self) -> float:
         """Seconds since the first task was due."""
@@ -187,7 +188,14 @@ class Experiment:
                 where=where,
                 views=observer.views,
                 send=sender.report,
-                outages=observer.outages,
+                away=[
+                    Away(
+                        at_s=offset.server_time(since) - sender.started,
+                        length_s=until - since,
+                        looks=looks,
+                    )
+                    for since, until, looks in observer.away
+                ],
                 interrupted=self.interrupted,
                 followed=follow,
                 clock_error_s=offset.error_s,
@@ -253,6 +261,7 @@ class Experiment:
         if not await observer.step():
             await asyncio.sleep(POLL_S)
         self.stage.view = observer.views[-1]
+        self.stage.away_s = observer.away_s
         self.stage.started = sender.started or None
 
     async def _is_over(self, observer: Observer) -> bool:
@@ -291,7 +300,7 @@ class Experiment:
         while True:
             try:
                 where = await observer.search()
-                observer.last_answer = time.perf_counter()
+                observer.answered()
                 observer.views.append(await look(client, self._keys))
                 if observer.ledger.all_done:
                     await observer.forget()
@@ -299,6 +308,7 @@ class Experiment:
             except REDIS_ERRORS as error:
                 away_s = time.perf_counter() - observer.last_answer
                 if away_s > patience_s or self._give_up.is_set():
+                    observer.answered()  # so that it has an end in the report
                     return observer.unsearched(self._why(error)), None
                 await asyncio.sleep(0.2)
 

@@ -43,14 +43,28 @@ class Observer:
         self.look_every_s = LOOK_EVERY_S
         self.ledger = ledger
         self.views: list[QueueView] = []
-        self.outages = 0  # times Redis did not answer
+        self.away: list[tuple[float, float, int]] = []  # from, until, looks without an answer
         self.last_progress = time.perf_counter()
         self.last_answer = time.perf_counter()
+        self._unanswered = 0  # looks since the last answer
+
+    @property
+    def away_s(self) -> float:
+        """For how long Redis has not answered; 0 while it does."""
+        return time.perf_counter() - self.last_answer if self._unanswered else 0.0
+
+    def answered(self) -> None:
+        """Redis has answered just now: an outage, if there was one, is over."""
+        now = time.perf_counter()
+        if self._unanswered:
+            self.away.append((self.last_answer, now, self._unanswered))
+            self._unanswered = 0
+        self.last_answer = now
 
     async def step(self) -> bool:
         """Read new records, and the depths when it is time; False when nothing was new.
 
-        An outage of Redis is counted, not raised: it is part of what a run measures.
+        An outage of Redis is booked, not raised: it is part of what a run measures.
         """
         try:
             fresh = await self._read_records()
@@ -59,10 +73,10 @@ class Observer:
                 self._last_look = now
                 self.views.append(await look(self._client, self._keys))
         except REDIS_ERRORS:
-            self.outages += 1
+            self._unanswered += 1
             await asyncio.sleep(0.1)
             return False
-        self.last_answer = time.perf_counter()
+        self.answered()
         if fresh:
             self.last_progress = self.last_answer
         return fresh > 0
@@ -144,7 +158,8 @@ class Observer:
         for number in self.ledger.open_numbers():
             unanswered = self.ledger.acked[number] != self.ledger.acked[number]
             counts[found.get(number, "never_arrived" if unanswered else "lost")] += 1
-        return Whereabouts(**counts)
+        missing = (n for n in self.ledger.open_numbers() if n not in found)
+        return Whereabouts(**counts, missing=tuple(missing))
 
     async def _one_pass(self, places: dict[int, str]) -> None:
         keys, client = self._keys, self._client
