@@ -51,19 +51,10 @@ class Family:
         assert not re.search("draining|reclaimed|another one in", self.worker.log())
         assert self.worker.drain() == 0
 
-    def close(self):
-        for path in self.world.folder.glob("child-*"):
-            try:
-                os.kill(int(path.read_text()), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-
 
 @pytest.fixture
 def family(world):
-    one = Family(world)
-    yield one
-    one.close()
+    return Family(world)
 
 
 ENDS = {
@@ -122,6 +113,17 @@ def test_a_child_that_comes_back_to_the_event_loop_runs_no_task_of_the_worker(
     family.is_well()
     runs = world.runs()
     assert (runs.pop("sleeps"), len(runs)) == (5, 10)
+    assert {note.pid for note in world.journal()} == {family.worker.pid}
+
+
+def test_a_child_forked_in_a_callback_runs_no_task_that_the_worker_is_about_to_begin(family, world):
+    family.start(concurrent=60)
+    for number in range(20):
+        world.enqueue("fork_in_callback", how="return", first_s=0.01, id=number)
+        world.enqueue("note", 10)
+        world.enqueue("thread", 5, s=0.005)
+    assert [family.status(number) for number in range(20)] == [1] * 20
+    family.is_well()
     assert {note.pid for note in world.journal()} == {family.worker.pid}
 
 

@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 
+from tests.support.processes import kill_all_with
 from tests.support.waiting import until
 
 
@@ -126,3 +127,11 @@ def runs(pid):
             return stat.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_nothing_of_a_closed_world_goes_on_to_take_the_tasks_of_the_next_test(world):
+    start(world, worker={"drain_timeout": 60})
+    world.enqueue("gate", 4)
+    until(lambda: world.in_flight() == 4, what="both are busy")
+    world.close()
+    assert kill_all_with("TASKRIG_TEST_FOLDER", world.folder) == 0

@@ -126,12 +126,18 @@ def _wait_for(pid: int, data: dict[str, Any]) -> None:
     _write(f"status-{data['id']}", os.waitstatus_to_exitcode(status))
 
 
+async def _first(data: dict[str, Any]) -> None:
+    """Wait as the task says, so that it forks in a later step; else in its first one."""
+    if data.get("first_s"):
+        await asyncio.sleep(data["first_s"])
+
+
 @handler("fork")
 async def fork(data: dict[str, Any]) -> None:
     """A coroutine that forks, and waits for the child unless it is to live."""
     global _loop
     _loop = asyncio.get_running_loop()
-    await asyncio.sleep(data.get("first_s", 0))
+    await _first(data)
     pid = os.fork()
     if pid == 0:
         _do(data)
@@ -156,7 +162,7 @@ async def fork_in_task(data: dict[str, Any]) -> None:
     """A coroutine that forks in a task of its own."""
 
     async def inner() -> int:
-        await asyncio.sleep(0)
+        await _first(data)
         pid = os.fork()
         if pid == 0:
             _do(data)
@@ -165,11 +171,28 @@ async def fork_in_task(data: dict[str, Any]) -> None:
     await asyncio.to_thread(_wait_for, await asyncio.create_task(inner()), data)
 
 
+@handler("fork_in_callback")
+async def fork_in_callback(data: dict[str, Any]) -> None:
+    """A coroutine that forks in a callback of the event loop, which no task runs."""
+    loop = asyncio.get_running_loop()
+    forked: asyncio.Future[int] = loop.create_future()
+
+    def callback() -> None:
+        pid = os.fork()
+        if pid == 0:
+            _do(data)
+        else:
+            forked.set_result(pid)
+
+    loop.call_later(data.get("first_s", 0), callback)
+    await asyncio.to_thread(_wait_for, await forked, data)
+
+
 @handler("fork_and_await")
 async def fork_and_await(data: dict[str, Any]) -> None:
     """A coroutine whose child goes on as if it had an event loop."""
     opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    await asyncio.sleep(data.get("first_s", 0))
+    await _first(data)
     pid = os.fork()
     if pid == 0:
         await opened

@@ -15,11 +15,12 @@ import redis
 import yaml
 
 from taskrig.keys import Keys
-from tests.support.processes import WorkerProcess
+from tests.support.processes import WorkerProcess, kill_all_with
 from tests.support.servers import free_port
 from tests.support.waiting import until
 
 LEASE_S = 1.0  # a crash shows within two of these
+FOLDER = "TASKRIG_TEST_FOLDER"  # the variable that tells handlers the test's folder
 FINAL = ("succeeded", "failed", "invalid", "dead")
 
 
@@ -104,7 +105,7 @@ class World:
             settings["worker"]["max_concurrent"] = concurrent
         path = self.folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(settings))
-        variables = {"TASKRIG_TEST_FOLDER": str(self.folder), **(env or {})}
+        variables = {FOLDER: str(self.folder), **(env or {})}
         args = ["--config", str(path), *flags]
         worker = WorkerProcess(name, args, self.folder, port, variables)
         self.workers.append(worker)
@@ -113,9 +114,13 @@ class World:
         return worker
 
     def close(self) -> None:
-        """End every worker."""
+        """End every worker, and what one may have left: processes of its own, or of handlers.
+
+        Those that go on would take the tasks of the next test.
+        """
         for worker in self.workers:
             worker.close()
+        until(lambda: not kill_all_with(FOLDER, self.folder), what="all of the test has ended")
         self.redis.close()
 
     # -- looking

@@ -80,6 +80,8 @@ class Runner:
         self._taken.append(execution)
 
     def _begin_taken(self) -> None:
+        if forked.child:
+            forked.leave_loop()
         taken, self._taken = self._taken, []
         for execution in taken:
             try:

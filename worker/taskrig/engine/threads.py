@@ -138,6 +138,8 @@ class Threads:
 
     def _hand_over(self) -> None:
         """In the event loop: one wake-up for all calls that have ended since the last."""
+        if forked.child:
+            forked.leave_loop()
         self._waking = False
         while self._ended:
             call = self._ended.popleft()

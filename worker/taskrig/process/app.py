@@ -248,9 +248,6 @@ class App:
         self._stopping.set()
         if self._opening is not None:
             self._opening.cancel()
-        self._stopping.set()
-        if self._opening is not None:
-            self._opening.cancel()
         self.metrics.draining = 1
         self._systemd.stopping()
         self._process.draining = True
