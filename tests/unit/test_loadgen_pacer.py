@@ -69,7 +69,13 @@ def test_the_time_of_each_task_is_the_inverse_of_the_number_due(profile):
 @given(profiles)
 def test_exactly_as_many_tasks_are_due_as_the_profile_holds(profile):
     count = sum(1 for _ in Arrivals().schedule(profile, 0))
-    assert abs(count - math.ceil(profile.total)) <= 1
+    assert count == round(profile.total)
+
+
+@pytest.mark.parametrize("arrivals", ["uniform", "burst:7", "burst:100", "burst:5000"])
+@pytest.mark.parametrize(("rate", "length_s"), [(8.3, 60), (10, 10.1), (0.1, 30), (33.3, 3)])
+def test_rates_and_bursts_send_exactly_what_was_asked(rate, length_s, arrivals):
+    assert len(due(constant(rate, length_s), arrivals)) == round(rate * length_s)
 
 
 def test_bursts_come_together_and_keep_the_rate():

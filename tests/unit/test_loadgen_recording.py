@@ -36,6 +36,25 @@ def test_tasks_are_replayed_in_their_order_at_their_pace_with_their_data(tmp_pat
     assert [task["data"] for task in sent] == [{"n": 1}, {"n": 2}, {}]
 
 
+def test_every_key_of_a_recorded_task_is_sent_and_its_id_by_choice(tmp_path):
+    task = {"type": "a", "id": "x", "run": "old:7", "data": [1], "trace": {"a": "ü"}, "mine": None}
+    (tmp_path / "tasks.jsonl").write_text(json.dumps(task))
+    for keep_ids in (False, True):
+        workload = read_recording(
+            tmp_path / "tasks.jsonl", speed=1, drain_timeout_s=5, keep_ids=keep_ids
+        )
+        writer = TaskWriter("r", workload.mix.types, workload.bodies, workload.order)
+        sent = json.loads(writer.write(0, 0, 1.0))
+        assert sent.pop("id", None) == ("x" if keep_ids else None)
+        assert sent == {**{k: task[k] for k in ("type", "data", "trace", "mine")}, **ours(sent)}
+        assert sent["run"] == "r:0"
+        assert list(workload.data_bytes()) == [3]
+
+
+def ours(sent: dict[str, object]) -> dict[str, object]:
+    return {key: sent[key] for key in ("run", "enqueued_at")}
+
+
 def test_the_data_of_a_recording_is_in_memory_once_however_many_its_types_are(tmp_path):
     tasks = [{"type": f"t{n % 40}", "data": "x" * 5_000} for n in range(400)]
     workload = read(tmp_path, *tasks)
@@ -68,6 +87,9 @@ def test_tasks_without_a_time_are_sent_at_once(tmp_path):
         ('{"type": "all"}', "jsonl:2: 'all' stands for all types"),
         ('{"type": "\\ud800"}', "jsonl:2: the type .* is not valid text"),
         ('{"type": "a"}', "some tasks have a time"),
+        ('{"type": "a", "data": {"x": NaN}}', "jsonl:2: a number is not finite"),
+        ('{"type": "a", "data": 1e999}', "jsonl:2: a number is not finite"),
+        ('{"type": "a", "mine": -Infinity}', "jsonl:2: a number is not finite"),
     ],
 )
 def test_a_bad_line_is_told_by_its_number(line, why, tmp_path):

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import jsonschema
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
 from taskrig.errors import UsageError
-from taskrig_loadgen.cli import main
+from taskrig_loadgen.cli import main, output
+from taskrig_loadgen.load.mix import parse_mix
+from taskrig_loadgen.load.pacer import constant
+from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.report import csv as csv_report
 from taskrig_loadgen.report import html, junit, markdown, terminal
+from taskrig_loadgen.report.exporter import RunCollector
+from taskrig_loadgen.result.ledger import Ledger
 from taskrig_loadgen.result.store import load, save, schema, to_json, write_file
 from taskrig_loadgen.run.environment import safe_command
+from taskrig_loadgen.run.experiment import Stage
 from tests.support.results import HOSTILE, a_result
 
 GOOD = "Every task is accounted for"
@@ -238,6 +249,49 @@ def test_a_result_that_somebody_changed_is_refused_with_the_place(place, value, 
     (tmp_path / "x.json").write_text(json.dumps(document))
     with pytest.raises(UsageError, match=why):
         load(tmp_path / "x.json")
+
+
+def test_prometheus_accepts_the_metrics_of_a_run():
+    """promtool refuses the label `quantile` outside a summary, among others."""
+    ledger = Ledger(["a"])
+    ledger.confirm(ledger.add([0], [1.0], 1.0), 1.5)
+    workload = Workload(mix=parse_mix("a=1"), profile=constant(10, 5))
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(RunCollector(lambda: Stage("sending", "r", ledger), workload, "run"))
+    page = generate_latest(registry)
+    assert b'loadgen_send_lag_seconds{percentile="p99"} 0.5' in page
+    assert b"quantile=" not in page
+    if shutil.which("promtool") is not None:
+        done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("flag", ["--out", "--html", "--csv"])
+def test_a_disk_that_is_full_costs_neither_the_report_nor_the_other_files(flag, tmp_path, capsys):
+    save(a_result(), tmp_path / "r.json")
+    result = a_result()
+    result.expectations = []
+    full = tmp_path / "full" if flag == "--csv" else Path("/dev/full")
+    if flag == "--csv":
+        full.mkdir()
+        (full / "series.csv").symlink_to("/dev/full")
+    parser = argparse.ArgumentParser()
+    output.add_output(parser)
+    args = parser.parse_args([flag, str(full), "--junit", str(tmp_path / "j.xml")])
+    with pytest.raises(UsageError, match="No space left"):
+        output.finish(result, args, [])
+    assert "400 sent = 400 succeeded" in capsys.readouterr().out
+    assert "<testsuite" in (tmp_path / "j.xml").read_text()
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path):
+    """`loadgen report run.json | head -1`."""
+    save(a_result(), tmp_path / "r.json")
+    command = f"{sys.executable} -m taskrig_loadgen report r.json --expect 'lost == 0'; echo $? >&2"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"({command}) | true"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stderr == "0\n"
 
 
 def test_the_csv_tables_can_be_read_by_a_machine():

@@ -38,7 +38,7 @@ LOAD_TEST = Board(
             "Send lag",
             "How late the generator itself was; high, and the run's figures are not to be trusted.",
             "s",
-            {"{{quantile}}": "max by (quantile) (loadgen_send_lag_seconds)"},
+            {"{{percentile}}": "max by (percentile) (loadgen_send_lag_seconds)"},
         ),
         Panel(
             "What became of the run's tasks",

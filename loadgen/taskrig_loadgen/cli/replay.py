@@ -27,6 +27,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Unix seconds, gives the pace; without either all are sent at once",
     )
     parser.add_argument("--speed", default="1", metavar="X", help="times as fast (default 1)")
+    parser.add_argument(
+        "--keep-ids",
+        action="store_true",
+        help="send each task's id too; of a unique type it may then be a duplicate",
+    )
     options.add_follow(parser)
     output.add_output(parser)
 
@@ -42,7 +47,10 @@ def run(args: argparse.Namespace) -> int:
     if not 0 < speed < 1e9:
         raise UsageError(f"--speed must be a number above 0, got {args.speed!r}; write it like 2")
     workload = read_recording(
-        args.recording, speed=speed, drain_timeout_s=options.drain_timeout_s(args)
+        args.recording,
+        speed=speed,
+        drain_timeout_s=options.drain_timeout_s(args),
+        keep_ids=args.keep_ids,
     )
     check_types(expectations, workload.mix.types)
     remark(f"replaying {workload.total:,.0f} tasks to {config.queue.key!r}")

@@ -13,6 +13,7 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from taskrig.errors import UsageError
 from taskrig_loadgen.quantity import duration_s, rate_or_zero
@@ -150,10 +151,14 @@ class Arrivals:
         return f"burst:{self.burst}" if self.kind == "burst" else self.kind
 
     def schedule(self, profile: Profile, seed: int) -> Iterator[float]:
-        """Seconds after the start at which each task is due, rising; the same for a same seed."""
+        """Seconds after the start at which each task is due, rising; the same for a same seed.
+
+        As many as the profile holds, to the nearest task, or with Poisson on average; a last
+        burst is as large as what is left.
+        """
         if self.kind == "poisson":
             return profile.times(_unit_poisson(random.Random(seed)))
-        return profile.times(_steps(self.burst))
+        return islice(profile.times(_steps(self.burst)), round(profile.total))
 
 
 def _steps(burst: int) -> Iterator[float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from taskrig_loadgen.load.pacer import Segment
 from taskrig_loadgen.load.workload import Workload
 
 MAX_BYTES = 1024**3  # a recording is held in memory
+_OURS = {"type", "data", "run", "enqueued_at", "at"}  # keys that loadgen writes itself, or reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,13 @@ class RecordedProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedWorkload(Workload):
-    """A workload whose every task is given: `order` says its type, `bodies_in_order` its data."""
+    """A workload whose every task is given: `order` says its type, `bodies_in_order` the rest.
+
+    A body is the JSON of the data and of every key that stood beside it.
+    """
 
     bodies_in_order: tuple[bytes, ...] = ()
+    data_sizes: tuple[int, ...] = ()  # bytes of data in all, of each type
 
     def kinds(self) -> Iterator[int]:
         """Which type each task is, in the order sent."""
@@ -71,27 +77,34 @@ class RecordedWorkload(Workload):
 
     def data_bytes(self) -> Iterator[float]:
         """The mean size of each type's `data`, in bytes."""
-        sums = [0] * len(self.mix.types)
-        for kind, body in zip(self.order, self.bodies_in_order, strict=True):
-            sums[kind] += len(body)
-        return (total / count for total, (_, count) in zip(sums, self.mix.counts, strict=True))
+        sizes = zip(self.data_sizes, self.mix.counts, strict=True)
+        return (size / count for size, (_, count) in sizes)
 
 
-def read_recording(path: Path, *, speed: float, drain_timeout_s: float) -> Workload:
+def read_recording(
+    path: Path, *, speed: float, drain_timeout_s: float, keep_ids: bool = False
+) -> Workload:
     """The workload that a JSON-lines file recorded.
+
+    Args:
+        keep_ids: send the `id` too: of a unique type it is then a duplicate until the first ends.
 
     Raises:
         UsageError: no such file, too large, or a line that is no task; with file:line.
     """
     types: dict[str, int] = {}
     order, bodies, times = [], [], []
+    sizes: Counter[int] = Counter()
+    left = _OURS if keep_ids else {*_OURS, "id"}
     for number, task in _tasks(path):
         kind = task.get("type")
         if not isinstance(kind, str) or not kind:
             raise UsageError(f"{path}:{number}: the type must be a string that is not empty")
         check_type(f"{path}:{number}", kind)
         order.append(types.setdefault(kind, len(types)))
-        bodies.append(json.dumps(task.get("data", {}), separators=(",", ":")).encode())
+        data, others = _written(task, left, f"{path}:{number}")
+        sizes[order[-1]] += len(data)
+        bodies.append(data + others)
         times.append(_time(task, f"{path}:{number}"))
     if not order:
         raise UsageError(f"{path} holds no task")
@@ -107,6 +120,7 @@ def read_recording(path: Path, *, speed: float, drain_timeout_s: float) -> Workl
             drain_timeout_s=drain_timeout_s,
             order=tuple(order),
             bodies_in_order=tuple(bodies),
+            data_sizes=tuple(sizes[number] for number in range(len(counts))),
         )
     start = min(known)
     ranked = sorted(range(len(order)), key=lambda n: known[n])
@@ -117,7 +131,21 @@ def read_recording(path: Path, *, speed: float, drain_timeout_s: float) -> Workl
         drain_timeout_s=drain_timeout_s,
         order=tuple(order[n] for n in ranked),
         bodies_in_order=tuple(bodies[n] for n in ranked),
+        data_sizes=tuple(sizes[number] for number in range(len(counts))),
     )
+
+
+def _written(task: dict[str, Any], left: Set[str], where: str) -> tuple[bytes, bytes]:
+    """The JSON of the data, and of every other key but those `left` out, ready to follow it."""
+    others = {key: value for key, value in task.items() if key not in left}
+    try:
+        data, rest = (
+            json.dumps(part, separators=(",", ":"), allow_nan=False).encode()
+            for part in (task.get("data", {}), others)
+        )
+    except ValueError:
+        raise UsageError(f"{where}: a number is not finite, which JSON cannot say") from None
+    return data, b"," + rest[1:-1] if others else b""
 
 
 def _tasks(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 
 from taskrig.errors import UsageError
 from taskrig_loadgen.load.workload import Workload
-from taskrig_loadgen.maths.stats import percentile
+from taskrig_loadgen.maths.stats import PERCENTILES, percentile
 from taskrig_loadgen.result.ledger import DEAD, FAILED, SUCCEEDED, Ledger
 from taskrig_loadgen.run.experiment import Stage
 
@@ -74,13 +74,13 @@ def _send_lag(ledger: Ledger) -> Metric:
     lag = GaugeMetricFamily(
         "loadgen_send_lag_seconds",
         "Acknowledged minus intended, of the last 2,000 tasks.",
-        labels=["quantile"],
+        labels=["percentile"],  # not quantile: that label is a summary's, which counts for ever
     )
     pairs = zip(ledger.acked[-RECENT:], ledger.intended[-RECENT:], strict=False)
     recent = sorted(acked - intended for acked, intended in pairs if acked == acked)
-    for quantile in (0.5, 0.99):
+    for name in ("p50", "p99"):
         if recent:
-            lag.add_metric([f"{quantile:g}"], percentile(recent, quantile))
+            lag.add_metric([name], percentile(recent, PERCENTILES[name]))
     return lag
 
 
