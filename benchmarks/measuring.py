@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 from benchmarks.bench import Bench
 from benchmarks.peers.rounds import Samples, interleave
 from benchmarks.scenarios import Row
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig.errors import UsageError
 from taskrig_loadgen.connection import open_redis
 from taskrig_loadgen.run.environment import describe_environment

@@ -13,7 +13,7 @@ import uvloop
 from benchmarks.bench import QUEUE, Bench
 from taskrig.authoring.registry import load_handlers
 from taskrig.broker import Address, Broker
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig.engine.dispositions import SUCCEEDED
 from taskrig.engine.execution import Execution, Pipeline, call_handler
 from taskrig.engine.policies import Policies

@@ -18,7 +18,7 @@ from benchmarks.peers.peer import NAMES
 from benchmarks.peers.report import render
 from benchmarks.peers.scenarios import RECOVER, SCENARIOS
 from benchmarks.peers.server import own_server
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig.errors import UsageError
 from taskrig.frame.output import remark
 from taskrig_loadgen.cli.console import report_console

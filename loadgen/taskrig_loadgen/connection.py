@@ -18,7 +18,7 @@ from taskrig.broker.address import Address
 from taskrig.errors import TaskrigError, UsageError
 
 if TYPE_CHECKING:
-    from taskrig.config import Config
+    from taskrig.config.sections import Config
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0  # a stalled server is something to measure, not to give up on

@@ -5,7 +5,7 @@ from __future__ import annotations
 from taskrig.admin import DeadLetters, Inspector, waiting_items
 from taskrig.broker import Address
 from taskrig.broker.stride import SLICE_BYTES
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig.task import Outcome
 
 

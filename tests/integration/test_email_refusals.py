@@ -7,7 +7,7 @@ import json
 import pytest
 
 from taskrig.broker import Amender
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig.errors import BrokerUnavailable
 from taskrig.handlers import email as handler_module
 from taskrig.testing import run_task

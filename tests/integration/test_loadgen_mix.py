@@ -356,7 +356,7 @@ async def test_help_shows_an_example(loadgen):
 
 
 def test_the_client_repeats_nothing_by_itself():
-    from taskrig.config import Config
+    from taskrig.config.sections import Config
     from taskrig_loadgen.connection import open_redis
 
     client = open_redis(Config())

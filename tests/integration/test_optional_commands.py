@@ -16,7 +16,7 @@ from taskrig.admin import Inspector
 from taskrig.broker import Address, LeaseConnection
 from taskrig.broker.produce import Producer
 from taskrig.broker.start import check_start
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig.task import Outcome
 from taskrig_loadgen.connection import connected
 from taskrig_loadgen.queueview import look

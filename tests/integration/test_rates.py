@@ -9,7 +9,7 @@ import pytest
 
 from taskrig import handler
 from taskrig.authoring.registry import Registry, handlers_of
-from taskrig.config import TaskConfig
+from taskrig.config.sections import TaskConfig
 from taskrig.engine.execution import Execution, Pipeline
 from taskrig.engine.inbox import Inbox
 from taskrig.engine.limiter import ASKS, Limiter

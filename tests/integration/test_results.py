@@ -6,7 +6,7 @@ import logging
 
 from taskrig.broker import Results
 from taskrig.broker.queue_commands import MOST_RESULTS
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 
 
 def test_results_that_a_full_list_drops_are_said_once(redis_url, redis_client, caplog):

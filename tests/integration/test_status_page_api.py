@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from taskrig.broker import Address
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig.web import StatusPage
 from taskrig.web.server import HttpServer
 from tests.support.processes import environment

@@ -17,7 +17,7 @@ from taskrig.broker.commands import command
 from taskrig.broker.connection import Connection
 from taskrig.broker.scripts import EXCHANGE
 from taskrig.broker.thread_connection import ThreadConnection
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig.errors import BrokerUnavailable
 from taskrig_loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.waiting import until

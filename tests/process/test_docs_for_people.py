@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig.task import decode
 from tests.support.processes import ROOT, environment
 from tests.support.waiting import until

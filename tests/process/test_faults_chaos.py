@@ -7,7 +7,7 @@ import json
 import pytest
 import redis
 
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig_loadgen.chaos.faults import OTHERS
 from taskrig_loadgen.chaos.program import Chaos
 from taskrig_loadgen.cli import main

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from taskrig.broker.produce import Producer
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig_loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.processes import MODULES, environment
 from tests.support.waiting import until

@@ -9,7 +9,7 @@ import json
 import redis.asyncio
 from rich.console import Console
 
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig_loadgen.cli.monitor import _picture
 from taskrig_loadgen.queueview import look
 from tests.support.waiting import until

@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 from taskrig.broker import Address, Broker, Exchanged, Slice
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig.keys import Keys
 from taskrig.task import Delivery, Outcome, Settlement
 from tests.support.waiting import until

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from taskrig.config import Config, load_config
+from taskrig.config.load import load_config
+from taskrig.config.sections import Config
 from taskrig.errors import UsageError
 
 

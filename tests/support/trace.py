@@ -27,7 +27,7 @@ from typing import Any
 import redis
 
 import taskrig
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig.process.app import run_worker
 from tests.support.servers import RedisServer
 

@@ -16,8 +16,8 @@ import pytest
 
 from taskrig import cli
 from taskrig.cli import entry
+from taskrig.cli.healthcheck import http_address
 from taskrig.cli.status import _picture
-from taskrig.config.http_address import http_address
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from taskrig.broker.commands import command, run_script
 from taskrig.broker.exchange import ExchangeCommands
 from taskrig.broker.queue_commands import QueueCommands
 from taskrig.broker.scripts import EXCHANGE, LEAVE
-from taskrig.config import load_config
+from taskrig.config.load import load_config
 from taskrig.task import Outcome, Settlement
 
 PARTS = ("SET", b"\x00\xff\r\n", 0, -7, 1_000_000_000_000, 2.5, "", "schlüssel", "{q}:x")

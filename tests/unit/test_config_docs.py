@@ -7,12 +7,12 @@ from pathlib import Path
 
 import yaml
 
-from taskrig.config import TaskConfig, load_config
-from taskrig.config.layers import FLAGS, env_name
-from taskrig.config.raw import setting_path
-from taskrig.config.sections import yaml_key
+from taskrig.config.load import load_config
+from taskrig.config.problems import known_settings
+from taskrig.config.sections import TaskConfig
 from taskrig.config.show import as_yaml, schema
-from taskrig.config.wording import known_settings
+from taskrig.config.sources import FLAGS, env_name, setting_path
+from taskrig.config.values import yaml_key
 
 PROJECT = Path(__file__).parents[2]
 MODEL = {".".join(map(str, path)) for path in known_settings() if path != ("tasks",)}

@@ -89,7 +89,7 @@ def test_a_wrong_flag_is_named(settings, flags, line):
         ("worker.max_concurrent.x=1", "worker.max_concurrent holds no keys of its own"),
         ("worker=3", "--set worker: must hold keys of its own"),
         ("worker=[", "--set worker: is not YAML here"),
-        ("queue.key=012", "--set queue.key: must be text; YAML reads this as an octal number"),
+        ("queue.key=12", "--set queue.key: must be text; YAML reads this as a number: quote it"),
         ("handlers=[a, 1]", "--set handlers: handlers[1]: must be text"),
     ],
 )
@@ -126,7 +126,7 @@ def test_a_section_may_still_be_set_as_yaml(settings):
     assert (config.tasks["mail"].retries, config.tasks["fax"].retries) == (2, 3)
 
 
-@pytest.mark.parametrize("host", ["[::1]:9464", "localhost:9464", "[::1", "http://::1"])
+@pytest.mark.parametrize("host", ["[::1]:9464", "localhost:9464", "[::1", "[]", "http://::1"])
 def test_what_is_no_host_is_refused_in_one_line(settings, host):
     assert "--set http.host: " in settings.problem(sets=[f"http.host={host}"])
 

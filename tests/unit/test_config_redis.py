@@ -144,7 +144,7 @@ def test_only_one_trailing_newline_is_taken_off(settings):
 def test_a_relative_secret_file_counts_from_the_config_files_folder(
     settings, monkeypatch, tmp_path
 ):
-    from taskrig.config import load_config
+    from taskrig.config.load import load_config
 
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc" / "secret").write_text("x")
@@ -205,7 +205,7 @@ def test_a_secret_given_one_way_replaces_the_other_way_of_a_lower_layer(settings
         ("{cluster: true, url: redis://h/3}", "a cluster has only database 0"),
         ("{tls_ca_file: config.yaml}", "need a rediss:// url"),
         ("{url: 'rediss://h', tls_key_file: config.yaml}", "needs tls_cert_file too"),
-        ("{password: 012}", "YAML reads this as an octal number: quote it"),
+        ("{password: 12}", "YAML reads this as a number: quote it"),
         ("{password: '********'}", "the mask of a printed configuration"),
     ],
 )

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from taskrig.config import TaskConfig
+from taskrig.config.sections import TaskConfig
 from taskrig.handlers.demo import fast_task, medium_task, noop, slow_task, unknown_type
 from taskrig.testing import in_fake_time, run_task
 

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from taskrig.cli import main as worker
-from taskrig.frame.output import ask, printable
+from taskrig.frame.output import ask
+from taskrig.texts import printable
 from taskrig_loadgen.cli import main as loadgen
 
 PROGRAMS = {"worker": worker, "loadgen": loadgen}

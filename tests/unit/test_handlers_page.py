@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from taskrig.authoring.options import Options
-from taskrig.config import TaskConfig
+from taskrig.config.sections import TaskConfig
 from taskrig.cron import parse_line
 from taskrig.engine.policies import Limits
 from taskrig.task import decode

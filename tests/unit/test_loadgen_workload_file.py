@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import taskrig_loadgen
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.errors import UsageError
 from taskrig_loadgen.cli import run
 from taskrig_loadgen.cli.workload_file import read_workload
@@ -40,6 +40,13 @@ def test_a_file_says_all_that_flags_can_say(tmp_path):
     assert workload.drain_timeout_s == 60
     assert [len(pool[0]) for pool in workload.bodies] == [2, 1024]
     assert [one.text for one in expectations] == ["e2e.p99 < 50ms", "lost == 0"]
+
+
+@pytest.mark.parametrize(("word", "holds"), [("true", True), ("yes", True), ("no", False)])
+def test_yes_and_no_are_true_and_false(tmp_path, word, holds):
+    path = tmp_path / "load.yaml"
+    path.write_text(f"mix: {{fast: 1}}\nshuffle: {word}\n")
+    assert read_workload(path)[0].shuffle is holds
 
 
 def test_flags_win_over_the_file(tmp_path):

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from taskrig import context, handler
-from taskrig.config import TaskConfig
+from taskrig.config.sections import TaskConfig
 from taskrig.testing import in_fake_time, run_task
 
 

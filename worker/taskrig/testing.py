@@ -18,7 +18,7 @@ from typing import Any, TypeVar, TypeVarTuple
 from taskrig.authoring.context import Process, process, running
 from taskrig.authoring.extras import Middleware
 from taskrig.authoring.registry import Handler, Registry, handlers_of
-from taskrig.config import TaskConfig
+from taskrig.config.sections import TaskConfig
 from taskrig.engine.dispositions import SUCCEEDED
 from taskrig.engine.execution import Execution, Pipeline, call_handler
 from taskrig.engine.policies import Policies

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.keys import Keys
 from taskrig_loadgen.chaos import faults
 from taskrig_loadgen.chaos.fault_proxy import FaultProxy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.errors import UsageError
 from taskrig.frame.output import ask, remark
 from taskrig.keys import Keys

@@ -6,7 +6,7 @@ import argparse
 import secrets
 from typing import Any
 
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.errors import TaskrigError, UsageError
 from taskrig.frame.output import remark
 from taskrig.keys import Keys

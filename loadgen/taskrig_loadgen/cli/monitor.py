@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.keys import Keys
 from taskrig_loadgen.cli import options
 from taskrig_loadgen.cli.console import report_console

@@ -6,10 +6,10 @@ import argparse
 import re
 from typing import Any
 
-from taskrig.config import Config
-from taskrig.config.flags import config_from_args
+from taskrig.config.sections import Config
 from taskrig.errors import UsageError
 from taskrig.frame.output import remark
+from taskrig.frame.settings import config_from_args
 from taskrig_loadgen.load.mix import Mix, near_miss, parse_mix
 from taskrig_loadgen.load.workload import DRAIN_TIMEOUT_S
 from taskrig_loadgen.quantity import duration_s

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.errors import UsageError
 from taskrig.frame.output import remark
 from taskrig_loadgen.analysis.expectations import Expectation, check_types

@@ -8,7 +8,7 @@ import json
 
 import msgspec
 
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.errors import TaskrigError, UsageError
 from taskrig.frame.output import remark
 from taskrig_loadgen.cli import options, output

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from taskrig.config.document import read_file
-from taskrig.config.raw import Layer, Odd
+from taskrig.config.sources import Written
+from taskrig.config.yaml import read_file
 from taskrig.errors import UsageError
 from taskrig_loadgen.analysis.expectations import Expectation, parse_expectation
 from taskrig_loadgen.load.mix import ALIASES, Mix, mix_of
@@ -42,19 +42,19 @@ def read_workload(path: Path) -> tuple[Workload, list[Expectation]]:
     Raises:
         UsageError: every problem of YAML itself, or the first of its meaning, with file:line.
     """
-    layer, problems = read_file(path, os.environ)
+    written, problems = read_file(path, os.environ)
     if problems:
         raise UsageError("\n".join(problem.line() for problem in problems))
-    return _File(str(path), layer).workload()
+    return _File(str(path), written[0]).workload()
 
 
 class _File:
     """One file being read."""
 
-    def __init__(self, name: str, layer: Layer) -> None:
+    def __init__(self, name: str, written: Written) -> None:
         self._name = name
-        self._layer = layer
-        self._values = layer.values
+        self._places = written.inside
+        self._values = written.value
 
     def workload(self) -> tuple[Workload, list[Expectation]]:
         self._known(self._values, KEYS, ())
@@ -136,9 +136,8 @@ class _File:
         value = self._values.get(name)
         if value is None:
             return other
-        text = value.text if isinstance(value, Odd) else str(value)
         try:
-            return read(text)  # type: ignore[call-arg]
+            return read(str(value))  # type: ignore[call-arg]
         except UsageError as error:
             said = str(error).removeprefix("--")
             told = said if said.startswith(name) else f"{name}: {said}"
@@ -159,6 +158,8 @@ class _File:
 
     def _yes(self, name: str) -> bool:
         value = self._values.get(name, False)
+        if value in ("yes", "on", "no", "off"):
+            return value in ("yes", "on")
         if not isinstance(value, bool):
             raise UsageError(f"{self._at(name)}: {name} must be true or false, got {value!r}")
         return value
@@ -172,5 +173,5 @@ class _File:
 
     def _at(self, *path: str | int) -> str:
         """file:line:column of a key, or the file where the key is missing."""
-        place = self._layer.places.get(path)
+        place = self._places.get(path)
         return place.where if place else self._name

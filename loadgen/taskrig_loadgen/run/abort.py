@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from taskrig_loadgen.connection import REDIS_ERRORS, clear_errors, open_redis
 
 if TYPE_CHECKING:
-    from taskrig.config import Config
+    from taskrig.config.sections import Config
 
 ANSWER_WITHIN_S = 2.0  # after Ctrl-C; who takes longer is not waited for
 ASK_EVERY_S = 0.5

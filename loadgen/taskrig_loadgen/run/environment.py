@@ -10,13 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from taskrig.config.named_files import SECRET_FILES
-from taskrig.config.raw import without_password
+from taskrig.config.problems import SECRETS
+from taskrig.texts import without_password
 from taskrig_loadgen.connection import REDIS_ERRORS
 from taskrig_loadgen.result.model import Environment
 
 if TYPE_CHECKING:
-    from taskrig.config import Config
+    from taskrig.config.sections import Config
 
 _LIBRARIES = ("taskrig", "redis", "hiredis", "uvloop")
 _SERVER_FIELDS = (
@@ -32,7 +32,7 @@ _SERVER_FIELDS = (
 )
 
 
-_SECRETS = tuple(".".join(map(str, path)) for path in SECRET_FILES.values())
+_SECRETS = tuple(".".join(map(str, path)) for path in SECRETS)
 
 
 def safe_command(arguments: list[str]) -> list[str]:

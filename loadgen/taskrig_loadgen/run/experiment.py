@@ -39,7 +39,7 @@ from taskrig_loadgen.run.observer import POLL_S, Observer
 from taskrig_loadgen.run.sender import Sender, TaskWriter
 
 if TYPE_CHECKING:
-    from taskrig.config import Config
+    from taskrig.config.sections import Config
 
 EMPTY_FOR_S = 1.0  # nothing waiting, running or recorded for so long: what is open is searched
 SEARCH_EVERY_S = 5.0

@@ -19,7 +19,7 @@ from taskrig_loadgen.connection import clear_errors, connected
 from taskrig_loadgen.queueview import look
 
 if TYPE_CHECKING:
-    from taskrig.config import Config
+    from taskrig.config.sections import Config
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 40.0

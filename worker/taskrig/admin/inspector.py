@@ -27,7 +27,7 @@ from taskrig.broker import (
     ThreadConnection,
 )
 from taskrig.broker.start import key_checks, queue_of, refusal
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.errors import UsageError
 from taskrig.keys import aside_name, is_aside
 

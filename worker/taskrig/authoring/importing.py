@@ -1,14 +1,30 @@
-"""Imports modules of handlers; what goes wrong is one line that names the user's code."""
+"""Names and imports of handler modules; what goes wrong is one line that names the user's code."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import keyword
 import sys
 from typing import Any
 
 from taskrig.errors import UsageError, describe
 from taskrig.runtime.tracebacks import at_place
+
+
+def checked_name(text: str) -> str:
+    """`text` itself where it names a module or package with handlers, or a function of a module.
+
+    Raises:
+        ValueError: it cannot; the message says what would be right.
+    """
+    module, colon, function = text.partition(":")
+    names = module.split(".") + ([function] if colon else [])
+    if all(name.isidentifier() and not keyword.iskeyword(name) for name in names):
+        return text
+    if "/" in text or text.endswith(".py"):
+        raise ValueError("must be a module's name with dots (mypkg.tasks), not the path of a file")
+    raise ValueError("must be a module (mypkg.tasks) or one function (mypkg.tasks:async_handle)")
 
 
 def imported(module: str, name: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from dataclasses import dataclass, fields
 
 from taskrig import units
@@ -11,7 +10,6 @@ from taskrig import units
 BACKOFF_S = 1.0  # upper bound of the first wait before a task is tried again
 BACKOFF_MAX_S = 300.0  # upper bound of any such wait
 MAX_PERIOD_S = 1e6 * 86400  # of a rate
-_SEVERAL = re.compile(r"=\s*[0-9]+[;|&\s]")  # in a list's name: what stands between lists elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,26 +64,6 @@ def rate(text: str) -> tuple[int, float]:
     if not (count.is_integer() and 1 <= count <= 1_000_000 and 1 <= period_s <= MAX_PERIOD_S):
         raise ValueError('must be a rate such as "100/s", "5/10s" or "600/m"')
     return int(count), period_s
-
-
-def weighted(text: str) -> tuple[str, int]:
-    """A list's name and its weight, from "urgent=6"; weight 0 where none is given.
-
-    Raises:
-        ValueError: no name, or a weight that is none.
-    """
-    name, equals, weight = text.rpartition("=")
-    if not equals:
-        name = weight
-    if not name:
-        raise ValueError('must be a list, such as "urgent", or with its weight "urgent=6"')
-    if _SEVERAL.search(name):
-        raise ValueError("holds several lists; separate them with commas: [urgent=6, bulk=1]")
-    if not equals:
-        return name, 0
-    if not (weight.isascii() and weight.isdigit() and 1 <= int(weight[:9]) <= 1000):
-        raise ValueError(f"gives {name} no weight from 1 to 1000, such as {name}=6")
-    return name, int(weight)
 
 
 def backoff_s(attempt: int, *, base_s: float = BACKOFF_S, cap_s: float = BACKOFF_MAX_S) -> float:

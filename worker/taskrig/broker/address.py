@@ -29,7 +29,7 @@ from redis.retry import Retry
 
 from taskrig.broker.greeting import Greeting
 from taskrig.broker.locate import ClusterLocator, SentinelLocator, Server
-from taskrig.config import RedisConfig
+from taskrig.config.sections import RedisConfig
 from taskrig.errors import BrokerBroken, BrokerRefused, BrokerUnavailable, UsageError
 from taskrig.keys import same_slot
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from taskrig.broker.address import Address
 from taskrig.broker.queue_commands import QueueCommands
 from taskrig.broker.thread_connection import ThreadConnection
-from taskrig.config import Config
+from taskrig.config.sections import Config
 
 
 class Amender:

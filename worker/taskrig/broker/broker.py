@@ -13,7 +13,7 @@ from taskrig.broker.exchange import Exchange, ExchangeCommands, Move
 from taskrig.broker.queue_commands import QueueCommands
 from taskrig.broker.start import find_wrong_key, register
 from taskrig.broker.survey import about_of
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.errors import BrokerBroken, BrokerUnavailable
 from taskrig.task import Delivery
 

@@ -17,7 +17,7 @@ from taskrig.broker.connection import Connection, TooLarge
 from taskrig.broker.queue_commands import CLAIM_BYTES, QueueCommands
 from taskrig.broker.scripts import EXCHANGE
 from taskrig.broker.shares import Shares
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.errors import BrokerUnavailable
 from taskrig.keys import Keys
 from taskrig.task import Delivery, Outcome, Settlement

@@ -8,7 +8,7 @@ from taskrig.broker.address import Address
 from taskrig.broker.exchange import ExchangeCommands
 from taskrig.broker.queue_commands import QueueCommands
 from taskrig.broker.thread_connection import ThreadConnection
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.errors import BrokerUnavailable
 from taskrig.task import Outcome, Settlement
 

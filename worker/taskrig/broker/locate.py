@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.sentinel import Sentinel
 
-from taskrig.config import RedisConfig
+from taskrig.config.sections import RedisConfig
 
 Server = tuple[str, int]
 

@@ -10,7 +10,7 @@ from taskrig.broker.address import Address
 from taskrig.broker.commands import command
 from taskrig.broker.queue_commands import QueueCommands
 from taskrig.broker.thread_connection import ThreadConnection
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.errors import BrokerUnavailable
 
 _SURE_FOR_S = 1.0  # a connection that was quiet for longer may have been closed at the other end

@@ -10,7 +10,7 @@ from taskrig.broker.commands import Command, command, run_script
 from taskrig.broker.dead_letter import DeadLetterSlice, dead_letter_slice
 from taskrig.broker.stride import SLICE_BYTES
 from taskrig.broker.survey import Survey, survey_of
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.keys import Keys, type_name, type_of
 
 CLAIM_BYTES = 256 * 1024  # per exchange: 1,000 items of 1 KiB cost Redis 5 ms, of 64 KiB 471 ms

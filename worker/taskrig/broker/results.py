@@ -7,7 +7,7 @@ import logging
 from taskrig.broker.address import Address
 from taskrig.broker.queue_commands import MOST_RESULTS, push_result
 from taskrig.broker.thread_connection import ThreadConnection
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.keys import Keys
 
 log = logging.getLogger("taskrig.broker")

@@ -15,7 +15,7 @@ from taskrig.broker.address import Address
 from taskrig.broker.commands import Command, command
 from taskrig.broker.connection import Connection
 from taskrig.broker.replies import text
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.errors import BrokerRefused, BrokerUnavailable, UsageError
 from taskrig.keys import EXPECTED_TYPES, FORMAT_VERSION, Keys, private_to
 

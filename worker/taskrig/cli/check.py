@@ -17,7 +17,7 @@ from taskrig.frame.parser import Commands, command, did_you_mean
 if TYPE_CHECKING:
     from taskrig.authoring.options import Options
     from taskrig.authoring.registry import Handler, Registry
-    from taskrig.config import Config
+    from taskrig.config.sections import Config
     from taskrig.engine.policies import Policies, TaskPolicy
 
 EXAMPLES = """\

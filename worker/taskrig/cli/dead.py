@@ -18,8 +18,9 @@ from taskrig.cli.desk import (
     shown_bytes,
 )
 from taskrig.errors import TaskrigError, UsageError
-from taskrig.frame.output import ask, plain
+from taskrig.frame.output import ask
 from taskrig.frame.parser import Commands, Parser, command
+from taskrig.texts import plain
 
 if TYPE_CHECKING:
     from taskrig.admin import DeadLetters, Inspector

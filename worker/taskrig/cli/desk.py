@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from taskrig.cli.settings import load_settings
 from taskrig.errors import BrokerBroken
-from taskrig.frame.output import plain
 from taskrig.frame.parser import Parser
+from taskrig.texts import plain
 
 if TYPE_CHECKING:
     from taskrig.admin import Inspector

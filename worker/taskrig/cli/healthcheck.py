@@ -11,11 +11,18 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from taskrig.config.flags import config_file
-from taskrig.config.http_address import host_and_port, http_address
+from taskrig.config.sources import Problem, Written, of_environment
 from taskrig.errors import UsageError
 from taskrig.frame.parser import Commands, command
+from taskrig.frame.settings import config_file
+from taskrig.texts import host_and_port
+
+DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9464
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}
 
 EXAMPLES = """\
 examples:
@@ -58,6 +65,48 @@ def execute(args: argparse.Namespace) -> int:
         return 1
     print(f"{path} {status}: {body}" if body else f"{path} {status}")
     return 0 if status == 200 else 1
+
+
+def http_address(path: Path | None, env: Mapping[str, str], sets: Sequence[str]) -> tuple[str, int]:
+    """Host and port to ask, from the same layers as the configuration itself.
+
+    Only `http.*` is looked at: a worker that runs has had the rest checked.
+
+    Raises:
+        UsageError: the file cannot be read, or there is no port to ask.
+    """
+    if path is None and os.path.lexists("config.yaml"):
+        path = Path("config.yaml")
+    file, settings, problems = list[Written](), list[Written](), list[Problem]()
+    if path is not None or sets:
+        from taskrig.config.yaml import of_sets, read_file  # needs PyYAML
+
+        file, problems = read_file(path, env) if path is not None else ([], [])
+        settings, found = of_sets(sets)
+        problems += found
+    if problems:
+        raise UsageError(problems[0].line())
+    http: dict[str, Any] = {}
+    for written in (*file, *of_environment(env), *settings):
+        values: Any = written.value
+        for key in reversed(written.path):
+            values = {key: values}
+        http |= values.get("http") or {}
+    if str(http.get("enabled")).strip().lower() in ("false", "no", "off"):
+        raise UsageError("http.enabled is false: there is nothing to ask")
+    host = str(http.get("host") or DEFAULT_HOST).strip("[]")
+    port = http.get("port")
+    return _ANYWHERE.get(host, host), _port(DEFAULT_PORT if port is None else port)
+
+
+def _port(written: object) -> int:
+    text = str(written).strip()
+    port = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else -1
+    if port == 0:
+        raise UsageError("http.port is 0, so the worker picked one; give --set http.port=NUMBER")
+    if not 1 <= port <= 65535:
+        raise UsageError("http.port must be a whole number from 1 to 65535")
+    return port
 
 
 def _get(host: str, port: int, path: str, timeout_s: float) -> tuple[int, str]:

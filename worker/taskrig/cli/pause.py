@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from taskrig.cli.desk import ProgressLine, add_json_flag, answer, operator_of
 from taskrig.errors import UsageError
-from taskrig.frame.output import plain
 from taskrig.frame.parser import Commands, command
+from taskrig.texts import plain
 
 EXAMPLES = """\
 examples:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from taskrig.cli.desk import ProgressLine, add_json_flag, operator_of, print_json, shown_bytes
 from taskrig.errors import UsageError
-from taskrig.frame.output import plain
 from taskrig.frame.parser import Commands, Parser, command
+from taskrig.texts import plain
 
 if TYPE_CHECKING:
     from taskrig.admin import Inspector

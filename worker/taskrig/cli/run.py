@@ -7,8 +7,8 @@ import logging
 import os
 
 from taskrig.cli.settings import load_settings
-from taskrig.config.flags import add_setting_flag
 from taskrig.frame.parser import Commands, command
+from taskrig.frame.settings import add_setting_flag
 
 log = logging.getLogger("taskrig.cli")
 

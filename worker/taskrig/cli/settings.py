@@ -7,10 +7,10 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING
 
-from taskrig.config.flags import config_from_args
+from taskrig.frame.settings import config_from_args
 
 if TYPE_CHECKING:
-    from taskrig.config import Config
+    from taskrig.config.sections import Config
 
 
 def load_settings(args: argparse.Namespace) -> Config:

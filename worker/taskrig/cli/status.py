@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from taskrig.cli.desk import add_json_flag, age, dropped_lines, operator_of, print_json
 from taskrig.errors import BrokerUnavailable, UsageError
-from taskrig.frame.output import plain
 from taskrig.frame.parser import Commands, command
+from taskrig.texts import plain
 
 if TYPE_CHECKING:
     from taskrig.admin import Inspector

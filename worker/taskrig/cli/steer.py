@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from taskrig.cli.desk import add_json_flag, answer, operator_of
 from taskrig.errors import TaskrigError, UsageError
-from taskrig.frame.output import plain
 from taskrig.frame.parser import Commands, command
+from taskrig.texts import plain
 
 if TYPE_CHECKING:
     from taskrig.admin import Inspector

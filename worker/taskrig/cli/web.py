@@ -41,7 +41,7 @@ def execute(args: argparse.Namespace) -> int:
     if not 0 <= args.port <= 65535:
         raise UsageError("--port: must be 0 to 65535")
     from taskrig.broker import Address
-    from taskrig.config.http_address import host_and_port
+    from taskrig.texts import host_and_port
     from taskrig.web import StatusPage
     from taskrig.web.server import HttpServer
 

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
 
-from taskrig.config.document import read_file
-from taskrig.config.layers import env_layer, flag_layer, framework_layer, set_layer
-from taskrig.config.model import Config
-from taskrig.config.named_files import drop_rivals, read_named_files
-from taskrig.config.raw import Layer, Path, Problem, merged, value_at
-from taskrig.config.sections import yaml_key
-from taskrig.config.wording import (
+from taskrig.config import sources, yaml
+from taskrig.config.problems import (
+    FIELDS,
+    SECRETS,
+    Layer,
     known_settings,
-    misplaced,
     problems_of,
     stray_variables,
-    without_wrong_sections,
+    take_apart,
 )
+from taskrig.config.sections import Config, TaskConfig
+from taskrig.config.sources import Place, Problem, Text, Written
+from taskrig.config.values import yaml_key
 from taskrig.errors import UsageError
 
 DEFAULT_FILE = FilePath("config.yaml")
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+MAX_BYTES = 2**20  # of a named file; a bundle of all the CAs of the world has a fifth of this
+
+SECRET_FILES = {(*path[:-1], f"{path[-1]}_file"): path for path in SECRETS}
+FOLDERS = {("files", "root")}  # looked at by the handler, when it is there
+
 _POSITION = re.compile(r":(\d+):(\d+)$")
 
 
@@ -35,7 +38,7 @@ def load_config(
     path: FilePath | None = None,
     *,
     env: Mapping[str, str],
-    overrides: Mapping[str, Any] = _NOTHING,
+    overrides: Mapping[str, Any] | None = None,
     sets: Sequence[str] = (),
     framework: tuple[str, Mapping[str, Any]] | None = None,
 ) -> Config:
@@ -54,19 +57,24 @@ def load_config(
     """
     if path is None and framework is None and os.path.lexists(DEFAULT_FILE):
         path = DEFAULT_FILE
-    layer, problems = read_file(path, env) if path is not None else (Layer(), [])
-    problems += [*stray_variables(env), *without_wrong_sections(layer)]
-    set_values, set_problems = set_layer(sets)
-    problems += set_problems
-    flags = flag_layer({_yaml_name(name): value for name, value in overrides.items()})
-    own = framework_layer(*framework) if framework is not None else Layer()
-    for upper in (own, env_layer(env), flags, set_values):
-        problems += [*misplaced(upper), *without_wrong_sections(upper)]
-        layer = merged(drop_rivals(layer, upper), upper)
-    problems += read_named_files(layer, path.parent if path else FilePath())
+    file, problems = yaml.read_file(path, env) if path is not None else ([], [])
+    of_sets, found = yaml.of_sets(sets)
+    problems += [*stray_variables(env), *found]
+    own = sources.of_framework(*framework) if framework is not None else ()
+    layer: Layer = {}
+    for source in (
+        file,
+        own,
+        sources.of_environment(env),
+        sources.of_flags(overrides or {}),
+        of_sets,
+    ):
+        upper = take_apart(source, problems)
+        layer = _without_rivals(layer, upper) | upper
+    problems += _read_named_files(layer, path.parent if path else FilePath())
     config = None
     try:
-        config = Config.model_validate(layer.values, by_alias=True, by_name=False)
+        config = Config.model_validate(_nested(layer))
     except ValidationError as error:
         said = {problem.where for problem in problems}  # what could not be read cannot be right
         problems += [found for found in problems_of(error, layer) if found.where not in said]
@@ -75,9 +83,59 @@ def load_config(
     return config.with_origins(_origins(config, layer), path)
 
 
-def _yaml_name(name: str) -> str:
-    section, dot, key = name.rpartition(".")
-    return f"{section}{dot}{yaml_key(key)}"
+def _without_rivals(lower: Layer, upper: Layer) -> Layer:
+    """`lower` without a secret that `upper` gives in the other way, as text or as a file."""
+    given = {path for path, written in upper.items() if written.value not in (None, "")}
+    pairs = [*SECRET_FILES.items(), *((secret, file) for file, secret in SECRET_FILES.items())]
+    rivals = {rival for one, rival in pairs if one in given}
+    return {path: written for path, written in lower.items() if path not in rivals}
+
+
+def _read_named_files(layer: Layer, folder: FilePath) -> Iterator[Problem]:
+    """Put the contents of secret files in place, and make sure that the others can be read.
+
+    A relative name in the config file counts from its `folder`, one in the environment or a
+    flag from the current folder; names of files and folders become whole paths.
+    """
+    for named, written in list(layer.items()):
+        is_file = named in FIELDS and str(named[-1]).endswith("_file")
+        name, place = written.value, written.place
+        if not (is_file or named in FOLDERS) or not isinstance(name, str) or not name:
+            continue
+        path = folder / name if place.names is None else FilePath(name)
+        raw, trouble = yaml.contents(path, MAX_BYTES) if is_file else (b"", None)
+        trouble = f"the file {trouble}" if trouble else None
+        secret = SECRET_FILES.get(named)
+        if secret is None:
+            layer[named] = Written(named, Text(path.absolute()), place)
+        elif secret in layer and layer[secret].value not in (None, ""):
+            trouble = f"give either {secret[-1]} or {named[-1]}, not both"
+        elif not trouble:
+            text, trouble = _secret_of(raw)
+            layer[secret] = Written(secret, Text(text), Place(place.where, place.origin))
+        if trouble:
+            yield place.problem(named, trouble)
+
+
+def _secret_of(raw: bytes) -> tuple[str, str | None]:
+    """A file's text without the newline at its end, or why it is no secret."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return "", "the file is not UTF-8 text"
+    text = text[:-1].removesuffix("\r") if text.endswith("\n") else text
+    return text, None if text else "the file is empty"
+
+
+def _nested(layer: Layer) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for path, written in layer.items():
+        section = values
+        for key in path[:-1]:
+            section = section.setdefault(str(key), {})
+        value = dict(written.value) if isinstance(written.value, dict) else written.value
+        section.setdefault(str(path[-1]), value)
+    return values
 
 
 def _lines(problems: Iterable[Problem]) -> list[str]:
@@ -91,12 +149,10 @@ def _lines(problems: Iterable[Problem]) -> list[str]:
 
 
 def _origins(config: Config, layer: Layer) -> dict[str, str]:
-    paths: list[Path] = [path for path in known_settings() if path != ("tasks",)]
-    for task, settings in config.tasks.items():
-        paths += [("tasks", task, yaml_key(name)) for name in type(settings).model_fields]
-    origins = {}
-    for path in paths:
-        place = layer.places.get(path)
-        written = place is not None and not isinstance(value_at(layer.values, path), dict)
-        origins[".".join(map(str, path))] = place.origin if place and written else "default"
-    return origins
+    paths = known_settings()
+    for task in config.tasks:
+        paths += [("tasks", task, yaml_key(name)) for name in TaskConfig.model_fields]
+    return {
+        ".".join(map(str, path)): layer[path].place.origin if path in layer else "default"
+        for path in paths
+    }

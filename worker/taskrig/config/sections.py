@@ -1,92 +1,80 @@
 """The sections of config.yaml as typed, frozen models.
 
-A key in YAML is the field's name without its `_s`. To add a setting: a field here with its
-meaning below it, and its line in config.yaml and in docs/configuration.md; tests hold the three
-together.
+To add a setting: a field here with its meaning below it, and its line in config.yaml and in
+docs/configuration.md; tests hold the three together. Its key in YAML is its name without `_s`;
+a secret's `..._file` and every other `..._file` is read, or looked at, when the config is loaded.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from taskrig.authoring.options import weighted
-from taskrig.config import checks
-from taskrig.config.quantities import Seconds, Size, Whole
-from taskrig.config.readings import OrNone, YesNo, wrong
 from taskrig.config.redis_url import database, masked
-from taskrig.config.texts import Choice, Secret, Several, Words
-from taskrig.keys import Keys
-
-Level = Literal["debug", "info", "warning", "error"]
-Flag = Annotated[bool, YesNo()]
-FileName = Annotated[str | None, OrNone(Words())]
-SecretText = Annotated[SecretStr | None, OrNone(Secret())]
-
-
-def yaml_key(name: str) -> str:
-    """The key in YAML of a field: its name without the unit."""
-    return name.removesuffix("_s")
-
-
-class Section(BaseModel):
-    """Settings that belong together; unknown keys are refused."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=yaml_key,
-        validate_by_name=True,
-        validate_by_alias=True,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,  # they are the descriptions in the JSON Schema
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_section_is_default(cls, raw: Any) -> Any:
-        return {} if raw is None else raw
+from taskrig.config.values import (
+    DAY,
+    ONCE,
+    Bytes,
+    HandlerName,
+    Host,
+    HostPort,
+    QueueList,
+    Rate,
+    RedisUrl,
+    ScheduleLine,
+    Seconds,
+    Secret,
+    Section,
+    Sender,
+    TaskLines,
+    TaskType,
+    Word,
+)
+from taskrig.keys import shares_slot
+from taskrig.lists import parted
 
 
 class RedisConfig(Section):
     """How to reach Redis, or Valkey."""
 
-    url: Annotated[str, Words(checks.redis_url)] = Field(
-        default="redis://localhost:6379/0", repr=False
-    )
+    url: RedisUrl = Field(default="redis://localhost:6379/0", repr=False)
     """`redis://host:port/db`, `rediss://` for TLS, `unix:///path` (`?db=1`: another database)."""
-    username: Annotated[str | None, OrNone(Words())] = None
+    username: Word | None = None
     """ACL user; goes before the URL's, needs no percent-encoding."""
-    password: SecretText = None
+    password: Secret | None = None
     """Goes before the URL's, needs no percent-encoding."""
-    password_file: FileName = None
+    password_file: Word | None = None
     """A file that holds the password."""
-    connect_timeout_s: Annotated[float, Seconds(most=3600)] = 5.0
+    connect_timeout_s: Seconds = Field(default=5.0, ge=0, le=3600)
     """How long to wait for Redis at start before exit code 3."""
-    max_outage_s: Annotated[float, Seconds(most=7 * 86400)] = 300.0
+    max_outage_s: Seconds = Field(default=300.0, ge=0, le=7 * DAY)
     """How long Redis may be away later before the worker drains and exits with 3."""
-    socket_timeout_s: Annotated[float, Seconds(zero=False, most=3600)] = 5.0
+    socket_timeout_s: Seconds = Field(default=5.0, gt=0, le=3600)
     """How long one answer may take; time in which a handler holds the loop does not count."""
-    tls_ca_file: FileName = None
+    tls_ca_file: Word | None = None
     """PEM file of a private CA; none takes the system's."""
-    tls_cert_file: FileName = None
+    tls_cert_file: Word | None = None
     """PEM file of a client certificate."""
-    tls_key_file: FileName = None
+    tls_key_file: Word | None = None
     """PEM file of its key, unless it is in the same file."""
-    tls_check_hostname: Flag = True
+    tls_check_hostname: bool = True
     """Whether the certificate must be for the URL's host."""
-    tls_verify: Flag = True
+    tls_verify: bool = True
     """`false` accepts any certificate: for experiments only."""
-    sentinels: Annotated[tuple[str, ...], Several(checks.host_port)] = ()
+    sentinels: Annotated[tuple[HostPort, ...], ONCE] = ()
     """Sentinels as `host:port`; the URL then gives only scheme and database."""
-    sentinel_master: Annotated[str | None, OrNone(Words())] = None
+    sentinel_master: Word | None = None
     """The master's name there; needed with `sentinels`."""
-    sentinel_password: SecretText = None
+    sentinel_password: Secret | None = None
     """The Sentinels' own password."""
-    sentinel_password_file: FileName = None
+    sentinel_password_file: Word | None = None
     """A file that holds it."""
-    cluster: Flag = False
+    cluster: bool = False
     """Whether the URL names a node of a Redis Cluster."""
 
     def masked_url(self) -> str:
@@ -97,155 +85,191 @@ class RedisConfig(Section):
     def _fits_together(self) -> Self:
         tls = (self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
         if any(tls) and not self.url.lower().startswith("rediss://") and not self.sentinels:
-            raise wrong("tls_ca_file, tls_cert_file and tls_key_file need a rediss:// url")
+            raise ValueError("tls_ca_file, tls_cert_file and tls_key_file need a rediss:// url")
         if self.tls_key_file and not self.tls_cert_file:
-            raise wrong("tls_key_file needs tls_cert_file too")
+            raise ValueError("tls_key_file needs tls_cert_file too")
         if self.sentinels and not self.sentinel_master:
-            raise wrong("sentinels need sentinel_master, the name they know the master by")
+            raise ValueError("sentinels need sentinel_master, the name they know the master by")
         if self.sentinel_master and not self.sentinels:
-            raise wrong("sentinel_master needs sentinels, a list of host:port")
+            raise ValueError("sentinel_master needs sentinels, a list of host:port")
         if self.cluster and self.sentinels:
-            raise wrong("cluster and sentinels exclude each other; keep one")
+            raise ValueError("cluster and sentinels exclude each other; keep one")
         if self.cluster and database(self.url) != 0:
-            raise wrong("a cluster has only database 0; drop the number from url")
+            raise ValueError("a cluster has only database 0; drop the number from url")
         return self
 
 
 class QueueConfig(Section):
     """The list that producers push to."""
 
-    key: Annotated[str, Words()] = "async_tasks"
+    key: Word = "async_tasks"
     """The list that producers push to."""
-    pop: Annotated[Literal["right", "left"], Choice("right", "left")] = "right"
+    pop: Literal["right", "left"] = "right"
     """The end that tasks are taken from: `right` with LPUSH, `left` with RPUSH."""
-    max_item_bytes: Annotated[int, Size(least=1, most=512 * 2**20)] = 2**20
+    max_item_bytes: Bytes = Field(default=2**20, ge=1, le=512 * 2**20)
     """A larger item is invalid."""
-    lists: Annotated[tuple[str, ...], Several(checks.queue_list)] = ()
+    lists: tuple[QueueList, ...] = ()
     """All lists of the queue, `key` among them: the first goes first, or with `=N` by shares."""
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The lists that tasks are taken from, in order."""
-        return tuple(weighted(text)[0] for text in self.lists) or (self.key,)
+        return parted(self.lists, self.key)[0]
+
+    @property
+    def weights(self) -> tuple[int, ...]:
+        """The weight of each of the lists; empty where their order is strict."""
+        return parted(self.lists, self.key)[1]
 
     @property
     def told(self) -> str:
         """The queue's key, and its lists where there are several."""
         return f"{self.key} (lists {', '.join(self.lists)})" if self.lists else self.key
 
-    @property
-    def weights(self) -> tuple[int, ...]:
-        """The weight of each of the lists; empty where their order is strict."""
-        return tuple(weight for _, weight in map(weighted, self.lists) if weight)
-
     @model_validator(mode="after")
     def _lists_fit_together(self) -> Self:
-        names, keys = self.sources, Keys.of(self.key or "-")
-        twice = [name for name in names if names.count(name) > 1]
-        ours = [name for name in names if name.startswith(keys.prefix)]
-        if twice:
-            raise wrong(f"lists names {twice[0]} twice; keep one")
-        if self.key not in names:
-            raise wrong(f"lists must name the queue's key, {self.key}, at its place among them")
-        if ours:
-            raise wrong(f"lists names {ours[0]}, which is a key of the worker's own")
-        if len(names) > 16:
-            raise wrong("lists has room for 16: each holds a connection of every worker")
-        if self.weights and len(self.weights) < len(names):
-            raise wrong("lists gives some of them a weight; give each one (urgent=6), or none")
+        parted(self.lists, self.key)
         return self
 
 
 class WorkerConfig(Section):
     """How this worker runs tasks."""
 
-    max_concurrent: Annotated[int, Whole(1, 100_000)] = 5
+    max_concurrent: int = Field(default=5, ge=1, le=100_000)
     """Tasks that run at once in this process."""
-    max_tasks: Annotated[int | None, OrNone(Whole(1))] = None
+    max_tasks: Annotated[int, Field(ge=1)] | None = None
     """Stop after exactly this many tasks."""
-    processes: Annotated[int, Whole(1, 256)] = 1
+    processes: int = Field(default=1, ge=1, le=256)
     """Worker processes under one parent, each with max_concurrent slots."""
-    interval_s: Annotated[float, Seconds(zero=False, most=3600)] = 1.0
+    interval_s: Seconds = Field(default=1.0, gt=0, le=3600)
     """An idle worker looks again after this; a push wakes it at once."""
-    drain_timeout_s: Annotated[float, Seconds(most=86400)] = 25.0
+    drain_timeout_s: Seconds = Field(default=25.0, ge=0, le=DAY)
     """How long running tasks may go on after SIGTERM before they go back to the queue."""
-    schedule_grace_s: Annotated[float, Seconds(most=30 * 86400)] = 60.0
+    schedule_grace_s: Seconds = Field(default=60.0, ge=0, le=30 * DAY)
     """A scheduled task whose time was missed is still enqueued within this."""
-    lease_s: Annotated[float, Seconds(least=0.5, most=86400)] = 15.0
+    lease_s: Seconds = Field(default=15.0, ge=0.5, le=DAY)
     """A worker that is silent for this long is dead, and its tasks go to others."""
-    max_deliveries: Annotated[int, Whole(1, 1_000_000)] = 3
+    max_deliveries: int = Field(default=3, ge=1, le=1_000_000)
     """A task whose worker died this often becomes a dead letter."""
 
 
 class TaskConfig(Section):
     """Settings of one task type."""
 
-    timeout_s: Annotated[float | None, OrNone(Seconds(zero=False, most=30 * 86400))] = None
+    timeout_s: Annotated[Seconds, Field(gt=0, le=30 * DAY)] | None = None
     """A task of this type that runs longer has failed; goes before the decorator's."""
-    retries: Annotated[int | None, OrNone(Whole(0, 1_000_000))] = None
+    retries: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
     """How often a failed task is tried again; none unless the decorator says so."""
-    backoff_s: Annotated[float | None, OrNone(Seconds(most=30 * 86400))] = None
+    backoff_s: Annotated[Seconds, Field(ge=0, le=30 * DAY)] | None = None
     """Upper bound of the first wait before a retry (1s); it doubles, the wait is drawn below it."""
-    backoff_max_s: Annotated[float | None, OrNone(Seconds(most=30 * 86400))] = None
+    backoff_max_s: Annotated[Seconds, Field(ge=0, le=30 * DAY)] | None = None
     """Upper bound of any such wait (5m)."""
-    expires_s: Annotated[float | None, OrNone(Seconds(zero=False, most=366 * 86400))] = None
+    expires_s: Annotated[Seconds, Field(gt=0, le=366 * DAY)] | None = None
     """A task that has waited longer since `enqueued_at` (or `run_at`) is dead and does not run."""
-    concurrency: Annotated[int | None, OrNone(Whole(1, 100_000))] = None
+    concurrency: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """How many tasks of this type run at once in one worker."""
-    max_concurrent_total: Annotated[int | None, OrNone(Whole(1, 10_000))] = None
+    max_concurrent_total: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """How many run at once in all workers; the same in each of them."""
-    rate_limit: Annotated[str | None, OrNone(Words(checks.rate))] = None
+    rate_limit: Rate | None = None
     """How many start in all workers, such as `100/s`, `5/10s` or `600/m`, evenly spaced."""
-    unique: Annotated[bool | None, OrNone(YesNo())] = None
+    unique: bool | None = None
     """While one waits or runs, others of the type with its `id` are dead letters."""
 
 
 class DeadLettersConfig(Section):
     """How much is kept of what will not run again."""
 
-    max: Annotated[int, Whole(0, 1_000_000_000)] = 10_000
+    max: int = Field(default=10_000, ge=0, le=1_000_000_000)
     """How many failed and dead tasks are kept; beyond it the oldest are dropped, with a warning."""
-    invalid_max: Annotated[int, Whole(0, 1_000_000_000)] = 1_000
+    invalid_max: int = Field(default=1_000, ge=0, le=1_000_000_000)
     """How many invalid items are kept; beyond it the oldest are dropped, with a warning."""
-    invalid_max_bytes: Annotated[int, Size(least=0, most=2**40)] = 128 * 2**20
+    invalid_max_bytes: Bytes = Field(default=128 * 2**20, ge=0, le=2**40)
     """How many bytes of invalid items are kept."""
+
+
+class EmailConfig(Section):
+    """The server through which the `email` handler sends; without a host it is a dry run."""
+
+    host: Host | None = None
+    """The SMTP server; none is a dry run that logs what it would send."""
+    port: int = Field(default=587, ge=1, le=65535)
+    """Its port."""
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    """`tls` from the first byte (port 465), `starttls`, or `none`."""
+    tls_ca_file: Word | None = None
+    """PEM file of a private CA; none takes the system's."""
+    username: Word | None = None
+    """The login; needs TLS."""
+    password: Secret | None = None
+    """Its password."""
+    password_file: Word | None = None
+    """A file that holds the password."""
+    sender: Sender | None = None
+    """The address that mails come from; needed with `host`."""
+    timeout_s: Seconds = Field(default=20.0, gt=0, le=600)
+    """How long sending one mail may take."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.host and not self.sender:
+            raise ValueError("host needs sender too, the address that mails come from")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password (or password_file) need each other")
+        if self.username and self.tls == "none":
+            raise ValueError(
+                "a login would cross the network readable; tls must be starttls or tls"
+            )
+        return self
+
+
+class FilesConfig(Section):
+    """Where the `file_process` handler may work; without a root it is a dry run."""
+
+    root: Word | None = None
+    """The folder that it works in and never leaves; none is a dry run."""
+    max_bytes: Bytes = Field(default=100 * 2**20, ge=1, le=2**40)
+    """A larger file is refused."""
+    results_prefix: Word | None = None
+    """How the Redis lists begin that tasks may have results pushed to; none allows none."""
 
 
 class HttpConfig(Section):
     """Metrics, health and status."""
 
-    enabled: Flag = True
+    enabled: bool = True
     """Whether to serve /metrics, /livez, /readyz and /status."""
-    host: Annotated[str, Words(checks.host)] = "127.0.0.1"
+    host: Host = "127.0.0.1"
     """The address to listen on; `0.0.0.0` in a container."""
-    port: Annotated[int, Whole(0, 65535)] = 9464
+    port: int = Field(default=9464, ge=0, le=65535)
     """0 picks a free one and logs it."""
-    page: Flag = True
+    page: bool = True
     """Whether to serve the status page too."""
-    token: SecretText = None
+    token: Secret | None = None
     """Who knows it may requeue, drop, cancel and pause on the page; none: it is read-only."""
-    token_file: FileName = None
+    token_file: Word | None = None
     """A file that holds the token."""
-    names: Annotated[tuple[str, ...], Several(checks.host)] = ()
+    names: Annotated[tuple[Host, ...], ONCE] = ()
     """Host names under which the page may be asked for, besides this machine's and addresses."""
 
     @model_validator(mode="after")
     def _token_is_no_word(self) -> Self:
         if self.token is not None and len(self.token.get_secret_value()) < 16:
-            raise wrong("token must have at least 16 characters, such as `openssl rand -hex 16`")
+            raise ValueError(
+                "token must have at least 16 characters, such as `openssl rand -hex 16`"
+            )
         return self
 
 
 class LogConfig(Section):
     """What is logged, and how."""
 
-    level: Annotated[Level, Choice("debug", "info", "warning", "error")] = "info"
+    level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that is logged."""
-    format: Annotated[Literal["text", "json"], Choice("text", "json")] = "text"
+    format: Literal["text", "json"] = "text"
     """For people, or for collectors."""
-    tasks: Annotated[str, Words(checks.task_lines)] = "all"
+    tasks: TaskLines = "all"
     """Which tasks have lines of their own; failures are always among a share."""
-    previews: Flag = True
+    previews: bool = True
     """Whether the line about an invalid item shows how the item starts."""
 
     @property
@@ -254,3 +278,63 @@ class LogConfig(Section):
         if self.tasks.endswith("%"):
             return float(self.tasks[:-1]) / 100
         return 1.0 if self.tasks == "all" else 0.0
+
+
+class Config(Section):
+    """Everything that config.yaml can say, as it holds after all layers."""
+
+    redis: RedisConfig = RedisConfig()
+    queue: QueueConfig = QueueConfig()
+    worker: WorkerConfig = WorkerConfig()
+    handlers: Annotated[tuple[HandlerName, ...], Field(min_length=1), ONCE] = ("taskrig.handlers",)
+    """Packages or modules with handlers, or one `package.module:function`, given the whole task."""
+    tasks: Mapping[TaskType, TaskConfig] = Field(default_factory=dict)
+    schedule: Annotated[tuple[ScheduleLine, ...], ONCE] = ()
+    """Lines of NAME, five cron fields, a time zone (UTC without one) and a task as JSON."""
+    dead_letters: DeadLettersConfig = DeadLettersConfig()
+    email: EmailConfig = EmailConfig()
+    files: FilesConfig = FilesConfig()
+    http: HttpConfig = HttpConfig()
+    log: LogConfig = LogConfig()
+
+    _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _source: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _lists_share_a_slot(self) -> Self:
+        queue = self.queue
+        for name in queue.sources if self.redis.cluster else ():
+            if not shares_slot(name, queue.key):
+                raise ValueError(
+                    f"queue.lists names {name}, which would not share the Cluster slot of "
+                    f"queue.key {queue.key}; give both the same hash tag, as in urgent{{jobs}}"
+                )
+        return self
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Where each setting came from, by dotted key."""
+        return self._origins
+
+    @property
+    def source(self) -> Path | None:
+        """The config file that was read, None when the defaults serve."""
+        return self._source
+
+    @property
+    def folder(self) -> Path:
+        """Where handlers of your own are looked for: the config file's folder, else the current."""
+        return self._source.resolve().parent if self._source else Path.cwd()
+
+    def with_origins(self, origins: Mapping[str, str], source: Path | None) -> Config:
+        """The same settings, knowing where they came from."""
+        copy = self.model_copy()
+        copy._origins, copy._source = dict(origins), source
+        return copy
+
+    def hash(self) -> str:
+        """Twelve hex digits that change with any setting but a secret one."""
+        plain = self.model_dump(by_alias=True)
+        plain["redis"]["url"] = self.redis.masked_url()
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"), default=lambda secret: None)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

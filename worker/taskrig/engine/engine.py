@@ -14,7 +14,7 @@ from functools import partial
 
 from taskrig.authoring.registry import Registry
 from taskrig.broker import CLAIM_ITEMS, Address, Broker, Depths
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.cron import parse_line
 from taskrig.engine.capacity import Capacity, Outlook
 from taskrig.engine.consumer import Consumer

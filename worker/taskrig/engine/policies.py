@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from taskrig.authoring.options import BACKOFF_MAX_S, BACKOFF_S, Options, backoff_s, rate
 from taskrig.authoring.registry import DEFAULT, Handler, Registry
-from taskrig.config import TaskConfig
+from taskrig.config.sections import TaskConfig
 from taskrig.keys import type_name, type_of
 from taskrig.metrics import TypeMetrics
 

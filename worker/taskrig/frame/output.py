@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from taskrig.config.raw import without_password
+from taskrig.texts import printable, without_password
 
 
 def error(program: str, text: str) -> None:
@@ -16,17 +16,6 @@ def error(program: str, text: str) -> None:
 def remark(text: str) -> None:
     """Say on stderr, in one line, something worth knowing."""
     print(printable(text), file=sys.stderr, flush=True)
-
-
-def printable(text: str) -> str:
-    """The text with nothing in it that steers a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def plain(text: str, most: int = 200) -> str:
-    """Text from a task on one line of a terminal: cut, and with nothing that steers it."""
-    shown = printable(text[: most + 1])
-    return shown if len(text) <= most else shown[:most] + "..."
 
 
 def ask(question: str) -> bool | None:

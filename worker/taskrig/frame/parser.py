@@ -7,9 +7,9 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-from taskrig.config.flags import add_config_flags
-from taskrig.config.raw import is_unicode
 from taskrig.errors import UsageError
+from taskrig.frame.settings import add_config_flags
+from taskrig.texts import is_unicode
 
 Commands = Any  # argparse's own type for it is private
 Execute = Callable[[argparse.Namespace], int]

@@ -13,7 +13,7 @@ from taskrig import Reject
 if TYPE_CHECKING:
     import aiosmtplib
 
-    from taskrig.config import EmailConfig
+    from taskrig.config.sections import EmailConfig
 
 Refused = dict[str, tuple[int, str]]  # address -> the server's code and text
 

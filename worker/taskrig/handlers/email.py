@@ -29,7 +29,7 @@ __all__ = ["compose"]
 
 if TYPE_CHECKING:
     from taskrig.broker import Amender
-    from taskrig.config import Config, EmailConfig
+    from taskrig.config.sections import Config, EmailConfig
 
 log = logging.getLogger("taskrig.handlers")
 

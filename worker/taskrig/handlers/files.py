@@ -23,7 +23,7 @@ from taskrig.handlers._rooted import Folder, Source
 
 if TYPE_CHECKING:
     from taskrig.broker import Results
-    from taskrig.config import Config, FilesConfig
+    from taskrig.config.sections import Config, FilesConfig
 
 log = logging.getLogger("taskrig.handlers")
 

@@ -20,8 +20,7 @@ from taskrig.authoring.context import Process, process
 from taskrig.authoring.extras import opened
 from taskrig.authoring.registry import Registry, load_handlers
 from taskrig.broker import Address, LeaseConnection, check_start
-from taskrig.config import Config
-from taskrig.config.http_address import host_and_port
+from taskrig.config.sections import Config
 from taskrig.engine.engine import Engine
 from taskrig.engine.inbox import Drain, Fail, Release
 from taskrig.engine.lease import Lease
@@ -37,6 +36,7 @@ from taskrig.runtime import forked
 from taskrig.runtime.logs import for_debug, log_error, stay_seen, without_waiting
 from taskrig.runtime.outlet import dropped
 from taskrig.runtime.tracebacks import trace
+from taskrig.texts import host_and_port
 from taskrig.web import StatusPage
 from taskrig.web.server import HttpServer
 

@@ -22,8 +22,7 @@ from typing import Any
 
 from taskrig.authoring.registry import load_handlers
 from taskrig.broker import Address
-from taskrig.config import Config
-from taskrig.config.http_address import host_and_port
+from taskrig.config.sections import Config
 from taskrig.errors import describe
 from taskrig.process.app import CHILD_ENV
 from taskrig.process.metrics_merge import Merged
@@ -31,6 +30,7 @@ from taskrig.process.signals import FORCE_S, LATE_S
 from taskrig.process.systemd import Systemd, without_manager
 from taskrig.runtime import early, forked
 from taskrig.runtime.logs import stay_seen, without_waiting
+from taskrig.texts import host_and_port
 from taskrig.web import StatusPage
 from taskrig.web.server import HttpServer
 

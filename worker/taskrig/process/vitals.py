@@ -13,7 +13,7 @@ from typing import Any
 
 from taskrig import __version__
 from taskrig.authoring.registry import Registry
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.engine.clock import ServerClock
 from taskrig.engine.engine import Engine
 from taskrig.engine.execution import Execution

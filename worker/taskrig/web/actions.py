@@ -10,8 +10,8 @@ from typing import Any
 from taskrig.admin import DeadLetters, Inspector
 from taskrig.admin.dead_letters import is_id
 from taskrig.broker import DeadLetter
-from taskrig.config.raw import is_unicode
 from taskrig.task import MAX_TYPE_BYTES
+from taskrig.texts import is_unicode
 from taskrig.web.auth import Refused
 
 MOST_IDS = 500

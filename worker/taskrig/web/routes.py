@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 from taskrig.admin import DeadLetters, Inspector
 from taskrig.admin.dead_letters import is_id
 from taskrig.broker import Address
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.errors import BrokerUnavailable
 from taskrig.web.actions import Orders
 from taskrig.web.auth import Guard, Refused

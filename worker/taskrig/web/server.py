@@ -22,10 +22,10 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from taskrig.config.http_address import host_and_port
 from taskrig.errors import UsageError, describe
 from taskrig.runtime import forked
 from taskrig.runtime.logs import for_debug
+from taskrig.texts import host_and_port
 
 log = logging.getLogger("taskrig.web.server")
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.conf import settings
 
-from taskrig.config import Config, load_config
+from taskrig.config.load import load_config
+from taskrig.config.sections import Config
 from taskrig.errors import UsageError
 
 NAME = "settings.TASKRIG"

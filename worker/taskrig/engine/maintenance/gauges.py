@@ -6,7 +6,7 @@ import contextlib
 import time
 
 from taskrig.broker import Broker, Depths
-from taskrig.config import Config
+from taskrig.config.sections import Config
 from taskrig.engine.events import Dropped, LostData, WrongKeys
 from taskrig.engine.inbox import Inbox, Look
 from taskrig.engine.lease import Lease

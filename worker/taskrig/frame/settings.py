@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taskrig.config.layers import FLAGS
+from taskrig.config.sources import FLAGS
 
 if TYPE_CHECKING:
-    from taskrig.config.model import Config
+    from taskrig.config.sections import Config
 
 _DEST = "setting:"  # cannot clash with a flag of the program's own
 

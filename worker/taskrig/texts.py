@@ -1,0 +1,36 @@
+"""Text that people gave us or are shown: what UTF-8 can hold, no passwords, one line."""
+
+from __future__ import annotations
+
+import re
+
+_USERINFO = re.compile(r"(://)[^/\s]*@")
+_QUERY_PASSWORD = re.compile(r"(?i)(passw(?:or)?d=)[^&\s]*")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it. Python keeps stray bytes of arguments, and JSON's halves of
+    characters, as lone surrogates."""
+    return _SURROGATE.search(text) is None
+
+
+def without_password(text: str) -> str:
+    """`text` with whatever stands where a URL has its user name and password masked."""
+    return _QUERY_PASSWORD.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
+
+
+def printable(text: str) -> str:
+    """The text with nothing in it that steers a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def plain(text: str, most: int = 200) -> str:
+    """The text on one line: cut, and with nothing that steers a terminal."""
+    shown = printable(text[: most + 1])
+    return shown if len(text) <= most else shown[:most] + "..."
+
+
+def host_and_port(host: str, port: int) -> str:
+    """Both as they stand in a URL: an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
