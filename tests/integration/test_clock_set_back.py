@@ -64,7 +64,10 @@ async def test_a_scan_that_finds_another_time_than_it_expects_moves_nothing(queu
     for off_ms in (-HOUR_MS, -1000, 1000, HOUR_MS):
         part = await scan(queue, expected_s=(now_ms(queue) + off_ms) / 1000)
         assert (part.state, part.moved) == ("stepped", 0)
-    part = await scan(queue, expected_s=now_ms(queue) / 1000)
+    for _ in range(50):  # a busy machine may take longer than what is let pass
+        part = await scan(queue, expected_s=now_ms(queue) / 1000)
+        if not part.state:
+            break
     assert (part.state, part.moved) == ("", 1)
 
 

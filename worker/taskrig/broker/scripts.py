@@ -7,7 +7,7 @@ import re
 from importlib.resources import files
 
 _FOLDER = files("taskrig.broker").joinpath("lua")
-_INCLUDE = re.compile(rb"^ *-- include (\w+\.lua)$", re.MULTILINE)
+_INCLUDE = re.compile(rb"^ *-- @include (\S+)$", re.MULTILINE)
 
 
 class Script:

@@ -11,6 +11,7 @@
 -- The newest goes first, each to the front, so that in the end the oldest is the very next. Safe
 -- to repeat and to race: copied before it is removed, and slices of two callers do not overlap.
 local call = redis.call
+-- @include lib/entry.lua
 local name, max_deliveries = ARGV[1], tonumber(ARGV[2])
 local left, bytes = tonumber(ARGV[3]), tonumber(ARGV[4])
 if call('HEXISTS', KEYS[3], string.match(name, '^paused:(.*)$') or name) == 1 then return { 0, 0 } end
@@ -20,10 +21,8 @@ while left > 0 and bytes > 0 do
   if #chunk == 0 then break end
   local largest = 0
   for _, entry in ipairs(chunk) do
-    -- What stands for its last delivery stays at the back of redeliver (see exchange.lua).
-    local deliveries = tonumber(string.match(entry, '^[^|]*:(%d+):%d+|')) or 0
-    local last_one = deliveries > 0 and deliveries + 1 >= max_deliveries
-    call(last_one and 'LPUSH' or 'RPUSH', KEYS[4], entry)
+    local _, deliveries = parse_entry(entry)
+    put_to_redeliver(KEYS[4], entry, deliveries, max_deliveries)
     bytes, largest = bytes - #entry, math.max(largest, #entry)
   end
   call('LTRIM', KEYS[1], #chunk, -1)

@@ -23,16 +23,15 @@ local requeue, push = ARGV[1] == 'requeue', ARGV[2] == 'right' and 'LPUSH' or 'R
 local at, to = ARGV[3], ARGV[4]
 local left, bytes = tonumber(ARGV[5]), tonumber(ARGV[6])
 local seen, moved, step, ended = 0, 0, 1, false
--- include type_of.lua
+-- @include lib/type_of.lua
 
-local time = call('TIME')
-local now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
+-- @include lib/now.lua
 local function note(raw)
   local has = function(text) return string.find(raw, text, 1, true) end
   if not (has('enqueued_at') or has('run_at') or has('\\u')) then return end
   local name = string.sub(redis.sha1hex(raw), 1, 16)
   local copies = string.match(call('HGET', KEYS[5], name) or '', '^(%d+):')
-  call('HSET', KEYS[5], name, string.format('%.0f', (copies or 0) + 1) .. ':' .. now)
+  call('HSET', KEYS[5], name, string.format('%.0f', (copies or 0) + 1) .. string.format(':%.0f', now))
 end
 
 while left > 0 and bytes > 0 and not ended do

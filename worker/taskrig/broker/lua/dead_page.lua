@@ -14,7 +14,7 @@ local call = redis.call
 local at, to, newest = ARGV[1], ARGV[2], ARGV[3] == '1'
 local left, bytes, room, shown = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local seen, matching, rows, step = 0, 0, {}, 1
--- include type_of.lua
+-- @include lib/type_of.lua
 
 local function read(n)
   if newest then return call('XREVRANGE', KEYS[1], at, to, 'COUNT', n) end

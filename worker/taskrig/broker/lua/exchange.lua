@@ -46,8 +46,7 @@ local FIXED = 17  -- keys that every queue has; those of several lists come afte
 local several = #KEYS > FIXED
 local call = redis.call
 
-local time = call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- @include lib/now.lua
 local stamp = string.format('%s.%06d', time[1], tonumber(time[2]))
 
 -- Renew first: claiming without a live lease is impossible.
@@ -63,34 +62,18 @@ local has_requeued = there == 2 or there == 1 and not has_marks
 local missing, totals, buried, buried_invalid = {}, {}, 0, 0
 local function count(name, n) totals[name] = (totals[name] or 0) + n end
 
--- How many have left the queue: what was claimed again, put back, or counted twice is discounted.
--- Workers that know no discount make it higher, never lower.
-local function position()
-  local n = 0
-  local seen = call('HMGET', stats, 'claimed', 'invalid', 'recounted')
-  for i, name in ipairs({ 'claimed', 'invalid', 'recounted' }) do
-    n = n + (i == 3 and -1 or 1) * ((tonumber(seen[i]) or 0) + (totals[name] or 0))
-  end
-  return n
-end
-
--- A mark is "<name of the type> <task id>". Of these keys a wrong type costs the mark, no more.
-local function split(mark)
-  local space = string.find(mark, ' ', 1, true) or 0
-  local name = string.sub(mark, 1, space - 1)
-  return prefix .. 'unique:' .. name, prefix .. 'barriers:' .. name, string.sub(mark, space + 1)
-end
+-- @include lib/position.lua
+-- @include lib/entry.lua
+-- @include lib/mark.lua
+-- @include lib/dead_letter.lua
+-- @include lib/trim_dead.lua
+local function position() return position_of(stats, totals) end
 
 -- A unique task in flight has ended: all that waits now was pushed before. Or it goes back to the
 -- queue as if it had never been claimed.
 local function unmark(tag, mark, goes_back)
-  local ids, barriers, task = split(mark)
-  if not goes_back then
-    local waiting = call('LLEN', queue) + call('LLEN', KEYS[6])
-    redis.pcall('ZADD', barriers, position() + waiting, task)
-  end
-  if redis.pcall('HGET', ids, task) == tag then call('HDEL', ids, task) end
-  call('HDEL', marks, tag)
+  local waiting = not goes_back and call('LLEN', queue) + call('LLEN', KEYS[6])
+  lift_mark(marks, tag, mark, waiting and position() + waiting)
 end
 
 local function unmark_ended(at, to)
@@ -104,7 +87,7 @@ end
 local function pass_mark(old, new)
   local mark = call('HGET', marks, old)
   if not mark then return end
-  local ids, _, task = split(mark)
+  local ids, _, task = split_mark(prefix, mark)
   call('HSET', marks, new, mark)
   redis.pcall('HSET', ids, task, new)
   call('HDEL', marks, old)
@@ -115,29 +98,13 @@ local function remove(tag)
   return call('HDEL', inflight, tag)
 end
 
--- Deliveries, attempts, and the Unix ms of its requeue, "" where it was not requeued.
-local function counts_of(tag)
-  local found = has_meta and call('HGET', meta, tag)
-  if not found then return 0, 0, '' end
-  local deliveries, attempts, since = string.match(found, '^(%d+):(%d+):?(%d*)$')
-  return tonumber(deliveries) or 0, tonumber(attempts) or 0, since or ''
-end
-
--- What stands in redeliver, in delayed and in held lists.
-local function entry_of(tag, deliveries, attempts, since, raw)
-  local head = since == '' and tag or since .. '/' .. tag
-  return head .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw
-end
+local function counts_of(tag) return parse_counts(has_meta and call('HGET', meta, tag)) end
 
 local function bury(raw, outcome, type, reason, error, deliveries, attempts, traceback)
   if outcome == 'invalid' then call('LLEN', index) end  -- a wrong type shows before the copy
-  local fields = { 'raw', raw, 'outcome', outcome, 'reason', reason, 'error', error, 'type', type,
-    'deliveries', deliveries, 'attempts', attempts, 'worker', id, 'time', stamp }
-  if traceback and traceback ~= '' then
-    fields[#fields + 1] = 'traceback'
-    fields[#fields + 1] = traceback
-  end
-  local entry = call('XADD', dead, '*', unpack(fields))
+  local entry = add_dead_letter(dead, { raw = raw, outcome = outcome, reason = reason, error = error,
+    type = type, deliveries = deliveries, attempts = attempts, worker = id, time = stamp,
+    traceback = traceback })
   if outcome == 'invalid' then
     call('RPUSH', index, entry .. ' ' .. #raw)
     call('HINCRBY', stats, 'invalid_kept_bytes', #raw)
@@ -188,8 +155,8 @@ local function settle()
             count('recounted', 1)
             call(from_right and 'RPUSH' or 'LPUSH', queue, raw)
           else
-            local alone = deliveries > 0 and deliveries + 1 >= max_deliveries
-            call(alone and 'LPUSH' or 'RPUSH', redeliver, entry_of(tag, deliveries, attempts, since, raw))
+            local entry = entry_of(tag, deliveries, attempts, since, raw)
+            put_to_redeliver(redeliver, entry, deliveries, max_deliveries)
           end
         elseif outcome == 'retried' then
           call('ZADD', delayed, string.format('%.0f', now + tonumber(ARGV[i + 3])),
@@ -317,20 +284,14 @@ local function take(list, right, n)
   end
 end
 
--- Entries of dead workers carry their counts: "tag:deliveries:attempts|raw", front on the right.
+-- The next entry stands on the right.
 local function take_redelivered(n)
   while n > 0 and more == 0 do
     local entry = call('LINDEX', redeliver, -1)
     if not entry then return end
-    local bar = string.find(entry, '|', 1, true) or 0
-    local old, deliveries, attempts =
-      string.match(string.sub(entry, 1, bar - 1), '^(.*):(%d+):(%d+)$')
-    if not deliveries then bar = 0 end  -- not ours: all of it is the item
-    local since, its_tag = string.match(old or '', '^(%d+)/(.*)$')
-    old = its_tag or old
-    deliveries, attempts = tonumber(deliveries) or 0, tonumber(attempts) or 0
-    local large = #entry - bar > max_item  -- it was claimed before under a larger limit
-    local last_one = deliveries > 0 and deliveries + 1 >= max_deliveries
+    local old, deliveries, attempts, since, item_at = parse_entry(entry)
+    local large = #entry - item_at >= max_item  -- it was claimed before under a larger limit
+    local last_one = is_last(deliveries, max_deliveries)
     if last_one and not large then
       -- On its last delivery a task runs alone, or its neighbours would die with it. Last ones
       -- stand at the back, so everything here is one. One worker at a time makes room.
@@ -345,7 +306,7 @@ local function take_redelivered(n)
       call('DEL', KEYS[12])
       alone = 1
     end
-    local raw = string.sub(entry, bar + 1)
+    local raw = string.sub(entry, item_at)
     if large then
       bury_unread(raw, deliveries + 1, attempts + 1)
       local mark = has_marks and old and call('HGET', marks, old)
@@ -353,8 +314,9 @@ local function take_redelivered(n)
     else
       items[#items + 1] = raw
       local tag = id .. ':' .. string.format('%.0f', first + #items - 1)
-      call('HSET', meta, tag, deliveries .. ':' .. attempts .. (since and ':' .. since or ''))
-      if since then requeues[#requeues + 1] = { #items, tonumber(since) } end
+      local was_requeued = since ~= ''
+      call('HSET', meta, tag, deliveries .. ':' .. attempts .. (was_requeued and ':' .. since or ''))
+      if was_requeued then requeues[#requeues + 1] = { #items, tonumber(since) } end
       call('HSET', inflight, tag, raw)
       if has_marks and old then pass_mark(old, tag) end
       counts[#counts + 1] = { #items, deliveries, attempts }
@@ -385,9 +347,8 @@ local function promote()
     size, due = size + #next_one[1], -1
   end
   for i = #entries, 1, -1 do
-    local deliveries = tonumber(string.match(entries[i], '^[^|]*:(%d+):%d+|')) or 0
-    local last_one = deliveries > 0 and deliveries + 1 >= max_deliveries
-    call(last_one and 'LPUSH' or 'RPUSH', redeliver, entries[i])
+    local _, deliveries = parse_entry(entries[i])
+    put_to_redeliver(redeliver, entries[i], deliveries, max_deliveries)
   end
   if #entries > 0 then call('ZREM', delayed, unpack(entries)) end
 end
@@ -463,7 +424,6 @@ end
 
 local function bound()
   if buried + buried_invalid == 0 then return end
-  -- include trim.lua
   local invalid, dropped = buried_invalid > 0 and bound_invalid() or 0, 0
   if buried > 0 then
     dropped = trim_dead(dead, index, stats, KEYS[16], tonumber(ARGV[10]), tonumber(ARGV[11]), buried)

@@ -38,6 +38,8 @@
 -- holds already may start; only the rate counts it again.
 
 local call = redis.call
+-- @include lib/entry.lua
+-- @include lib/position.lua
 local inflight, redeliver, held_names = KEYS[1], KEYS[2], KEYS[3]
 local queue, arrivals, stats, marks, delayed = KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local SLACK = 10000  -- claims: a worker may ask so much later than it claimed
@@ -83,10 +85,7 @@ for _, t in ipairs(types) do t.wrong = find_wrong(t) end
 
 local position  -- how many have left the queue so far, at least; read once, for unique types only
 local function claimed_so_far()
-  if not position then
-    local seen = call('HMGET', stats, 'claimed', 'invalid', 'recounted')
-    position = (tonumber(seen[1]) or 0) + (tonumber(seen[2]) or 0) - (tonumber(seen[3]) or 0)
-  end
+  position = position or position_of(stats, {})
   return position
 end
 
@@ -178,7 +177,7 @@ local function may_start(t, tag, fresh)
 end
 
 -- Whether it was let through, and no other one since: then its later start is the one that counts.
-local function is_last(t, tag, asks_for)
+local function was_last(t, tag, asks_for)
   return asks_for == '2' and t.every > 0 and t.last == tag
 end
 
@@ -196,10 +195,10 @@ for i = at, #ARGV, 5 do
   elseif asks_for == '1' then
     verdicts[#verdicts + 1] = 0
     room = room + 1
-  elseif is_last(t, tag, asks_for) or may_start(t, tag, claimed_at > 0) then
+  elseif was_last(t, tag, asks_for) or may_start(t, tag, claimed_at > 0) then
     if t.total > 0 then t.holding = t.holding + call('SADD', t.holders, tag) end
     if t.every > 0 then
-      local from = is_last(t, tag, asks_for) and now_us or math.max(t.next_us + t.slack, now_us)
+      local from = was_last(t, tag, asks_for) and now_us or math.max(t.next_us + t.slack, now_us)
       local after = from + t.every
       call('SET', t.rate, string.format('%.3f %s', after, tag), 'PX',
         string.format('%.0f', math.ceil((after - now_us) / 1000) + 1000))
@@ -225,10 +224,8 @@ local function bring_back(t, n)
     max_bytes = max_bytes - #entry
   end
   for i = #entries, 1, -1 do
-    -- What stands for its last delivery stays at the back of redeliver (see exchange.lua).
-    local deliveries = tonumber(string.match(entries[i], '^[^|]*:(%d+):%d+|')) or 0
-    local last_one = deliveries > 0 and deliveries + 1 >= max_deliveries
-    call(last_one and 'LPUSH' or 'RPUSH', redeliver, entries[i])
+    local _, deliveries = parse_entry(entries[i])
+    put_to_redeliver(redeliver, entries[i], deliveries, max_deliveries)
   end
   if #entries > 0 then call('LTRIM', t.held_key, 0, -1 - #entries) end
   return #entries

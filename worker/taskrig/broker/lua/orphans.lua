@@ -6,8 +6,7 @@
 -- Returns { cursor, seen, bytes, { worker, how many }... }
 -- Cost  O(count + bytes of the slice); the caller sizes the slices.
 local call = redis.call
-local time = call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- @include lib/now.lua
 local slice = call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])
 local found, dead, counts, order, bytes = slice[2], {}, {}, {}, 0
 for i = 1, #found, 2 do

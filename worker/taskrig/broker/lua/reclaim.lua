@@ -25,10 +25,13 @@
 
 local id, own_only = ARGV[1], ARGV[7] == '0'
 local call = redis.call
-local time = call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- @include lib/now.lua
 local stamp = string.format('%s.%06d', time[1], tonumber(time[2]))
--- include trim.lua
+-- @include lib/trim_dead.lua
+-- @include lib/entry.lua
+-- @include lib/position.lua
+-- @include lib/mark.lua
+-- @include lib/dead_letter.lua
 
 local function lives(worker)
   local deadline = call('ZSCORE', KEYS[3], worker)
@@ -89,16 +92,8 @@ end
 -- A unique task died for good: all that waits now was pushed before (see exchange.lua).
 local function unmark(tag)
   local mark = call('HGET', KEYS[8], tag)
-  if not mark then return end
-  local prefix, space = string.sub(KEYS[8], 1, -6), string.find(mark, ' ', 1, true) or 0
-  local name, task = string.sub(mark, 1, space - 1), string.sub(mark, space + 1)
-  local seen = call('HMGET', KEYS[6], 'claimed', 'invalid', 'recounted')
-  local position = (tonumber(seen[1]) or 0) + (tonumber(seen[2]) or 0) - (tonumber(seen[3]) or 0)
-  local waiting = call('LLEN', KEYS[9]) + call('LLEN', KEYS[10])
-  redis.pcall('ZADD', prefix .. 'barriers:' .. name, position + waiting, task)
-  local ids = prefix .. 'unique:' .. name
-  if redis.pcall('HGET', ids, task) == tag then call('HDEL', ids, task) end
-  call('HDEL', KEYS[8], tag)
+  local waiting = mark and call('LLEN', KEYS[9]) + call('LLEN', KEYS[10])
+  if mark then lift_mark(KEYS[8], tag, mark, position_of(KEYS[6], {}) + waiting) end
 end
 
 -- Newest first: each goes to the front, so the oldest ends there.
@@ -108,24 +103,18 @@ call('HLEN', KEYS[6])  -- totals that cannot be written show before anything is 
 local max = tonumber(ARGV[4])
 for _, orphan in ipairs(orphans) do
   local tag, raw = orphan[1], orphan[2]
-  local deliveries, attempts, since = 0, 0, ''
-  local counts = call('HGET', KEYS[2], tag)
-  if counts then
-    local d, a, at = string.match(counts, '^(%d+):(%d+):?(%d*)$')
-    deliveries, attempts, since = tonumber(d) or 0, tonumber(a) or 0, at or ''
-  end
+  local deliveries, attempts, since = parse_counts(call('HGET', KEYS[2], tag))
   deliveries = deliveries + orphan[4]
   if deliveries >= max then
-    call('XADD', KEYS[5], '*', 'raw', raw, 'outcome', 'dead', 'reason', 'poison',
-      'error', 'its worker died ' .. deliveries .. ' times while it ran', 'type', '',
-      'deliveries', deliveries, 'attempts', attempts + 1, 'worker', string.match(tag, '^[^:]*'), 'time', stamp)
+    add_dead_letter(KEYS[5], { raw = raw, outcome = 'dead', reason = 'poison',
+      error = 'its worker died ' .. deliveries .. ' times while it ran', type = '',
+      deliveries = deliveries, attempts = attempts + 1, worker = string.match(tag, '^[^:]*'),
+      time = stamp })
     unmark(tag)
     buried = buried + 1
   else
-    -- On its last delivery it runs alone: such entries stand at the back (see exchange.lua).
-    local alone = deliveries > 0 and deliveries + 1 >= max
-    local head = since == '' and tag or since .. '/' .. tag
-    call(alone and 'LPUSH' or 'RPUSH', KEYS[4], head .. ':' .. deliveries .. ':' .. attempts .. '|' .. raw)
+    local entry = entry_of(tag, deliveries, attempts, since, raw)
+    put_to_redeliver(KEYS[4], entry, deliveries, max)
     moved = moved + 1
   end
   call('HDEL', KEYS[1], tag)

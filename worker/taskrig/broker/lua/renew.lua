@@ -5,8 +5,7 @@
 -- ARGV  1 worker id      2 lease, ms    3 description, JSON ("" leaves it as it is)
 -- Returns { gap, seconds, microseconds }: 1 when there was no live lease, and the server's TIME.
 -- Cost  O(log workers).
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- @include lib/now.lua
 local had = redis.call('ZSCORE', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[1], string.format('%.0f', now + tonumber(ARGV[2])), ARGV[1])
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[1], ARGV[3]) end

@@ -12,8 +12,8 @@
 -- failed after the step and waits for longer than the clock was set back may come too early.
 local call = redis.call
 local by, within, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4])
-local time = call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- @include lib/now.lua
+-- @include lib/entry.lua
 local from, skip = string.match(ARGV[3], '^(%d+) (%d+)$')
 if not from then
   local at, of = string.match(call('GET', KEYS[2]) or '', '^(%d+) (%d+)$')
@@ -32,8 +32,8 @@ for i = 1, #found, 2 do
   local entry, due = found[i], found[i + 1]
   if due ~= last then last, stay = due, 0 end
   bytes = bytes + #entry
-  local attempts = string.match(entry, '^[^|]*:%d+:(%d+)|')
-  if attempts and attempts ~= '0' then
+  local _, _, attempts = parse_entry(entry)
+  if attempts > 0 then
     call('ZADD', KEYS[1], string.format('%.0f', tonumber(due) - by), entry)
     moved = moved + 1
   else

@@ -16,23 +16,14 @@
 --           { name of a list, waiting there, its front item }..., where there are several }
 -- Cost  O(workers), bounded by ARGV[2], O(lists), and the sizes of the front items.
 local call = redis.call
-local time = call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- @include lib/now.lua
+-- @include lib/depths.lua
 local at = string.format('%.0f', now)
-local function front_of(list)
-  local front = call('LINDEX', list, ARGV[1] == 'right' and -1 or 0) or ''
-  if #front > 4096 then return '' end
-  -- What was requeued carries a time that counts no more.
-  local requeued = redis.pcall('HGET', KEYS[15], string.sub(redis.sha1hex(front), 1, 16))
-  return type(requeued) == 'string' and '' or front
-end
-local lists, others = {}, 0
-for _, name in ipairs(call('SMEMBERS', KEYS[14])) do
-  local own = name == KEYS[1]
-  local waiting = call('LLEN', name) + call('LLEN', own and KEYS[2] or KEYS[2] .. ':' .. name)
-  if not own then others = others + waiting end
-  lists[#lists + 1] = { name, waiting, own and '' or front_of(name) }
-end
+local k = {
+  queue = KEYS[1], arrivals = KEYS[2], redeliver = KEYS[3], inflight = KEYS[4], delayed = KEYS[5],
+  dead = KEYS[6], held = KEYS[12], lists = KEYS[14], requeued = KEYS[15],
+}
+local d = depths_of(k, ARGV[1] == 'right')
 local alive = call('ZRANGEBYSCORE', KEYS[8], at, '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 local workers = {}
 for i = 1, #alive, 2 do
@@ -42,25 +33,19 @@ for i = 1, #alive, 2 do
     call('HGET', KEYS[10], id) or '', call('HGET', KEYS[11], id) or '',
   }
 end
-local held, paused, told = 0, {}, {}
-local function aside(type, why, length)
-  told[type] = true
-  paused[#paused + 1] = { type, why or '', length }
-end
-for _, name in ipairs(call('SMEMBERS', KEYS[12])) do
-  local length, paused = redis.pcall('LLEN', KEYS[12] .. ':' .. name), string.match(name, '^paused:(.*)$')
-  if type(length) == 'table' then length = 0 end  -- no list: the workers name it
-  if paused then aside(paused, call('HGET', KEYS[13], paused), length) else held = held + length end
+local paused, told = {}, {}
+for _, one in ipairs(d.aside_by) do
+  told[one[1]] = true
+  paused[#paused + 1] = { one[1], call('HGET', KEYS[13], one[1]) or '', one[2] }
 end
 local types = call('HGETALL', KEYS[13])
 for i = 1, #types, 2 do
-  if not told[types[i]] then aside(types[i], types[i + 1], 0) end
+  if not told[types[i]] then paused[#paused + 1] = { types[i], types[i + 1], 0 } end
 end
 return {
-  call('LLEN', KEYS[1]) + call('LLEN', KEYS[2]) + call('LLEN', KEYS[3]) + held + others,
-  call('HLEN', KEYS[4]), call('ZCARD', KEYS[5]), call('XLEN', KEYS[6]),
+  d.waiting, d.in_flight, d.delayed, d.dead,
   tonumber(time[1]), tonumber(time[2]), call('GET', KEYS[9]) or '',
-  front_of(KEYS[1]),
+  d.front,
   call('ZCOUNT', KEYS[8], '-inf', '(' .. at), call('ZCOUNT', KEYS[8], at, '+inf'),
-  call('HGETALL', KEYS[7]), workers, paused, lists,
+  call('HGETALL', KEYS[7]), workers, paused, d.lists,
 }

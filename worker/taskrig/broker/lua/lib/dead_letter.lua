@@ -1,0 +1,13 @@
+-- A dead letter's fields, as people and programs read them; `traceback` only where there is one.
+local function add_dead_letter(dead, letter)
+  local fields = {}
+  for _, name in ipairs({ 'raw', 'outcome', 'reason', 'error', 'type', 'deliveries', 'attempts',
+    'worker', 'time', 'traceback' }) do
+    local value = letter[name]
+    if value and (name ~= 'traceback' or value ~= '') then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = value
+    end
+  end
+  return redis.call('XADD', dead, '*', unpack(fields))
+end
