@@ -48,8 +48,8 @@ def run(
         list(by_name),
         rounds,
         lambda name: by_name[name].measure(bench),
-        told=lambda name, round, value: say(
-            f"  round {round + 1}: {name}: {value:,.1f} {by_name[name].unit}"
+        told=lambda name, turn, value: say(
+            f"  round {turn + 1}: {name}: {value:,.1f} {by_name[name].unit}"
         ),
     )
     lines = [_line(row, found) for row in rows]

@@ -41,19 +41,19 @@ def _measured(
 ) -> dict[str, dict[str, Samples]]:
     """figure -> peer -> samples."""
     found = {unit: {name: Samples() for name in names} for unit in scenario.units}
-    for round in range(rounds):
-        for name in rotated(names, round):
+    for turn in range(rounds):
+        for name in rotated(names, turn):
             try:
                 figures = scenario.measure(field, name)
             except MeasureFailed as failed:
                 for by_name in found.values():
                     by_name[name].failures.append(str(failed))
-                told(f"{scenario.name} {round + 1}/{rounds} {name}: {failed}")
+                told(f"{scenario.name} {turn + 1}/{rounds} {name}: {failed}")
                 continue
             for figure, value in figures.items():
                 found[figure][name].values.append(value)
             said = ", ".join(f"{v:,.1f} {scenario.units[f]}" for f, v in figures.items())
-            told(f"{scenario.name} {round + 1}/{rounds} {name}: {said}")
+            told(f"{scenario.name} {turn + 1}/{rounds} {name}: {said}")
     return found
 
 

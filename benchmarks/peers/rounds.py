@@ -14,11 +14,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def rotated(contenders: Sequence[T], round: int) -> list[T]:
+def rotated(contenders: Sequence[T], one_round: int) -> list[T]:
     """The contenders in the order of this round, counted from 0."""
     if not contenders:
         return []
-    start = round % len(contenders)
+    start = one_round % len(contenders)
     return [*contenders[start:], *contenders[:start]]
 
 
@@ -45,19 +45,19 @@ def interleave(
     rounds: int,
     measure: Callable[[str], float],
     *,
-    told: Callable[[str, int, float], None] = lambda name, round, value: None,
+    told: Callable[[str, int, float], None] = lambda name, one_round, value: None,
 ) -> dict[str, Samples]:
     """Measure each name once a round, `rounds` times; a failure is kept, and the rest goes on."""
     found: dict[str, Samples] = {name: Samples() for name in names}
-    for round in range(rounds):
-        for name in rotated(names, round):
+    for one_round in range(rounds):
+        for name in rotated(names, one_round):
             try:
                 value = measure(name)
             except MeasureFailed as failed:
                 found[name].failures.append(str(failed))
                 continue
             found[name].values.append(value)
-            told(name, round, value)
+            told(name, one_round, value)
     return found
 
 

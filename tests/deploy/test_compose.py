@@ -43,8 +43,8 @@ def queue(stack: Stack) -> Iterator[redis.Redis]:
         yield client
 
 
-def _push(queue: redis.Redis, type: str, count: int, **data: float) -> None:
-    queue.lpush("async_tasks", *[json.dumps({"type": type, "data": data})] * count)
+def _push(queue: redis.Redis, task_type: str, count: int, **data: float) -> None:
+    queue.lpush("async_tasks", *[json.dumps({"type": task_type, "data": data})] * count)
 
 
 def _done(queue: redis.Redis) -> int:

@@ -110,8 +110,8 @@ def queue(stack: Stack) -> Iterator[redis.Redis]:
         yield client
 
 
-def _push(queue: redis.Redis, type: str, count: int = 1, **data: float) -> None:
-    item = json.dumps({"type": type, "data": data, "enqueued_at": time.time()})
+def _push(queue: redis.Redis, task_type: str, count: int = 1, **data: float) -> None:
+    item = json.dumps({"type": task_type, "data": data, "enqueued_at": time.time()})
     queue.lpush("async_tasks", *[item] * count)
 
 

@@ -113,8 +113,8 @@ def test_resume_says_which_types_are_paused_still_and_a_pause_of_all_leaves_type
         ("red\x1b[31m", "--type TYPE"),
     ],
 )
-def test_a_hint_can_be_pasted_into_a_shell(world, type_in, type, shown):
-    type_in("pause", f"--type={type}")
+def test_a_hint_can_be_pasted_into_a_shell(world, type_in, task_type, shown):
+    type_in("pause", f"--type={task_type}")
     assert f"(worker resume {shown})" in type_in("resume")
     if shown != "--type TYPE":
         assert type_in(*shlex.split(f"resume {shown}"), as_json=True)["changed"] is True

@@ -6,7 +6,7 @@ from benchmarks.peers.rounds import MeasureFailed, interleave, rotated
 
 
 def test_every_round_is_started_by_another_contender() -> None:
-    assert [rotated("abc", round)[0] for round in range(4)] == ["a", "b", "c", "a"]
+    assert [rotated("abc", turn)[0] for turn in range(4)] == ["a", "b", "c", "a"]
     assert rotated("abc", 1) == ["b", "c", "a"]
     assert rotated([], 3) == []
 

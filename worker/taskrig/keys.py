@@ -34,18 +34,18 @@ def same_slot(queue: str) -> bool:
     return prefix(queue) == queue or "}" not in queue
 
 
-def shares_slot(list: str, queue: str) -> bool:
+def shares_slot(source: str, queue: str) -> bool:
     """Whether another list of `queue` is sure to share its Cluster slot."""
-    return list == queue or (prefix(list) == list and _tag(list) == _tag(prefix(queue)))
+    return source == queue or (prefix(source) == source and _tag(source) == _tag(prefix(queue)))
 
 
 def _tag(key: str) -> str:
     return key.partition("{")[2].partition("}")[0]
 
 
-def type_name(type: str) -> str:
+def type_name(task_type: str) -> str:
     """A task type as it stands in keys and in fields: printable ASCII without a colon."""
-    return quote(type, safe="-._~/@+")
+    return quote(task_type, safe="-._~/@+")
 
 
 def type_of(name: str) -> str:
@@ -53,9 +53,9 @@ def type_of(name: str) -> str:
     return unquote(name)
 
 
-def aside_name(type: str) -> str:
+def aside_name(task_type: str) -> str:
     """The name of a paused type's held list; no type's own name has a colon."""
-    return f"paused:{type_name(type)}"
+    return f"paused:{type_name(task_type)}"
 
 
 def is_aside(name: str) -> bool:
@@ -134,9 +134,9 @@ class Keys:
         """Whether `key` is the queue or one of our keys of it, which nobody else may write."""
         return key == self.queue or key.startswith(f"{prefix(self.queue)}:")
 
-    def arrivals_of(self, list: str) -> str:
+    def arrivals_of(self, source: str) -> str:
         """LIST where the blocking move of one of several lists lands."""
-        return self.arrivals if list == self.queue else f"{self.arrivals}:{list}"
+        return self.arrivals if source == self.queue else f"{self.arrivals}:{source}"
 
     def held_of(self, name: str) -> str:
         """LIST of what a limit or a pause keeps back; `name` is one of the set `held`."""

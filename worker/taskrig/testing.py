@@ -55,7 +55,7 @@ async def run_task(
     function: Callable[..., Any],
     data: Any = None,
     *,
-    type: str | None = None,
+    type: str | None = None,  # noqa: A002 - public
     attempt: int = 1,
     delivery: int = 1,
     draining: bool = False,

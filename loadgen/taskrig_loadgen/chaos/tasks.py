@@ -10,9 +10,9 @@ SHORT_S = (0.005, 0.1)
 LONG_S = (0.5, 1.5)
 
 
-async def handle(type: str, data: Any) -> None:
+async def handle(task_type: str, data: Any) -> None:
     """`quick` ends at once, `short` within 0.1 s, `long` takes about a second."""
-    if type == "short":
+    if task_type == "short":
         await asyncio.sleep(random.uniform(*SHORT_S))
-    elif type == "long":
+    elif task_type == "long":
         await asyncio.sleep(random.uniform(*LONG_S))

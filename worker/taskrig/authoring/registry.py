@@ -41,16 +41,16 @@ class Handler:
     )
 
     def __init__(
-        self, type: str, function: Callable[..., Any], options: Options, place: str = "?"
+        self, task_type: str, function: Callable[..., Any], options: Options, place: str = "?"
     ) -> None:
-        self.type = type
+        self.type = task_type
         self.function = function
         self.options = options
         self.place = place
         self.module, self.name = calling.names_of(function)
         self.is_sync = not calling.is_async(function)
-        self.label = UNKNOWN if type == DEFAULT else type
-        self.takes = calling.takes_of(function, every_type=type == DEFAULT)
+        self.label = UNKNOWN if task_type == DEFAULT else task_type
+        self.takes = calling.takes_of(function, every_type=task_type == DEFAULT)
         self.takes_data = self.takes == calling.DATA
         self.dry_run = ""
 
@@ -78,7 +78,7 @@ _unmarked: list[Handler] = []  # of what takes no mark
 
 
 def handler(
-    type: str,
+    type: str,  # noqa: A002 - public
     *,
     timeout_s: float | None = None,
     retries: int | None = None,
@@ -183,9 +183,9 @@ class Registry:
         if entry.type == DEFAULT:
             self._default = entry
 
-    def find(self, type: str) -> Handler | None:
+    def find(self, task_type: str) -> Handler | None:
         """The handler of `type`, else the default one, else None."""
-        return self._by_type.get(type) or self._default
+        return self._by_type.get(task_type) or self._default
 
     def entries(self) -> list[Handler]:
         """All handlers, by type."""
@@ -195,12 +195,12 @@ class Registry:
         """Those whose tasks have no effect, by type."""
         return [entry for entry in self.entries() if entry.dry_run]
 
-    def hint(self, type: str) -> str:
+    def hint(self, task_type: str) -> str:
         """What may help whoever wonders why a type has no handler; may be empty."""
-        entry = self.not_served.get(type)
+        entry = self.not_served.get(task_type)
         if entry is not None:
             return f"; {entry.name} ({entry.place}) does, but handlers does not name its module"
-        near = difflib.get_close_matches(type, self._by_type, 1, 0.6)
+        near = difflib.get_close_matches(task_type, self._by_type, 1, 0.6)
         return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -35,13 +35,13 @@ class Greeting:
         self._refused: set[str] = set()
 
     async def connect(
-        self, open: Callable[[], Awaitable[Any]], *, identify: bool
+        self, opener: Callable[[], Awaitable[Any]], *, identify: bool
     ) -> tuple[Any, int | None]:
         """A connection that is ready for commands; with `identify` its id too, None where the
         server does not tell it. Raises what connecting raises."""
         hung_up = ""
         while True:
-            connection = await open()
+            connection = await opener()
             try:
                 await connection.connect()
                 return connection, await self._greet(connection, identify)
@@ -65,11 +65,11 @@ class Greeting:
                 raise _why(fault, question) from None
         return answer if isinstance(answer, int) else None
 
-    def connect_sync(self, open: Callable[[], Any]) -> Any:
+    def connect_sync(self, opener: Callable[[], Any]) -> Any:
         """The same for a blocking connection, which needs no id."""
         hung_up = ""
         while True:
-            connection = open()
+            connection = opener()
             try:
                 connection.connect()
                 self._greet_sync(connection)

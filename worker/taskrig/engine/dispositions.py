@@ -21,9 +21,9 @@ class Disposition(msgspec.Struct, frozen=True):
     counted: ClassVar[bool] = False  # whether max_tasks counts it
     ran: ClassVar[bool] = True  # whether it gets a completion record
 
-    def fields(self, type: str) -> tuple[str, str, str]:
+    def fields(self, task_type: str) -> tuple[str, str, str]:
         """The fields type, reason and error of exchange.lua for a task of `type`."""
-        return type, "", ""
+        return task_type, "", ""
 
 
 class Succeeded(Disposition, frozen=True):
@@ -32,7 +32,7 @@ class Succeeded(Disposition, frozen=True):
     outcome = Outcome.SUCCEEDED
     counted = True
 
-    def fields(self, type: str) -> tuple[str, str, str]:
+    def fields(self, task_type: str) -> tuple[str, str, str]:
         """Nothing: a success is known by its tag."""
         return "", "", ""
 
@@ -45,9 +45,9 @@ class Failed(Disposition, frozen=True):
     outcome = Outcome.FAILED
     counted = True
 
-    def fields(self, type: str) -> tuple[str, str, str]:
+    def fields(self, task_type: str) -> tuple[str, str, str]:
         """Reason and error as they stand in the dead letter."""
-        return type, self.reason, self.error
+        return task_type, self.reason, self.error
 
 
 class Dead(Failed, frozen=True):
@@ -65,9 +65,9 @@ class Retried(Disposition, frozen=True):
     outcome = Outcome.RETRIED
     counted = True
 
-    def fields(self, type: str) -> tuple[str, str, str]:
+    def fields(self, task_type: str) -> tuple[str, str, str]:
         """The milliseconds to wait, in the place of the reason."""
-        return type, str(math.ceil(self.after_s * 1000)), self.error
+        return task_type, str(math.ceil(self.after_s * 1000)), self.error
 
 
 class Released(Disposition, frozen=True):
@@ -82,9 +82,9 @@ class Invalid(Disposition, frozen=True):
     reason: str
     outcome = Outcome.INVALID
 
-    def fields(self, type: str) -> tuple[str, str, str]:
+    def fields(self, task_type: str) -> tuple[str, str, str]:
         """The reason; an invalid item has no type."""
-        return type, self.reason, ""
+        return task_type, self.reason, ""
 
 
 class Delayed(Disposition, frozen=True):
@@ -94,9 +94,9 @@ class Delayed(Disposition, frozen=True):
     outcome = Outcome.DELAYED
     ran = False
 
-    def fields(self, type: str) -> tuple[str, str, str]:
+    def fields(self, task_type: str) -> tuple[str, str, str]:
         """The Unix milliseconds to wait for, in the place of the reason."""
-        return type, str(math.ceil(self.until_s * 1000)), ""
+        return task_type, str(math.ceil(self.until_s * 1000)), ""
 
 
 class Held(Disposition, frozen=True):
@@ -107,7 +107,7 @@ class Held(Disposition, frozen=True):
     outcome = Outcome.HELD
     ran = False
 
-    def fields(self, type: str) -> tuple[str, str, str]:
+    def fields(self, task_type: str) -> tuple[str, str, str]:
         """The held list in the place of the type, its end in the place of the reason."""
         return self.name, self.end, ""
 

@@ -229,7 +229,7 @@ def settlement_of(execution: Execution, redis_time: Callable[[float], float]) ->
     task, disposition = execution.task, execution.disposition
     assert disposition is not None
     tag, outcome = execution.delivery.tag, disposition.outcome
-    type, reason, error = disposition.fields(task.type if task is not None else "")
+    task_type, reason, error = disposition.fields(task.type if task is not None else "")
     run = record = ""
     if task is not None and task.run is not None and disposition.ran:
         run, index = task.run
@@ -237,7 +237,7 @@ def settlement_of(execution: Execution, redis_time: Callable[[float], float]) ->
         deliveries = execution.delivery.deliveries + 1
         worker = tag.partition(":")[0]
         record = f"{index} {outcome.value} {start:.6f} {end:.6f} {worker} {deliveries}"
-    settlement = Settlement(tag, outcome, type=type, reason=reason, error=error, run=run)
+    settlement = Settlement(tag, outcome, type=task_type, reason=reason, error=error, run=run)
     settlement.record = record
     if isinstance(disposition, Failed) and execution.trace is not None:
         settlement.traceback = execution.trace.text

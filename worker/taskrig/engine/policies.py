@@ -26,8 +26,8 @@ class Limits:
 
     __slots__ = ("every_us", "here", "late_us", "name", "running", "slack_us", "total", "unique")
 
-    def __init__(self, type: str, options: Options) -> None:
-        self.name = type_name(type)
+    def __init__(self, task_type: str, options: Options) -> None:
+        self.name = type_name(task_type)
         self.here = options.concurrency
         self.total = options.max_concurrent_total or 0
         self.unique = bool(options.unique)
@@ -54,11 +54,11 @@ class Limits:
         return self.here is None and not self.total and not self.every_us
 
     @classmethod
-    def of(cls, type: str, options: Options) -> Limits | None:
+    def of(cls, task_type: str, options: Options) -> Limits | None:
         """The limits that the options set; None when they set none."""
         o = options
         any_set = o.concurrency or o.max_concurrent_total or o.rate_limit or o.unique
-        return cls(type, options) if any_set else None
+        return cls(task_type, options) if any_set else None
 
 
 class TaskPolicy:
@@ -73,12 +73,12 @@ class TaskPolicy:
         *("numbers", "options", "retries", "timeout_s"),
     )
 
-    def __init__(self, type: str, handler: Handler, label: str, options: Options) -> None:
+    def __init__(self, task_type: str, handler: Handler, label: str, options: Options) -> None:
         self.handler = handler
         self.label = label
         self.numbers = TypeMetrics()
         self.options = options
-        self.limits = Limits.of(type, options)
+        self.limits = Limits.of(task_type, options)
         self.timeout_s = options.timeout_s
         self.expires_s = options.expires_s
         self.retries = options.retries or 0
@@ -107,9 +107,9 @@ class Policies(dict[str, TaskPolicy]):
                 handler = self.default.handler
                 self[name] = TaskPolicy(name, handler, name, options.over(handler.options))
 
-    def find(self, type: str) -> TaskPolicy | None:
+    def find(self, task_type: str) -> TaskPolicy | None:
         """The policy of `type`, else the default handler's, else None."""
-        return self.get(type, self.default)
+        return self.get(task_type, self.default)
 
     def held_names(self) -> dict[str, str]:
         """Of types whose limits may hold tasks back: label in metrics -> name in keys."""

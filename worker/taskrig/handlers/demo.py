@@ -38,13 +38,13 @@ async def noop(data: Any) -> None:
 
 
 @handler("*")
-async def unknown_type(type: str, data: Any) -> None:
+async def unknown_type(task_type: str, data: Any) -> None:
     """Take every type that no other handler takes, and do nothing: only for the demo."""
-    ending = _said.says(type)
+    ending = _said.says(task_type)
     if ending is not None:
         log.warning(
             "type %.100r: nothing was done, this is the demo's handler for unknown types; "
             "with handlers of your own such a task is a dead letter (%s)",
-            type,
+            task_type,
             ending,
         )

@@ -109,9 +109,13 @@ def _text(said: dict[str, Any], name: str, default: str = "") -> str:
 
 def _type(said: dict[str, Any]) -> str:
     """The task type that an order names: text that a task can have as its type."""
-    type = said.get("type")
-    if isinstance(type, str) and is_unicode(type) and 0 < len(type.encode()) <= MAX_TYPE_BYTES:
-        return type
+    task_type = said.get("type")
+    if (
+        isinstance(task_type, str)
+        and is_unicode(task_type)
+        and 0 < len(task_type.encode()) <= MAX_TYPE_BYTES
+    ):
+        return task_type
     raise _senseless(f"type is text of 1 to {MAX_TYPE_BYTES} bytes")
 
 

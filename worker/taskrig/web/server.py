@@ -310,7 +310,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         super().end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base
         log.debug("%s %r", self.address_string(), format % args)
 
 

@@ -14,7 +14,13 @@ from django.db import transaction
 from taskrig.task import Invalid, decode
 
 
-def enqueue(type: str, data: Any = None, *, using: str | None = None, **keys: Any) -> None:
+def enqueue(
+    type: str,  # noqa: A002 - public
+    data: Any = None,
+    *,
+    using: str | None = None,
+    **keys: Any,
+) -> None:
     """Push one task to the queue of settings.TASKRIG once the transaction commits.
 
     Outside of a transaction it is pushed at once; in one that is rolled back, never.
