@@ -83,15 +83,18 @@ def test_a_bad_flag_is_named_with_exit_2(command_says, flag, value):
     [
         ("worker: {max_concurrent: -3}\n", "config.yaml:1:"),
         ("worker:\n  max_concurent: 3\n", "max_concurrent"),
-        ("worker: {max_concurrent: 1}\nworker: {max_concurrent: 2}\n", "worker"),
-        ("- a\n- list\n", "config.yaml"),
+        (
+            "worker: {max_concurrent: 1}\nworker: {max_concurrent: 2}\n",
+            "worker: appears twice (first on line 1)",
+        ),
+        ("- a\n- list\n", "config.yaml:1:1: must hold keys at the top (worker: ...), not a list"),
         ("worker:\n\tmax_concurrent: 3\n", "config.yaml:2"),
         ("worker: {lease: [1]}\n", "lease"),
         ("queue: {key: no}\n", "quote"),
         ("queue: {key: 012}\n", "quote"),
         ("a: !!python/object:os.system {}\n", "config.yaml:1"),
-        ("worker: {max_concurrent: 5\n", "config.yaml"),
-        ("just words\n", "config.yaml"),
+        ("worker: {max_concurrent: 5\n", "config.yaml:2:1: is not YAML here"),
+        ("just words\n", "not a single value"),
     ],
 )
 def test_a_broken_config_says_where_with_exit_2(command_says, config, says):

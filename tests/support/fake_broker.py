@@ -68,7 +68,6 @@ def reply(*deliveries: Delivery, **more: Any) -> Exchanged:
         "cancel": [],
         "due_ms": -1,
         "now_ms": 1_000_000,
-        "alone": False,
     }
     return Exchanged(deliveries=list(deliveries), **{**fields, **more})
 

@@ -31,7 +31,6 @@ class Exchanged(msgspec.Struct):
     why: str  # "" | paused | drain | alone: why nothing was claimed
     gap: bool  # the lease had lapsed before this exchange renewed it
     more: bool  # the byte bound ended the claim, not the queue
-    alone: bool  # the delivery claimed must run alone
     missing: list[bytes]  # tags that were not in flight; b"" where only their number is known
     too_large: list[tuple[int, bytes]]  # (size, start) of items dead-lettered unread
     deliveries: list[Delivery]
@@ -101,7 +100,7 @@ class ExchangeCommands:
         return Command(data, partial(self._read, first), EXCHANGE)
 
     def _read(self, first: int, reply: list[Any]) -> Exchanged:
-        why, gap, more, alone, missing, too_large, counts, items, cancel, *rest = reply
+        why, gap, more, _, missing, too_large, counts, items, cancel, *rest = reply
         due_ms, now_ms, position, requeues = rest
         head = self._tag
         deliveries = [Delivery(f"{head}{n}", raw) for n, raw in enumerate(items, first)]
@@ -118,7 +117,6 @@ class ExchangeCommands:
             why.decode(),
             gap == 1,
             more == 1,
-            alone == 1,
             missing,
             [(size, start) for size, start in too_large],
             deliveries,
