@@ -126,8 +126,8 @@ def test_every_problem_of_the_configuration_is_a_line(served, settings, capsys):
     assert capsys.readouterr().err == (
         "worker: config.yaml:1:10: worker.lease: must be at least 500ms (got 0)\n"
         "worker: config.yaml:1:20: worker.slots: unknown key; known are drain_timeout, interval,"
-        " lease, max_concurrent, max_deliveries, max_tasks, processes,"
-        " schedule_grace\n"
+        " lease, max_concurrent, max_deliveries, max_tasks, process_slots,"
+        " processes, schedule_grace\n"
         "worker: --max-concurrent: must be at least 1 (got 0)\n"
     )
 
@@ -189,13 +189,18 @@ def test_check_shows_every_setting_of_a_type_that_is_not_the_usual_one(settings,
     assert cli.main(["check"]) == 0
     out = capsys.readouterr().out
     assert re.search(
-        r"^  limited +no timeout +\S+\n +retries 5, backoff 2s, backoff_max 10m, expires 1h, "
+        r"^  limited +no timeout +\S+, in the event loop\n"
+        r" +retries 5, backoff 2s, backoff_max 10m, expires 1h, "
         r"concurrency 4, max_concurrent_total 10, rate_limit 5/10s, unique yes$",
         out,
         re.M,
     )
-    assert re.search(r"^  flaky +timeout 3s +\S+\n +retries 3, backoff 200ms$", out, re.M)
-    assert re.search(r"^  says +no timeout +\S+\n  \w", out, re.M), "nothing more to say of it"
+    assert re.search(
+        r"^  flaky +timeout 3s +\S+, in the event loop\n +retries 3, backoff 200ms$", out, re.M
+    )
+    assert re.search(r"^  says +no timeout +\S+, in the event loop\n  \w", out, re.M), (
+        "nothing more to say of it"
+    )
     assert "tests.support.any_type.any_type takes it with timeout 4s, rate_limit 7/m" in out
     assert 'nightly 0 3 * * * Europe/Berlin {"type": "says"}' in out
     assert re.search(r"^    next: \d{4}-\d\d-\d\d 0[12]:00:00 UTC$", out, re.M)

@@ -21,7 +21,7 @@ from taskrig.engine.farewell import Farewell
 from taskrig.engine.inbox import Drain, Fail, Inbox, Look, Release
 from taskrig.engine.outage import Outage
 from taskrig.engine.policies import Policies
-from taskrig.engine.runner import Runner
+from taskrig.engine.runner import Elsewhere, Runner
 from taskrig.engine.threads import Threads
 from taskrig.errors import BrokerUnavailable
 from taskrig.metrics import Metrics
@@ -69,7 +69,10 @@ class Loop:
         events = Events(self.metrics, LogConfig(tasks="none"), ServerClock(), registry)
         self.capacity = Capacity(concurrent, max_tasks, 1000)
         pipeline = Pipeline(Policies(registry, {}))
-        runner = Runner(*(pipeline, self.capacity, self.inbox, events, Threads()), max_deliveries=3)
+        runner = Runner(
+            *(pipeline, self.capacity, self.inbox, events, Elsewhere(Threads(), None)),
+            max_deliveries=3,
+        )
         self.outage = Outage(max_outage_s, 15.0, events)
         self.drains = []
         self.consumer = Consumer(

@@ -182,7 +182,9 @@ def test_worker_check_says_what_each_handler_is_called_with(tmp_path, monkeypatc
         typed("check", "--set", f"handlers={name}")[1].decode()
         for name in ("shown", "shown:async_handle", "shown:typed", "taskrig.handlers")
     ]
-    assert "shown.a(data)\n" in shown[0] and re.search(r"any other +a dead letter", shown[0])
+    assert "shown.a(data), in the event loop\n" in shown[0] and re.search(
+        r"any other +a dead letter", shown[0]
+    )
     assert "shown.async_handle(the whole task), in a thread" in shown[1]
     assert "shown.typed(type, data), in a thread" in shown[2]
     assert "any other" not in "".join(shown[1:])

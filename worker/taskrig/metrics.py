@@ -29,6 +29,7 @@ DURATION_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 10.0, 60.0, 300.0)
 WAIT_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 1800.0)
 ROUNDTRIP_BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0)
 OUTCOMES = ("succeeded", "failed", "retried", "released", "dead", "delayed", "held")
+PROCESS_ENDS = ("timeout", "memory", "crashed", "cancelled", "released", "max_tasks")
 ERROR_KINDS = (
     *("connection", "timeout", "loading", "readonly", "out_of_memory", "max_clients", "auth"),
     *("permission", "database", "wrong_type", "script", "misconf", "busy", "other"),
@@ -99,6 +100,8 @@ class Metrics(Collector):
         self.lists: dict[str, int] = {}  # waiting in each, where the queue has several
         self.oldest_age_s = self.loop_lag_s = self.last_claim_at = 0.0
         self.redis_up = self.draining = self.paused = self.held = self.overdue_threads = 0
+        self.process_ends = dict.fromkeys(PROCESS_ENDS, 0)
+        self.processes: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self.longest_running_s: Callable[[], float] = lambda: 0.0
         self.lines_dropped: Callable[[], int] = lambda: 0
         self._facts = (version, config)
@@ -156,6 +159,17 @@ class Metrics(Collector):
             "keeps its slot until it ends.",
             self.overdue_threads,
         )
+        count, memory = self.processes()
+        yield _gauge("task_processes", "Processes that run tasks, or wait for some.", count)
+        yield _gauge("task_processes_memory_bytes", "Memory of all of them together.", memory)
+        ends = CounterMetricFamily(
+            "worker_task_process_ends",
+            "Processes of tasks that ended, by reason.",
+            labels=["reason"],
+        )
+        for reason, number in self.process_ends.items():
+            ends.add_metric([reason], number)
+        yield ends
         yield _counter(
             "log_lines_dropped",
             "Lines of standard output and error that nobody read, or that could not be written.",

@@ -96,6 +96,22 @@ RUNTIME = Board(
             },
         ),
         Panel(
+            "Processes of tasks",
+            "Processes of handlers with run_in: process, and how many ended a minute, by reason.",
+            "short",
+            {
+                "processes {{instance}}": f"worker_task_processes{{{HERE}}}",
+                "ended: {{reason}}": "sum by (reason) (rate(worker_task_process_ends_total"
+                f"{{{HERE}}}[$__rate_interval])) * 60",
+            },
+        ),
+        Panel(
+            "Memory of processes of tasks",
+            "All of a worker's together; what they share is counted in each.",
+            "bytes",
+            {"{{instance}}": f"worker_task_processes_memory_bytes{{{HERE}}}"},
+        ),
+        Panel(
             "Versions and configurations",
             "Workers by version and by hash of their configuration: two lines during a rollout.",
             "short",

@@ -10,6 +10,7 @@ from taskrig import units
 BACKOFF_S = 1.0  # upper bound of the first wait before a task is tried again
 BACKOFF_MAX_S = 300.0  # upper bound of any such wait
 MAX_PERIOD_S = 1e6 * 86400  # of a rate
+LOOP, THREAD, PROCESS = "loop", "thread", "process"  # where a handler runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +26,13 @@ class Options:
     max_concurrent_total: int | None = None
     rate_limit: str | None = None
     unique: bool | None = None
+    run_in: str | None = None  # THREAD or PROCESS
+    memory: int | None = None  # bytes
+    max_tasks_per_process: int | None = None
 
     def __post_init__(self) -> None:
+        if self.run_in not in (None, THREAD, PROCESS):
+            raise ValueError(f'run_in must be "thread" or "process", got {self.run_in!r}')
         for name in ("timeout_s", "expires_s"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -35,7 +41,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must be at least 0, got {value!r}")
-        for name in ("concurrency", "max_concurrent_total"):
+        for name in ("concurrency", "max_concurrent_total", "memory", "max_tasks_per_process"):
             value = getattr(self, name)
             if value is not None and not value >= 1:
                 raise ValueError(f"{name} must be at least 1, got {value!r}")
@@ -49,6 +55,18 @@ class Options:
             mine = getattr(self, field.name)
             both[field.name] = getattr(other, field.name) if mine is None else mine
         return Options(**both)
+
+
+def memory_bytes(given: int | str | None) -> int | None:
+    """A number of bytes from itself, or from text such as "512MiB".
+
+    Raises:
+        ValueError: it says something else.
+    """
+    try:
+        return units.size_bytes(given) if isinstance(given, str) else given
+    except ValueError:
+        raise ValueError(f'memory must be a size such as "512MiB", got {given!r}') from None
 
 
 def rate(text: str) -> tuple[int, float]:

@@ -8,13 +8,13 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from taskrig.authoring import calling
 from taskrig.authoring.declared import all_declared, declare, declared_in, place_of
 from taskrig.authoring.extras import Middleware, Resource, extras_of, mark_of
 from taskrig.authoring.importing import imported
-from taskrig.authoring.options import Options
+from taskrig.authoring.options import Options, memory_bytes
 from taskrig.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,6 +89,9 @@ def handler(
     max_concurrent_total: int | None = None,
     rate_limit: str | None = None,
     unique: bool | None = None,
+    run_in: Literal["thread", "process"] | None = None,
+    memory: int | str | None = None,
+    max_tasks_per_process: int | None = None,
 ) -> Callable[[F], F]:
     """Declare a function as the handler of a task type (`"*"`: of every type without one).
 
@@ -104,12 +107,17 @@ def handler(
         max_concurrent_total: how many run at once in all workers.
         rate_limit: how many start in all workers: "100/s", "5/10s", "600/m".
         unique: while a task waits or runs, others of this type with the same `id` are dead letters.
+        run_in: "thread" or "process", for what computes or blocks; a coroutine function gets an
+            event loop of its own there. A process ends at the timeout, whatever it does.
+        memory: the most that its process may have, in bytes or as text: "512MiB".
+        max_tasks_per_process: a process that has run so many tasks is replaced.
 
     `tasks.<type>` in config.yaml goes before each of them.
 
     The function takes the task's `data` (any JSON value); that of `"*"` takes the whole task as a
     dict or, with two parameters, type and data. A coroutine function runs in the event loop, a
-    plain function in a thread. What it returns is ignored; what it raises fails the task.
+    plain function in a thread, unless `run_in` says otherwise. What it returns is ignored; what it
+    raises fails the task.
 
     Raises:
         ValueError: the type or an option cannot be.
@@ -128,6 +136,9 @@ def handler(
         max_concurrent_total=max_concurrent_total,
         rate_limit=rate_limit,
         unique=unique,
+        run_in=run_in,
+        memory=memory_bytes(memory),
+        max_tasks_per_process=max_tasks_per_process,
     )
 
     def decorate(function: F) -> F:

@@ -17,12 +17,15 @@ FINAL = ("succeeded", "failed", "invalid", "dead")
 
 @dataclass(frozen=True, slots=True)
 class RunningTask:
-    """A task that runs now; `for_s` is None where its worker has not told since when."""
+    """A task that runs now; `for_s` is None where its worker has not told since when. `pid`, and
+    `memory` in bytes, are of the process that runs it, 0 where none does."""
 
     tag: str
     type: str
     worker: str
     for_s: float | None
+    pid: int
+    memory: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +265,9 @@ def _running(worker: str, about: dict[str, Any], at: float) -> list[RunningTask]
         if isinstance(one, dict) and isinstance(one.get("tag"), str):
             since = _number(one.get("since"))
             for_s = max(0.0, at - since) if since is not None else None
-            tasks.append(RunningTask(one["tag"], str(one.get("type", ""))[:256], worker, for_s))
+            pid, memory = (int(_number(one.get(name)) or 0) for name in ("pid", "memory"))
+            kind = str(one.get("type", ""))[:256]
+            tasks.append(RunningTask(one["tag"], kind, worker, for_s, pid, memory))
     return tasks
 
 

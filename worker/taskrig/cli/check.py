@@ -47,6 +47,7 @@ def execute(args: argparse.Namespace) -> int:
     with _warnings() as warnings:
         registry = load_handlers(config.handlers, config)
     entries, policies = registry.entries(), Policies(registry, config.tasks)
+    policies.in_processes()
     print(f"config    {config.source or 'no file; the defaults serve'}")
     print(f"redis     {config.redis.masked_url()}")
     print(f"queue     {config.queue.told}")
@@ -56,7 +57,7 @@ def execute(args: argparse.Namespace) -> int:
     for entry in entries:
         policy = policies.find(entry.type)
         assert policy is not None  # each handler has one
-        _print_type(entry, policy.options, width)
+        _print_type(entry, policy, width)
     if registry.find("") is None:
         print(f"  {'any other':<{width}}  a dead letter, reason no_handler")
     _print_schedule(config)
@@ -104,12 +105,14 @@ def _print_notes(config: Config, registry: Registry, policies: Policies) -> None
         )
 
 
-def _print_type(entry: Handler, options: Options, width: int) -> None:
+def _print_type(entry: Handler, policy: TaskPolicy, width: int) -> None:
+    from taskrig.authoring.options import LOOP
     from taskrig.units import duration_text
 
+    options = policy.options
     limit = f"timeout {duration_text(options.timeout_s)}" if options.timeout_s else "no timeout"
-    how = ", in a thread" if entry.is_sync else ""
-    print(f"  {entry.type:<{width}}  {limit:<14}  {entry.name}({entry.takes}){how}")
+    where = "the event loop" if policy.run_in == LOOP else f"a {policy.run_in}"
+    print(f"  {entry.type:<{width}}  {limit:<14}  {entry.name}({entry.takes}), in {where}")
     if entry.dry_run:
         print(f"  {'':<{width}}  dry run: {entry.dry_run}")
     more = _settings(options)
@@ -128,7 +131,7 @@ def _print_default(policy: TaskPolicy | None) -> None:
 def _settings(options: Options, *, timeout: bool = False) -> list[str]:
     """The settings that are not as by default, by their names in config.yaml."""
     from taskrig.authoring.options import BACKOFF_MAX_S, BACKOFF_S
-    from taskrig.units import duration_text
+    from taskrig.units import duration_text, size_text
 
     usual = {"retries": 0, "backoff_s": BACKOFF_S, "backoff_max_s": BACKOFF_MAX_S, "unique": False}
     texts = []
@@ -136,9 +139,11 @@ def _settings(options: Options, *, timeout: bool = False) -> list[str]:
         value = getattr(options, field.name)
         if value is None or value == usual.get(field.name):
             continue
-        if field.name == "timeout_s" and not timeout:
-            continue  # has a column of its own
+        if field.name == "run_in" or (field.name == "timeout_s" and not timeout):
+            continue  # has a place of its own
         name = field.name.removesuffix("_s")
+        if name == "memory":
+            value = size_text(value)
         shown = duration_text(value) if name != field.name else "yes" if value is True else value
         texts.append(f"{name} {shown}")
     return texts

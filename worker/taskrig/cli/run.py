@@ -48,10 +48,13 @@ def add(commands: Commands) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the worker; returns its exit code."""
     config = load_settings(args)
+    from taskrig.authoring.registry import load_handlers
     from taskrig.process.app import CHILD_ENV, as_child, run_worker
+    from taskrig.process.task_processes import play_role
     from taskrig.runtime.logs import set_up
 
     set_up(config.log.level, config.log.format, debug=args.debug)
+    play_role(config, lambda: load_handlers(config.handlers, config))
     if config.source is None:
         log.info("no config.yaml here: the defaults serve (worker config show lists them)")
     else:

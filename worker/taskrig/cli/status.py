@@ -204,7 +204,10 @@ def _running(survey: Survey) -> list[str]:
         return []
     lines = ["running    longest first"]
     for task in survey.running[:TASKS_SHOWN]:
-        lines.append(f"  {plain(task.tag, 40):<18} {plain(task.type, 40):<20} {age(task.for_s)}")
+        where = f"  process {task.pid}, {task.memory >> 20} MiB" if task.pid else ""
+        lines.append(
+            f"  {plain(task.tag, 40):<18} {plain(task.type, 40):<20} {age(task.for_s)}{where}"
+        )
     more = survey.running_total - min(len(survey.running), TASKS_SHOWN)
     if more > 0:
         lines.append(f"  ... and {more:,} more")

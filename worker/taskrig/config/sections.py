@@ -141,6 +141,8 @@ class WorkerConfig(Section):
     """Stop after exactly this many tasks."""
     processes: int = Field(default=1, ge=1, le=256)
     """Worker processes under one parent, each with max_concurrent slots."""
+    process_slots: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Tasks with `run_in: process` that run at once in this worker; none: the cores."""
     interval_s: Seconds = Field(default=1.0, gt=0, le=3600)
     """An idle worker looks again after this; a push wakes it at once."""
     drain_timeout_s: Seconds = Field(default=25.0, ge=0, le=DAY)
@@ -174,6 +176,12 @@ class TaskConfig(Section):
     """How many start in all workers, such as `100/s`, `5/10s` or `600/m`, evenly spaced."""
     unique: bool | None = None
     """While one waits or runs, others of the type with its `id` are dead letters."""
+    run_in: Literal["thread", "process"] | None = None
+    """Where its handler runs; else a coroutine in the event loop, a plain function in a thread."""
+    memory: Annotated[Bytes, Field(ge=2**20, le=2**50)] | None = None
+    """The most memory of its process; with more it is killed, and the task has failed."""
+    max_tasks_per_process: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """A process that has run this many tasks is replaced."""
 
 
 class DeadLettersConfig(Section):

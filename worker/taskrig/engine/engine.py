@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -32,7 +33,8 @@ from taskrig.engine.maintenance.recoverer import Recoverer
 from taskrig.engine.maintenance.returner import Returner
 from taskrig.engine.outage import Outage
 from taskrig.engine.policies import Policies
-from taskrig.engine.runner import Runner
+from taskrig.engine.processes import Launcher, Processes, memory_of
+from taskrig.engine.runner import Elsewhere, Runner
 from taskrig.engine.scheduler import Scheduler
 from taskrig.engine.threads import Threads
 from taskrig.errors import BrokerUnavailable, ended_with
@@ -54,9 +56,11 @@ class Engine:
         registry: Registry,
         metrics: Metrics,
         lease: Lease,
+        launcher: Launcher | None,
         on_drain: Callable[[str], None],
     ) -> None:
-        """`on_drain` is called with the reason when the worker is to drain."""
+        """`launcher` makes processes for tasks, where types run in some. `on_drain` is called with
+        the reason when the worker is to drain."""
         worker = config.worker
         policies = Policies(registry, config.tasks)
         for policy in policies.values():
@@ -72,9 +76,14 @@ class Engine:
         events = Events(metrics, config.log, lease.clock, registry)
         pipeline = Pipeline(policies, registry.middleware)
         capacity = Capacity(worker.max_concurrent, worker.max_tasks, CLAIM_ITEMS)
-        threads = Threads(registry.at_thread_end)
+        processes = None
+        if launcher is not None:
+            slots = worker.process_slots or len(os.sched_getaffinity(0))
+            processes = Processes(launcher, slots, inbox, metrics)
+            metrics.processes = partial(memory_of, processes)
+        elsewhere = Elsewhere(Threads(registry.at_thread_end), processes)
         runner = self._runner = Runner(
-            *(pipeline, capacity, inbox, events, threads, worker.max_deliveries)
+            *(pipeline, capacity, inbox, events, elsewhere, worker.max_deliveries)
         )
         limiter = Limiter(limited, broker, runner, inbox) if limited else None
         outage = Outage(config.redis.max_outage_s, worker.lease_s, events)
@@ -101,6 +110,11 @@ class Engine:
         overdue = list(self._runner.capacity.overdue)
         left_behind = sum(not work.done() for work in self._runner.left_behind)
         return left_behind + sum(execution.thread is not None for execution in overdue)
+
+    @property
+    def processes(self) -> Processes | None:
+        """The processes for tasks, where types run in some."""
+        return self._runner.elsewhere.processes
 
     def in_hand(self) -> tuple[int, list[str]]:
         """(tasks that are not settled, tags of those that can be released); from any thread."""
@@ -148,7 +162,7 @@ class Engine:
                 self._broker.abandon("it is away, and the worker ends")
             await asyncio.wait(parts, timeout=2)
             self.heartbeat.stop()
-            await self._runner.close()
+            await self._runner.elsewhere.close()
             await self._leave()
 
     async def _with_depths(self, duty: Callable[[Depths], Awaitable[None]]) -> None:

@@ -12,12 +12,13 @@ import math
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from taskrig.authoring.context import Context
 from taskrig.authoring.extras import Middleware
+from taskrig.authoring.options import THREAD
 from taskrig.engine.dispositions import (
     RELEASED,
     Dead,
@@ -36,6 +37,13 @@ from taskrig.metrics import TypeMetrics
 from taskrig.runtime.tracebacks import Trace, stands, trace
 from taskrig.task import Delivery, Settlement, Task, decode
 from taskrig.task import Invalid as NotATask
+
+
+class TaskProcess(Protocol):
+    """A child that runs a task. `pid` is 0 until it is known, `memory` in bytes."""
+
+    pid: int
+    memory: int
 
 
 class Execution(msgspec.Struct, eq=False):
@@ -62,6 +70,7 @@ class Execution(msgspec.Struct, eq=False):
     waits: Disposition | None = None
     work: asyncio.Task[None] | None = None
     thread: threading.Thread | None = None  # that runs its plain function now
+    process: TaskProcess | None = None  # that runs it now
     trace: Trace | None = None  # where the handler was when it failed or was stopped
 
     @property
@@ -196,12 +205,13 @@ async def call_handler(
 
     `in_thread(execution, function, arguments)` runs a plain function. Raises what they raise.
     """
-    assert execution.policy is not None
-    handler = execution.policy.handler
+    policy = execution.policy
+    assert policy is not None
+    handler = policy.handler
 
     async def innermost() -> None:
-        if handler.is_sync:
-            await in_thread(execution, handler.function, arguments)
+        if handler.is_sync or policy.run_in is THREAD:
+            await in_thread(execution, policy.function, arguments)
         else:
             refuse_unfinished(await handler.function(*arguments))
 

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
-from taskrig.authoring.options import BACKOFF_MAX_S, BACKOFF_S, Options, backoff_s, rate
+from taskrig.authoring.options import (
+    BACKOFF_MAX_S,
+    BACKOFF_S,
+    LOOP,
+    PROCESS,
+    THREAD,
+    Options,
+    backoff_s,
+    rate,
+)
 from taskrig.authoring.registry import DEFAULT, Handler, Registry
 from taskrig.config.sections import TaskConfig
+from taskrig.engine.unfinished import refuse_unfinished
+from taskrig.errors import UsageError
 from taskrig.keys import type_name, type_of
 from taskrig.metrics import TypeMetrics
 
+_PLACES = {place: place for place in (LOOP, THREAD, PROCESS)}  # so that `is` tells them apart
 MAX_SLACK_US = 50_000  # starts of a limited rate are even to this
 MAX_LATE_US = 250_000  # a handler may start so much later than Redis let it through
 FEW = 20  # below so many in a period, a twentieth of them is none: one too many is too many
@@ -66,11 +81,12 @@ class TaskPolicy:
 
     `options` are those that hold: the config's, else the decorator's.
     `limits` is None for a type without any: its tasks start as soon as they are claimed.
+    `run_in` is LOOP, THREAD or PROCESS; `function` is what a thread calls.
     """
 
     __slots__ = (
-        *("_backoff_max_s", "_backoff_s", "expires_s", "handler", "label", "limits"),
-        *("numbers", "options", "retries", "timeout_s"),
+        *("_backoff_max_s", "_backoff_s", "expires_s", "function", "handler", "label", "limits"),
+        *("numbers", "options", "retries", "run_in", "timeout_s"),
     )
 
     def __init__(self, task_type: str, handler: Handler, label: str, options: Options) -> None:
@@ -79,6 +95,10 @@ class TaskPolicy:
         self.numbers = TypeMetrics()
         self.options = options
         self.limits = Limits.of(task_type, options)
+        self.run_in = _PLACES[options.run_in or (THREAD if handler.is_sync else LOOP)]
+        self.function = handler.function
+        if self.run_in is THREAD and not handler.is_sync:
+            self.function = partial(_run_in_its_own_loop, handler.function)
         self.timeout_s = options.timeout_s
         self.expires_s = options.expires_s
         self.retries = options.retries or 0
@@ -89,6 +109,13 @@ class TaskPolicy:
     def pause_s(self, attempt: int) -> float:
         """How long to wait after failure number `attempt`, counted from 1; seconds."""
         return backoff_s(attempt, base_s=self._backoff_s, cap_s=self._backoff_max_s)
+
+
+def _run_in_its_own_loop(function: Callable[..., Any], *arguments: Any) -> None:
+    async def awaited() -> None:
+        refuse_unfinished(await function(*arguments))
+
+    asyncio.run(awaited())
 
 
 class Policies(dict[str, TaskPolicy]):
@@ -123,6 +150,21 @@ class Policies(dict[str, TaskPolicy]):
         """Whether a type, by its name in keys, has a handler here and nothing to hold it."""
         policy = self.find(type_of(name))
         return policy is not None and (policy.limits is None or policy.limits.name != name)
+
+    def in_processes(self) -> list[TaskPolicy]:
+        """The policies of types that run in processes.
+
+        Raises:
+            UsageError: a type has settings of processes and runs elsewhere.
+        """
+        for name, policy in self.items():
+            options = policy.options
+            if policy.run_in is not PROCESS and (options.memory or options.max_tasks_per_process):
+                raise UsageError(
+                    f"tasks.{name}: memory and max_tasks_per_process are for handlers with "
+                    f"run_in: process, and {policy.handler.name} runs in the {policy.run_in}"
+                )
+        return [policy for policy in self.values() if policy.run_in is PROCESS]
 
     def limited(self) -> list[TaskPolicy]:
         """The policies of types that have limits."""

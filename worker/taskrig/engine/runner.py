@@ -11,15 +11,17 @@ import time
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskrig.authoring.context import running
+from taskrig.authoring.options import PROCESS, THREAD
 from taskrig.authoring.registry import Handler
 from taskrig.engine.capacity import Capacity
 from taskrig.engine.dispositions import RELEASED, SUCCEEDED
 from taskrig.engine.events import Events, log
 from taskrig.engine.execution import Execution, Pipeline, call_handler, in_a_task
 from taskrig.engine.inbox import Fail, Inbox
+from taskrig.engine.processes import Processes
 from taskrig.engine.threads import Call, Threads
 from taskrig.engine.timeouts import Timeouts
 from taskrig.engine.unfinished import refuse_unfinished
@@ -27,6 +29,19 @@ from taskrig.runtime import forked
 from taskrig.task import Delivery
 
 STUBBORN_S = 1.0  # how long a cancelled handler may take to end before it is left behind
+
+
+class Elsewhere(NamedTuple):
+    """Where handlers run that do not run in the event loop. Only some workers have processes."""
+
+    threads: Threads
+    processes: Processes | None
+
+    async def close(self) -> None:
+        """Everything has ended: let threads and processes close what they keep."""
+        if self.processes is not None:
+            await self.processes.close()
+        await self.threads.close()
 
 
 class Runner:
@@ -41,7 +56,7 @@ class Runner:
         capacity: Capacity,
         inbox: Inbox,
         events: Events,
-        threads: Threads,
+        elsewhere: Elsewhere,
         max_deliveries: int,
     ) -> None:
         self.pipeline = pipeline
@@ -52,7 +67,7 @@ class Runner:
         self._inbox = inbox
         self._max_deliveries = max_deliveries
         self._loop = asyncio.get_running_loop()
-        self._threads = threads
+        self.elsewhere = elsewhere
         self._spawn = _spawner(self._loop)
         self._taken: list[Execution] = []  # hold slots, begin in the loop's next turn
         self._timeouts = Timeouts(capacity, inbox, events.metrics, self.stop)
@@ -109,6 +124,9 @@ class Runner:
         """Start the handler."""
         policy, task, events = execution.policy, execution.task, self.events
         assert policy is not None and task is not None
+        processes = self.elsewhere.processes if policy.run_in is PROCESS else None
+        if processes is not None and processes.keep_waiting(execution):
+            return
         execution.started = time.monotonic()
         if policy.timeout_s is not None:
             execution.deadline = execution.started + policy.timeout_s
@@ -120,10 +138,14 @@ class Runner:
             events.started(execution, len(self.capacity.running))
         handler = policy.handler
         arguments = (task.data,) if handler.takes_data else handler.arguments(task)
-        if handler.is_sync and not self.pipeline.middleware:
+        if processes is not None:
+            processes.run(execution, self._end_in_process)
+            return
+        if policy.run_in is THREAD and not self.pipeline.middleware:
             variables = copy_context()
             variables.run(running.set, execution)
-            self._threads.submit(Call(execution, handler.function, arguments, variables, self._end))
+            call = Call(execution, policy.function, arguments, variables, self._end)
+            self.elsewhere.threads.submit(call)
             return
         work = self._spawn(self._run(execution, handler, arguments))
         if not work.done():
@@ -140,7 +162,8 @@ class Runner:
             running.set(execution)
             if self.pipeline.middleware:
                 middleware = self.pipeline.middleware
-                await call_handler(execution, arguments, middleware, self._threads.call)
+                in_thread = self.elsewhere.threads.call
+                await call_handler(execution, arguments, middleware, in_thread)
             else:
                 result = await handler.function(*arguments)
                 if result is not None:
@@ -165,6 +188,16 @@ class Runner:
             else:
                 self.pipeline.dispose(execution, fault)
             self._ended(execution)
+        except Exception as bug:
+            self._inbox.order(Fail(bug))
+
+    def _end_in_process(self, execution: Execution) -> None:
+        """A process is free again: its task has its disposition."""
+        try:
+            self._ended(execution)
+            processes = self.elsewhere.processes
+            while processes is not None and (waiting := processes.next()) is not None:
+                self.begin(waiting)
         except Exception as bug:
             self._inbox.order(Fail(bug))
 
@@ -198,10 +231,6 @@ class Runner:
         self._inbox.ended.append(execution)
         self._inbox.wake()
 
-    async def close(self) -> None:
-        """Everything has ended: let the kept threads close what they keep."""
-        await self._threads.close()
-
     # -- stopping --------------------------------------------------------------------------------
 
     def stop(self, execution: Execution, reason: str) -> None:
@@ -214,6 +243,9 @@ class Runner:
             # A task cancelled before its first step runs none of its code: hence the callback.
             work.add_done_callback(lambda _: self._end(execution, asyncio.CancelledError()))
             work.cancel()
+        elif execution.process is not None and self.elsewhere.processes is not None:
+            execution.stop_reason = reason
+            self.elsewhere.processes.stop(execution.process, reason)  # its end is told later
         elif execution.numbers is not None:  # in a thread, which cannot be stopped
             execution.stop_reason = reason
             self._end(execution, asyncio.CancelledError())

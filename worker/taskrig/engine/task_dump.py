@@ -47,6 +47,8 @@ def _calls(
     execution: Execution, frames: dict[int, FrameType], loop_thread: int | None
 ) -> list[str]:
     """Where the handler stands, innermost call first."""
+    if execution.process is not None:
+        return [f"the process {execution.process.pid}, whose stack follows"]
     thread = execution.thread
     if thread is not None and thread.ident in frames:
         return _of_thread(frames[thread.ident])

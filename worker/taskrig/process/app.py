@@ -31,6 +31,7 @@ from taskrig.process.ending import exit_now
 from taskrig.process.kept import Kept
 from taskrig.process.signals import Signals
 from taskrig.process.systemd import Systemd
+from taskrig.process.task_processes import Launcher, launcher_for
 from taskrig.process.vitals import Vitals
 from taskrig.runtime import forked
 from taskrig.runtime.logs import for_debug, log_error, stay_seen, without_waiting
@@ -67,14 +68,23 @@ def run_worker(config: Config, pipes: dict[str, int] | None = None) -> int:
     """
     registry = load_handlers(config.handlers, config)
     stay_seen()
-    return App(config, registry, pipes or {}).run()
+    pipes = pipes or {}
+    launcher = launcher_for(config, registry, pipes.values())
+    return App(config, registry, pipes, launcher).run()
 
 
 class App:
     """One worker process."""
 
-    def __init__(self, config: Config, registry: Registry, pipes: dict[str, int]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        pipes: dict[str, int],
+        launcher: Launcher | None = None,
+    ) -> None:
         self.config = config
+        self._launcher = launcher
         self.registry = registry
         self._pipes = pipes
         self.id = secrets.token_hex(5)  # random at every start: host and pid repeat in containers
@@ -208,7 +218,8 @@ class App:
         connection = LeaseConnection(config, self.id, self.address)
         lease = Lease(connection, config.worker.lease_s, self.vitals.describe)
         engine = self.vitals.engine = Engine(
-            *(config, self.id, self.address, self.registry, self.metrics, lease, self._drain)
+            *(config, self.id, self.address, self.registry, self.metrics, lease),
+            *(self._launcher, self._drain),
         )
         self._say_start()
         self._systemd.ready()
@@ -255,6 +266,8 @@ class App:
         if engine is not None:
             if engine.consumer.capacity.claiming and not why.startswith("SIG"):
                 log.info("draining: %s", why)
+            if engine.processes is not None:
+                engine.processes.drain()
             engine.inbox.order(Drain(self.config.worker.drain_timeout_s))
 
     def _fail(self, fault: BaseException) -> None:
@@ -326,6 +339,9 @@ class App:
         log.info("SIGUSR1: %d tasks run", len(running))
         for line in standing(running, threading.main_thread().ident):
             log.info("runs: %s", line)
+        engine = self.vitals.engine
+        if engine is not None and engine.processes is not None:
+            engine.processes.tell()
 
     # -- what others see -------------------------------------------------------------------------
 

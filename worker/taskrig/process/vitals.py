@@ -119,8 +119,15 @@ class Vitals:
                         "tag": e.delivery.tag,
                         "type": e.task.type[:100] if e.task is not None else "",
                         "since": round(clock.at(e.started) or e.started + ours_s, 3),
+                        **_of_process(e),
                     }
                     for e in running[:RUNNING_SHOWN]
                 ],
             }
         )
+
+
+def _of_process(execution: Execution) -> dict[str, int]:
+    """Pid, and bytes of memory, of the process that runs it; nothing where none does."""
+    process = execution.process
+    return {} if process is None else {"pid": process.pid, "memory": process.memory}

@@ -31,6 +31,7 @@ def look_after_connections(registry: Registry) -> None:
         wrap = _in_thread if entry.is_sync else keeper.in_loop
         entry.function = wrap(entry.function)
     registry.at_thread_end = _close_all
+    _close_all()  # what modules of handlers have opened would be shared with forks
     registry.resources.insert(0, Resource(_closed_at_the_end))  # the last one to be closed
 
 

@@ -73,6 +73,6 @@ class LoopWatch:
         if ending is not None:
             log.warning(
                 "%s, the handler of %s, held the event loop for %.2f s, in which nothing else of "
-                "this worker ran: make it a plain function, which runs in a thread (%s)",
+                'this worker ran: give it run_in="thread", or "process" where it computes (%s)',
                 *(policy.handler.name, policy.label, held_s, ending),
             )

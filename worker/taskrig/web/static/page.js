@@ -101,7 +101,8 @@ function showRunning(status) {
   keyed(byId("running"), status.running.slice(0, LISTED), (t) => t.tag,
     () => row(["Type", "For", "Tag", "Worker", ""]),
     (tr, t) => {
-      fill(tr, [readable(t.type), age(t.for_s), readable(t.tag), readable(t.worker)]);
+      fill(tr, [readable(t.type), age(t.for_s), readable(t.tag),
+        readable(t.worker) + (t.pid ? `, process ${t.pid}, ${Math.round(t.memory / 2 ** 20)} MiB` : "")]);
       actionIn(tr, token !== null, "Cancel", t.tag, async () => {
         if (await sure(`Cancel ${readable(t.tag)}? It becomes a dead letter.`)) {
           await order("/api/cancel", { tag: t.tag }, (reply) => reply.reply === "" ? "asked to stop" : replies[reply.reply]);

@@ -36,11 +36,12 @@ class Command(BaseCommand):
         """Run; raises CommandError, or SystemExit with the worker's exit code when it is not 0."""
         early.end_at_once(0, "async_command")
         # Imported only now: it takes a while, and a signal may come meanwhile.
-        from taskrig.authoring.registry import load_handlers
+        from taskrig.authoring.registry import Registry, load_handlers
         from taskrig.contrib.django.configured import config_of_settings
         from taskrig.contrib.django.connections import look_after_connections
         from taskrig.process.app import App
         from taskrig.process.ending import end_within
+        from taskrig.process.task_processes import launcher_for, play_role
         from taskrig.runtime.logs import set_up, stay_seen, unblock
 
         unblock()
@@ -55,10 +56,16 @@ class Command(BaseCommand):
             whole = not settings.LOGGING and not logging.getLogger().handlers
             debug = bool(options["traceback"])
             set_up(config.log.level, config.log.format, debug=debug, whole=whole)
-            registry = load_handlers(config.handlers, config)
-            stay_seen()
-            look_after_connections(registry)
-            code = App(config, registry, {}).run()
+
+            def load() -> Registry:
+                registry = load_handlers(config.handlers, config)
+                stay_seen()
+                look_after_connections(registry)
+                return registry
+
+            play_role(config, load)
+            registry = load()
+            code = App(config, registry, {}, launcher_for(config, registry)).run()
         except TaskrigError as error:
             raise CommandError(str(error), returncode=error.exit_code) from error
         if self._called_from_command_line:

@@ -1,0 +1,209 @@
+"""Handlers that run in processes: what happens to one of them happens to no other task."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.waiting import until
+
+HANDLERS = ["tests.support.process_handlers", "tests.support.handlers"]
+
+
+def processes_of(world):
+    """The workers of this world and all that they have started: pid -> state."""
+    mark, found, dead = f"TASKRIG_TEST_FOLDER={world.folder}\0".encode(), {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+            if state == "Z":  # has no environment any more
+                dead[int(folder.name)] = int(parent)
+            elif mark in (folder / "environ").read_bytes():
+                found[int(folder.name)] = state
+        except OSError:
+            continue
+    return {**found, **{pid: "Z" for pid, parent in dead.items() if parent in found}}
+
+
+@pytest.fixture
+def start(world):
+    """Start a worker with two slots for processes; at the end none of its processes is left."""
+
+    def start_worker(**settings):
+        worker = {"process_slots": 2, **settings.pop("worker", {})}
+        return world.start_worker(
+            **{"concurrent": 4, "handlers": HANDLERS, "worker": worker, **settings}
+        )
+
+    yield start_worker
+    for worker in world.workers:
+        worker.close()
+    until(lambda: not processes_of(world), 10, lambda: f"{processes_of(world)}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "says"),
+    [
+        ("sleeps", "timeout", "timeout"),
+        ("ignores", "timeout", "timeout"),
+        ("catches", "timeout", "timeout"),
+        ("grows", "memory", "MiB of 200 MiB"),
+        ("bursts", "memory", "MemoryError"),
+        ("segfaults", "crashed", "SIGSEGV"),
+        ("exits", "crashed", "exit code 3"),
+        ("hangs_up", "crashed", "SIGKILL"),
+        ("forks", "timeout", "timeout"),
+        ("mute", "error", "closed file"),
+        ("loud", "", ""),
+    ],
+)
+def test_a_task_that_ends_its_process_fails_alone(world, start, kind, reason, says):
+    world.enqueue("good", 500)
+    world.enqueue(kind, id="bad")
+    for index in range(500, 1000):
+        world.enqueue("good", id=index)
+    worker = start()
+    world.all_settled(60)
+    assert {count for one, count in world.runs().items() if one != "bad"} == {1}
+    assert len(world.runs()) == 1000
+    failed = world.dead()
+    assert [one["reason"].decode() for one in failed] == [reason][: bool(reason)]
+    assert all(says in one["error"].decode() for one in failed), failed
+    assert world.totals()["succeeded"] == 1001 - len(failed)
+    until(lambda: "Z" not in processes_of(world).values(), what="no zombie is left")
+    assert worker.drain() == 0
+    if kind == "sleeps":
+        assert "process_handlers.py" in failed[0]["traceback"].decode()
+
+
+def pids_of(world, event="start"):
+    return {one.id: one.pid for one in world.journal(event)}
+
+
+def test_context_log_lines_failures_and_retries_are_as_elsewhere(world, start):
+    world.enqueue("fail", id="retried", text="no luck")
+    world.enqueue("fail", id="rejected", reject=True)
+    worker = start()
+    world.all_settled()
+    by_reason = {one["reason"].decode(): one for one in world.dead()}
+    assert set(by_reason) == {"error", "rejected"}
+    assert by_reason["error"]["error"] == b"ValueError: no luck"
+    assert b'raise ValueError(data.get("text"))' in by_reason["error"]["traceback"]
+    assert world.totals()["retried"] == 1
+    assert re.search(r"\(fail\): attempt 2, 0 left, of \w+:\d+", worker.log())
+    assert "ValueError: no luck" in worker.log()
+
+
+def test_a_crash_is_retried_where_its_type_says_so_and_is_no_poison(world, start):
+    world.enqueue("segfaults", id="bad")
+    worker = start(tasks={"segfaults": {"retries": 4, "backoff": 0}}, worker={"max_deliveries": 2})
+    world.all_settled()
+    assert [one["reason"] for one in world.dead()] == [b"crashed"]
+    assert world.totals()["retried"] == 4
+    assert worker.metric("worker_task_process_ends_total", reason="crashed") == 5
+
+
+def test_coroutines_run_in_a_loop_of_their_own_and_stop_at_the_timeout(world, start):
+    world.enqueue("good_coroutine", 20)
+    world.enqueue("good_in_thread", id="in a thread", s=0.4)
+    world.enqueue("hold_coroutine", id="late", s=60)
+    worker = start()
+    world.all_settled()
+    assert world.totals()["succeeded"] == 21
+    assert [one["reason"] for one in world.dead()] == [b"timeout"]
+    assert [one.id for one in world.journal("CancelledError")] == ["late"]  # it was told to end
+    assert "hold_coroutine" in world.dead()[0]["traceback"].decode()
+    assert pids_of(world)["in a thread"] == worker.pid
+    assert "held the event loop" not in worker.log()
+
+
+def test_a_resource_is_opened_once_in_each_process(world, start):
+    world.enqueue("uses_resource", 20)
+    start()
+    world.all_settled()
+    assert world.totals()["succeeded"] == 20
+
+
+def test_a_process_that_has_run_its_number_of_tasks_is_replaced(world, start):
+    world.enqueue("good", 12)
+    worker = start(tasks={"good": {"max_tasks_per_process": 4}}, worker={"process_slots": 1})
+    world.all_settled()
+    pids = [one.pid for one in world.journal("start")]
+    assert len(set(pids)) == 3
+    assert worker.metric("worker_task_process_ends_total", reason="max_tasks") >= 2
+
+
+def test_a_drain_lets_a_process_finish_and_tells_it(world, start):
+    world.enqueue("until_drain", 2)
+    worker = start()
+    until(lambda: len(world.runs()) == 2, what="both run")
+    assert worker.drain() == 0
+    assert world.totals()["succeeded"] == 2
+
+
+def test_what_does_not_finish_within_the_drain_is_given_back_and_its_process_ends(world, start):
+    world.enqueue("hold", 3, s=60)
+    worker = start(worker={"drain_timeout": 0.2})
+    until(lambda: len(world.runs()) == 2, what="two run, one waits for a process")
+    assert worker.drain() == 0
+    assert world.totals()["released"] == 3 and world.waiting() == 3
+    assert not processes_of(world)
+
+
+def test_all_processes_die_with_a_worker_that_is_killed(world, start):
+    world.enqueue("forks", 2)
+    worker = start(tasks={"forks": {"timeout": 60}})
+    until(lambda: len(processes_of(world)) >= 1 + 1 + 2 + 6, what="all are started")
+    worker.kill()
+    until(lambda: not processes_of(world), 10, lambda: f"{processes_of(world)}")
+
+
+def running_in_process(worker):
+    """The first task that runs, as the worker describes it, once its process is known."""
+    running = worker.status()["running"]
+    return running[0] if running and running[0].get("memory", 0) > 2**20 else None
+
+
+def test_an_operator_cancels_a_task_in_a_process_at_once(world, start, type_in):
+    world.enqueue("ignores", id="bad")
+    worker = start(tasks={"ignores": {"timeout": 60}})
+    until(lambda: running_in_process(worker), what="its process is told")
+    running = running_in_process(worker)
+    assert f"process {running['pid']}" in type_in("status")
+    type_in("cancel", running["tag"])
+    world.all_settled(10)
+    assert [one["reason"] for one in world.dead()] == [b"cancelled"]
+    assert running["pid"] not in processes_of(world)
+
+
+def test_sigusr1_tells_where_a_process_stands(world, start):
+    world.enqueue("hold", id="one", s=3)
+    worker = start()
+    until(lambda: world.runs()["one"], what="it runs")
+    worker.signal(signal.SIGUSR1)
+    worker.logged(f"in the process {pids_of(world)['one']}, whose stack follows")
+    assert re.search(r'process_handlers.py", line \d+ in hold', worker.logged("in hold"))
+
+
+def test_a_module_that_starts_threads_gets_processes_that_are_not_forked(world, start):
+    (world.folder / "threaded.py").write_text(
+        "import threading, time\n"
+        "threading.Thread(target=time.sleep, args=(600,), daemon=True, name='eager').start()\n"
+        "from tests.support.process_handlers import good, segfaults\n"
+    )
+    world.enqueue("good", 20)
+    world.enqueue("segfaults", id="bad")
+    worker = start(handlers=["threaded"])
+    world.all_settled(40)
+    assert world.totals()["succeeded"] == 20
+    assert "starts threads when it is imported (eager)" in worker.log()
+    worker.kill()
+
+
+def test_memory_below_what_a_process_has_at_first_is_refused_at_the_start(world, start):
+    worker = start(tasks={"good": {"memory": "2MiB"}}, wait=False)
+    assert worker.exit_code() == 2
+    assert "memory of good: 2MiB is less than a process has before its first task" in worker.log()

@@ -1,0 +1,249 @@
+"""What a child process runs: tasks of its worker, one after the other, until the worker hangs up.
+
+Handlers, middleware, resources, context and log lines are as in the worker. SIGTERM stops the task
+that runs, as an exception in a plain function and as a cancellation in a coroutine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from typing import Any, NoReturn
+
+import msgspec
+
+from taskrig.authoring.context import Process, process, running
+from taskrig.authoring.extras import Resource, opened
+from taskrig.engine.dispositions import Failed, Retried
+from taskrig.engine.execution import Execution, Pipeline, call_handler
+from taskrig.engine.processes import PAGE, Assignment, Frames, Report, framed
+from taskrig.engine.unfinished import refuse_unfinished
+from taskrig.errors import TaskrigError
+from taskrig.process.ending import exit_now
+from taskrig.runtime import forked
+from taskrig.runtime.tracebacks import trace
+from taskrig.task import Delivery
+
+log = logging.getLogger("taskrig")
+
+MOST_BYTES = 2**30  # of a task: the worker has judged it
+READ_BYTES = 2**16
+
+
+class _Worker(Process):
+    """The worker as a child knows it: it drains once it has said so."""
+
+    __slots__ = ("_link", "_said")
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        super().__init__()
+
+    @property
+    def draining(self) -> bool:
+        """While a task runs, the worker sends nothing else."""
+        poll = select.poll()
+        poll.register(self._link, select.POLLIN)
+        return self._said or bool(poll.poll(0))
+
+    @draining.setter
+    def draining(self, value: bool) -> None:
+        self._said = value
+
+
+class TaskChild:
+    """One child. `link` is its end of the socket pair."""
+
+    def __init__(
+        self, link: socket.socket, pipeline: Pipeline, resources: list[Resource[Any]]
+    ) -> None:
+        self._link = link
+        self._pipeline = pipeline
+        self._resources = resources
+        self._loop = forked.watched(asyncio.new_event_loop)
+        self._worker = _Worker(link)
+        self._frames = Frames(MOST_BYTES)
+        self._execution: Execution | None = None  # the task that runs
+        self._work: asyncio.Task[None] | None = None  # where that is a coroutine
+        self._stopped = False
+        self._closing = asyncio.Event()
+        self._broken: BaseException | None = None  # why the resources do not open
+
+    def descriptors(self) -> list[int]:
+        """What is kept from processes that handlers fork."""
+        return [self._link.fileno()]
+
+    def run(self) -> NoReturn:
+        """Run tasks to the end of this process."""
+        asyncio.set_event_loop(self._loop)
+        process.set(self._worker)
+        faulthandler.register(signal.SIGUSR1, all_threads=False)
+        self._take_sigterm()
+        forked.begin(self._loop)
+        forked.own(self)
+        holding = self._open() if self._resources else None
+        while received := self._receive():
+            for message in self._frames.feed(received):
+                if not message:
+                    self._worker.draining = True
+                else:
+                    self._do(msgspec.msgpack.decode(message, type=Assignment))
+        if holding is not None:
+            self._closing.set()
+            self._loop.run_until_complete(asyncio.wait([holding]))
+        exit_now(0)
+
+    def _receive(self) -> bytes:
+        if not self._resources:
+            return self._link.recv(READ_BYTES)
+        self._link.setblocking(False)  # what resources do in the background goes on meanwhile
+        received = self._loop.run_until_complete(self._loop.sock_recv(self._link, READ_BYTES))
+        self._link.setblocking(True)
+        return received
+
+    def _open(self) -> asyncio.Task[None]:
+        """Open the resources; the task that is returned closes them."""
+        is_open = self._loop.create_future()
+
+        async def hold() -> None:
+            try:
+                async with opened(self._resources, log.error):
+                    is_open.set_result(None)
+                    await self._closing.wait()
+            except TaskrigError as fault:
+                self._broken = fault
+                is_open.set_result(None)
+
+        holding = self._loop.create_task(hold())
+        self._loop.run_until_complete(is_open)
+        return holding
+
+    # -- one task --------------------------------------------------------------------------------
+
+    def _do(self, given: Assignment) -> None:
+        delivery = Delivery(given.tag, given.raw, given.deliveries, given.attempts)
+        delivery.requeued_at = given.requeued_at
+        execution = Execution(delivery, deadline=given.deadline, started=time.monotonic())
+        self._pipeline.decode(execution)
+        assert execution.task is not None
+        execution.policy = self._pipeline.policies.find(execution.task.type)
+        self._limit_memory(execution)
+        self._take_sigterm()
+        self._execution = execution
+        fault = copy_context().run(self._outcome, execution)
+        self._execution = None
+        if forked.child:
+            forked.leave(fault)
+        self._report(execution, fault)
+
+    def _outcome(self, execution: Execution) -> BaseException | None:
+        """Run the handler; what it raised."""
+        try:
+            running.set(execution)
+            if self._broken is not None:
+                raise self._broken
+            self._call(execution)
+        except BaseException as fault:
+            return fault
+        return None
+
+    def _call(self, execution: Execution) -> None:
+        policy, task = execution.policy, execution.task
+        assert policy is not None and task is not None
+        handler = policy.handler
+        arguments = handler.arguments(task)
+        if self._pipeline.middleware:
+            self._complete(
+                call_handler(execution, arguments, self._pipeline.middleware, _in_thread)
+            )
+        elif handler.is_sync:
+            refuse_unfinished(handler.function(*arguments))
+        else:
+            self._complete(_awaited(handler.function, arguments))
+
+    def _complete(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._work = self._loop.create_task(coroutine)
+        try:
+            self._loop.run_until_complete(self._work)
+        finally:
+            self._work = None
+
+    def _report(self, execution: Execution, fault: BaseException | None) -> None:
+        if fault is None:
+            self._send(Report("succeeded"))
+        elif self._stopped:
+            self._send(Report("stopped", trace=trace(fault)))
+        else:
+            self._pipeline.dispose(execution, fault)
+            if isinstance(fault, MemoryError):
+                execution.fail("memory", "MemoryError: its process got no more memory")
+            self._send(_report_of(execution))
+        if self._stopped:
+            exit_now(0)
+
+    def _send(self, report: Report) -> None:
+        self._link.sendall(framed(msgspec.msgpack.encode(report)))
+
+    def _limit_memory(self, execution: Execution) -> None:
+        """Let the system refuse a sudden allocation, before the worker would see it."""
+        policy = execution.policy
+        most = policy.options.memory if policy is not None else None
+        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = hard if most is None or (data := _data_bytes()) is None else data + most
+        if soft != wanted:
+            resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
+
+    # -- stopping --------------------------------------------------------------------------------
+
+    def _take_sigterm(self) -> None:
+        signal.signal(signal.SIGTERM, self._stop)  # again: a handler may have set its own
+
+    def _stop(self, *_: object) -> None:
+        execution = self._execution
+        if execution is None:
+            exit_now(0)
+        self._stopped = True
+        at = execution.deadline
+        execution.stop_reason = (
+            "timeout" if at is not None and time.monotonic() >= at else "released"
+        )
+        if self._work is None:
+            raise SystemExit(f"stopped: {execution.stop_reason}")
+        self._loop.call_soon_threadsafe(self._work.cancel)
+
+
+async def _awaited(function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    refuse_unfinished(await function(*arguments))
+
+
+async def _in_thread(
+    _: Execution, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    """Middleware runs in this process's event loop; a plain function may start one of its own."""
+    refuse_unfinished(await asyncio.to_thread(function, *arguments))
+
+
+def _report_of(execution: Execution) -> Report:
+    match execution.disposition:
+        case Retried(reason=reason, error=error, after_s=after_s):
+            return Report("retried", reason, error, after_s, execution.trace)
+        case Failed(reason=reason, error=error):
+            return Report("failed", reason, error, 0.0, execution.trace)
+    raise AssertionError(execution.disposition)
+
+
+def _data_bytes() -> int | None:
+    """What counts for RLIMIT_DATA; None where that cannot be seen."""
+    if sys.platform != "linux":
+        return None
+    with open("/proc/self/statm", "rb") as statm:
+        return int(statm.read().split()[5]) * PAGE

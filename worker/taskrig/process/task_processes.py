@@ -1,0 +1,323 @@
+"""The process that makes the children of a worker, before the worker has ports, signals or Redis.
+
+It has the handlers imported, so a child is a fork of it: it begins at once and shares its memory.
+Where a handler module has started threads a fork would copy their locks and not them: then a child
+is a program of its own, started by the worker's command line, which imports the handlers again.
+
+It ends when the worker does, however that ends, and takes all children and theirs along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
+
+from taskrig.authoring.registry import Registry
+from taskrig.config.sections import Config
+from taskrig.engine.execution import Pipeline
+from taskrig.engine.policies import Policies
+from taskrig.engine.processes import PAGE
+from taskrig.errors import UsageError
+from taskrig.process.task_child import TaskChild
+from taskrig.runtime import forked
+from taskrig.units import size_text
+
+log = logging.getLogger("taskrig")
+
+ROLE_ENV = "TASKRIG_ROLE"  # set for processes that are no worker: what they are, as JSON
+END_S = 2.0  # how long the last processes may take to end after SIGKILL
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
+
+Make = Callable[[socket.socket], int]  # a child with this end of its socket pair; its pid
+
+
+def launcher_for(
+    config: Config, registry: Registry, keep_from: Iterable[int] = ()
+) -> Launcher | None:
+    """Start the process where a type is to run in processes. `keep_from`: descriptors it closes.
+
+    Raises:
+        UsageError: the settings of a type's processes cannot be.
+    """
+    policies = Policies(registry, config.tasks)
+    served = policies.in_processes()
+    if not served:
+        return None
+    baseline = _resident_bytes()
+    for policy in served:
+        most = policy.options.memory
+        if most is not None and most <= baseline:
+            raise UsageError(
+                f"memory of {policy.label}: {size_text(most)} is less than a process has before "
+                f"its first task ({baseline / 2**20:.0f} MiB)"
+            )
+    ours, theirs = socket.socketpair()
+    others = [one for one in threading.enumerate() if one is not threading.main_thread()]
+    foreign = [one.name for one in others if one.name != "outlet"]
+    if foreign:
+        log.warning(
+            "a handler module starts threads when it is imported (%s), so processes for tasks are "
+            "not forked: each imports the handlers again",
+            ", ".join(foreign)[:200],
+        )
+        for descriptor in keep_from:
+            os.set_inheritable(descriptor, False)
+        pid = _program("template", theirs)
+    else:
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            for descriptor in keep_from:
+                os.close(descriptor)
+            _Template(theirs, _forking(theirs, registry, policies)).serve()
+    theirs.close()
+    return Launcher(ours, pid)
+
+
+def play_role(config: Config, registry: Callable[[], Registry]) -> None:
+    """Does not return in a process that was started to be something else than a worker."""
+    told = os.environ.pop(ROLE_ENV, None)
+    if told is None:
+        return
+    role = json.loads(told)
+    link = socket.socket(fileno=role["fd"])
+    link.set_inheritable(False)
+    if role["role"] == "template":
+        _Template(link, lambda one: _program("child", one)).serve()
+    handlers = registry()
+    _be_a_child(link, handlers, Policies(handlers, config.tasks), role["parent"])
+
+
+def _program(role: str, link: socket.socket) -> int:
+    """Start this program again, with a role."""
+    told = json.dumps({"role": role, "fd": link.fileno(), "parent": os.getpid()})
+    link.set_inheritable(True)
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, *sys.orig_argv[1:]],
+        {**os.environ, ROLE_ENV: told},
+        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+    )
+
+
+def _forking(control: socket.socket, registry: Registry, policies: Policies) -> Make:
+    def make(link: socket.socket) -> int:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            control.close()
+            _be_a_child(link, registry, policies, parent)
+        return pid
+
+    gc.collect()
+    gc.freeze()  # what is here now stays shared with the children
+    return make
+
+
+def _be_a_child(
+    link: socket.socket, registry: Registry, policies: Policies, parent: int
+) -> NoReturn:
+    try:
+        os.setpgid(0, 0)
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        TaskChild(link, Pipeline(policies, registry.middleware), registry.resources).run()
+    except SystemExit:  # told to end, between two tasks
+        os._exit(0)
+    except BaseException:
+        log.exception("a process for tasks broke")
+        os._exit(1)
+
+
+class Launcher:
+    """The worker's end."""
+
+    def __init__(self, control: socket.socket, pid: int) -> None:
+        """`pid`: of the process that makes children."""
+        self._control = control
+        self._pid = pid
+        self._next = 0
+        self._unread = b""
+        self._lock = threading.Lock()
+        forked.own(self)
+
+    def descriptors(self) -> list[int]:
+        """What is kept from processes that handlers fork."""
+        return [self._control.fileno()]
+
+    def fileno(self) -> int:
+        """Readable when there is news."""
+        return self._control.fileno()
+
+    def launch(self) -> tuple[int, socket.socket]:
+        """Ask for a child: its number, and the worker's end of its socket pair."""
+        ours, theirs = socket.socketpair()
+        self._next += 1
+        with theirs:
+            self._say(f"make {self._next}", theirs.fileno())
+        return self._next, ours
+
+    def signal(self, number: int, what: int) -> None:
+        """Send a signal to a child; SIGKILL goes to what it has started too."""
+        self._say(f"signal {number} {int(what)}")
+
+    def _say(self, line: str, *descriptors: int) -> None:
+        with self._lock, contextlib.suppress(OSError):  # that it has ended is read
+            socket.send_fds(self._control, [line.encode() + b"\n"], descriptors)
+
+    def news(self) -> Sequence[tuple[int, int, int]]:
+        """(child's number, pid, wait status or -1 where it has just begun); raises EOFError."""
+        received = self._control.recv(65536)
+        if not received:
+            raise EOFError
+        *lines, self._unread = (self._unread + received).split(b"\n")
+        return [_three(line) for line in lines]
+
+    def close(self) -> None:
+        """End all that is left of the children."""
+        self._control.close()
+        until = time.monotonic() + 2 * END_S
+        with contextlib.suppress(ChildProcessError):  # a handler has waited for it
+            while not os.waitpid(self._pid, os.WNOHANG)[0]:
+                time.sleep(0.005)
+                if time.monotonic() > until:
+                    _send_signal(self._pid, signal.SIGKILL)
+
+
+def _three(line: bytes) -> tuple[int, int, int]:
+    number, pid, status = line.split()
+    return int(number), int(pid), int(status)
+
+
+class _Template:
+    """The process itself. It takes no signal: it ends when its worker has."""
+
+    def __init__(self, control: socket.socket, make: Make) -> None:
+        self._control = control
+        self._make = make
+        self._children: dict[int, int] = {}  # pid -> number
+        self._pids: dict[int, int] = {}
+
+    def serve(self) -> NoReturn:
+        """Do what the worker says, until it has ended."""
+        try:
+            os.setsid()
+            _prctl(PR_SET_CHILD_SUBREAPER, 1)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+                signal.signal(number, signal.SIG_IGN)
+            ended, wake = os.pipe()
+            os.set_blocking(ended, False)
+            os.set_blocking(wake, False)
+            signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+            signal.signal(signal.SIGCHLD, lambda *_: None)
+            self._obey_until_the_end(ended)
+            self._end_all()
+        except BaseException:
+            log.exception("the process that makes those of tasks broke")
+        os._exit(0)
+
+    def _obey_until_the_end(self, ended: int) -> None:
+        unread = b""
+        links: list[int] = []
+        while True:
+            for one in select.select([self._control.fileno(), ended], [], [])[0]:
+                if one == ended:
+                    os.read(ended, 4096)
+                    self._reap()
+                    continue
+                try:
+                    received, descriptors, _, _ = socket.recv_fds(self._control, 65536, 64)
+                except OSError:
+                    return
+                if not received:
+                    return
+                links += descriptors
+                *lines, unread = (unread + received).split(b"\n")
+                for line in lines:
+                    self._obey(line.decode().split(), links)
+
+    def _obey(self, words: list[str], links: list[int]) -> None:
+        number = int(words[1])
+        if words[0] == "make":
+            with socket.socket(fileno=links.pop(0)) as link:
+                pid = self._make(link)
+            self._children[pid], self._pids[number] = number, pid
+            self._say(number, pid, -1)
+        elif number in self._pids:
+            what = int(words[2])
+            _send_signal(self._pids[number], what)
+            if what == signal.SIGKILL:
+                _send_signal(-self._pids[number], what)
+
+    def _say(self, *numbers: int) -> None:
+        with contextlib.suppress(OSError):
+            self._control.sendall(b"%d %d %d\n" % numbers)
+
+    def _reap(self) -> None:
+        """Take all that have ended: children, and what children left to us."""
+        with contextlib.suppress(ChildProcessError):
+            while info := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if info.si_pid in self._children:
+                    _send_signal(-info.si_pid, signal.SIGKILL)  # while nobody can get its number
+                status = os.waitpid(info.si_pid, 0)[1]
+                number = self._children.pop(info.si_pid, None)
+                if number is not None:
+                    del self._pids[number]
+                    self._say(number, info.si_pid, status)
+
+    def _end_all(self) -> None:
+        for pid in self._children:
+            _send_signal(pid, signal.SIGKILL)
+            _send_signal(-pid, signal.SIGKILL)
+        until = time.monotonic() + END_S
+        while (left := _children()) and time.monotonic() < until:
+            for pid in left:
+                _send_signal(pid, signal.SIGKILL)
+            self._reap()
+            time.sleep(0.01)
+
+
+def _children() -> list[int]:
+    """The processes that are ours, also those whose parents have ended."""
+    try:
+        with open(f"/proc/self/task/{threading.get_native_id()}/children", "rb") as children:
+            return [int(pid) for pid in children.read().split()]
+    except OSError:
+        return []
+
+
+def _send_signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def _resident_bytes() -> int:
+    """What this process has in memory; 0 where that cannot be seen."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * PAGE
+    except OSError:
+        return 0
