@@ -22,6 +22,8 @@ class Worker:
     pid: int
     concurrency: int
     running: int
+    cpu_s: float | None = None  # of its process so far; None: it does not say
+    memory_bytes: int = 0  # the most its process had so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ def _worker(name: str, raw: bytes | None) -> Worker:
             pid=int(about.get("pid", 0)),
             concurrency=int(about.get("concurrency", 0)),
             running=int(about.get("running_total", len(about.get("running", ())))),
+            cpu_s=float(about["cpu"]) if "cpu" in about else None,
+            memory_bytes=int(about.get("memory", 0)),
         )
     except (ValueError, TypeError, AttributeError):
         return Worker(name, "?", 0, 0, 0)

@@ -147,7 +147,7 @@ def test_what_a_whole_queue_says_is_taken_once_for_each_queue() -> None:
 
 def test_no_panel_shows_one_queue_of_several_chosen() -> None:
     """Only an age is the largest of all: the oldest task is the oldest of any queue."""
-    largest = [e for e in expressions() if re.match(r"max ?(by \((?!run|quantile|job)|\()", e)]
+    largest = [e for e in expressions() if re.match(r"max ?(by \((?!run|percentile|job)|\()", e)]
     assert {re.sub(r"\{.*?\}", "", e) for e in largest} == {"max(worker_queue_oldest_age_seconds)"}
 
 

@@ -127,15 +127,17 @@ async def test_a_plan_is_made_from_a_run_without_a_redis(loadgen, tmp_path):
     )
     plan = json.loads(out)
     assert code == 0
-    assert plan["per_worker"] == 10
+    (row,) = (row for row in plan["rows"] if row["per_worker"] == 10)
     # 40 slots for 20 ms; how many more, only this run of this machine can say.
     slo, services = parse_expectation("wait.p99<500ms"), service_samples(known)
-    assert plan["slots"] > queue.load >= 40
-    assert figure_s(with_slots(queue, plan["slots"]), slo, services) < 0.5
-    assert figure_s(with_slots(queue, plan["slots"] - 1), slo, services) >= 0.5
-    assert plan["workers"] == -(-plan["slots"] // 10)
-    code, out, _ = await loadgen("plan", "--from", "run.json", "--rate", "2000")
-    assert "KEDA target" in out
+    assert plan["least_slots"] > queue.load >= 40
+    assert figure_s(with_slots(queue, plan["least_slots"]), slo, services) < 0.5
+    assert figure_s(with_slots(queue, plan["least_slots"] - 1), slo, services) >= 0.5
+    assert row["slots"] == 10 * row["workers"] > plan["least_slots"]
+    assert "measured at 250/s" in plan["warnings"][0] or "measured at 2" in plan["warnings"][0]
+    code, out, _ = await loadgen("plan", "--from", "run.json", "--rate", "2000", "--html", "p.html")
+    assert "KEDA: minReplicaCount" in out
+    assert "<svg" in (tmp_path / "p.html").read_text()
     code, _, err = await loadgen("plan", "--from", "run.json", "--rate", "9", "--slo", "lost == 0")
     assert code == 2
 

@@ -34,6 +34,8 @@ def test_180_of_200_running_tasks_are_180_of_200_everywhere(world, type_in):
     assert seen["workers"][0]["running"] == 180
     own = json.loads(worker.get("/status")[1])
     assert (own["running_total"], len(own["running"])) == (180, 100)
+    assert 0 < own["cpu"] < 600  # seconds so far
+    assert 10 * 2**20 < own["memory"] < 2**30
 
     view = asyncio.run(_looked(world))
     screen = Console(file=io.StringIO(), width=120)

@@ -11,6 +11,7 @@ from taskrig_loadgen.analysis.prediction import measured_calibration, predict
 from taskrig_loadgen.load.mix import parse_mix
 from taskrig_loadgen.load.pacer import constant
 from taskrig_loadgen.load.workload import Workload
+from taskrig_loadgen.queueview import Worker
 from taskrig_loadgen.result.build import make_result
 from taskrig_loadgen.result.ledger import Ledger
 from taskrig_loadgen.result.model import Away, Calibration, Environment, Judged, Result
@@ -61,7 +62,9 @@ def a_result(
             start = at + 0.0021
         end = start + service_s
         ledger.record(f"{number} {outcome} {start} {end} w 0 0 {end + 0.001}".encode())
-    view = SimpleNamespace(at=1000.5, waiting=3, in_flight=2, concurrency=5, workers=("w",))
+    view = SimpleNamespace(
+        at=1000.5, waiting=3, in_flight=2, concurrency=5, workers=(Worker("w", "test", 1, 5, 0),)
+    )
     calibration = a_calibration(rate) if calibrated else None
     record = RunRecord(
         calibration=calibration,

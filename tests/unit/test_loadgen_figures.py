@@ -16,7 +16,8 @@ from taskrig_loadgen.maths.histogram import encode, merge
 from taskrig_loadgen.maths.queueing import list_schedule_s
 from taskrig_loadgen.maths.stats import percentile, supported
 from taskrig_loadgen.quantity import duration_s, rate_per_s, show_s, size_bytes
-from taskrig_loadgen.result.figures import SlotCosts, collect, slot_costs, summary
+from taskrig_loadgen.queueview import Worker
+from taskrig_loadgen.result.figures import SlotCosts, collect, slot_costs, summary, worker_use
 from taskrig_loadgen.result.ledger import FAILED, SUCCEEDED, Ledger
 from taskrig_loadgen.result.timeline import timeline
 
@@ -225,3 +226,22 @@ def test_the_usual_cost_of_a_slot_knows_its_slow_turns_and_forgets_a_pause():
         ledger.confirm(ledger.add([0], [-1.0], -1.0), -1.0)
         ledger.record(f"{number} succeeded {start} {free} w 0 0 {free}".encode())
     assert slot_costs(ledger, 1).turnaround_s == pytest.approx(0.003, rel=0.03)
+
+
+def test_the_cpu_of_a_task_is_what_the_workers_say_between_two_of_their_words():
+    ledger = Ledger(["a"])
+    for number in range(200):  # 10 a second for 20 s
+        at = 100 + number / 10
+        ledger.confirm(ledger.add([0], [at], at), at)
+        ledger.record(f"{number} succeeded {at} {at} w 0 0 {at}".encode())
+    views = []
+    for tick in range(80):  # a look each 250 ms, two workers that say something new each 5 s
+        at = 100 + tick / 4
+        workers = [Worker(name, "h", 1, 5, 0, 7 + at // 5 * 0.1, 10**7 + tick) for name in "xy"]
+        views.append(SimpleNamespace(at=at, workers=workers))
+    cpu_s, memory = worker_use(ledger, views)
+    assert cpu_s == pytest.approx(2 * 0.02 / 10, rel=0.05)  # 20 ms a second each, for 10 tasks
+    assert memory == 10**7 + 79
+    assert worker_use(ledger, views[:30]) == (None, 10**7 + 29)  # only one word that is new
+    silent = [SimpleNamespace(at=1.0, workers=[Worker("x", "h", 1, 5, 0)])]
+    assert worker_use(ledger, silent) == (None, None)

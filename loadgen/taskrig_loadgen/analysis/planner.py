@@ -1,13 +1,14 @@
-"""How many slots, how many workers, what target for an autoscaler. Pure.
+"""How many workers of which size, and what to expect of them. Pure.
 
 Waits come from the formula (Erlang C with a correction for the spread of service times);
-end-to-end times from a simulation that draws the service times a run has measured. A simulation
-of the wait stands beside the formula, as a check of one by the other.
+end-to-end times from a simulation that draws the service times a run has measured.
 """
 
 from __future__ import annotations
 
 import math
+import random
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,79 +19,151 @@ from taskrig_loadgen.analysis.expectations import Expectation
 from taskrig_loadgen.analysis.prediction import Prediction
 from taskrig_loadgen.maths.queueing import Queue, simulate
 from taskrig_loadgen.maths.stats import PERCENTILES, percentile
+from taskrig_loadgen.quantity import show_rate
+from taskrig_loadgen.result.model import Calibration
 
 MAX_SLOTS = 100_000
-SPARE = 0.9  # utilization that a plan without an SLO does not exceed
+SPARE = 0.9  # utilization that nothing planned exceeds, not even with one worker lost
+HEADROOM = 0.7  # share of slots, and of a core, that is busy where nothing else is asked for
+SIZES = (5, 10, 20, 50, 100)  # slots of a worker
+FEW = 100  # tasks measured; a plan from fewer is a range
+FAR = 3.0  # times the measured rate, or a part of it: another load than was measured
+BOOTSTRAPS = 200
+MOST_DRAWN = 1000
 _HOLDS: dict[str, Callable[[float, float], bool]] = {
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,
 }
 
 
-class Plan(Struct, kw_only=True, omit_defaults=True):
+class Loss(Struct, kw_only=True):
+    """The same load with one worker less; null: the backlog grows without end."""
+
+    utilization: float
+    wait_p99_s: float | None
+    holds: bool
+
+
+class PlanRow(Struct, kw_only=True):
+    """The fewest workers of one size that keep everything asked for, and what to expect then."""
+
+    per_worker: int
+    workers: int
+    slots: int
+    utilization: float
+    wait_p50_s: float
+    wait_p99_s: float
+    max_rate_per_s: float
+    one_lost: Loss
+    cpu_per_worker: float | None  # cores that a worker keeps busy; null: was not measured
+    memory_bytes: int | None  # of all workers together
+    keda_target: int
+    bound_by: str  # what asks for so many workers
+
+
+class Plan(Struct, kw_only=True):
     """The plan in numbers, for people and as JSON."""
 
     rate_per_s: float
+    slo: str | None
+    headroom: float
     service_s: float
     service_cv2: float
-    slots: int
-    per_worker: int
-    workers: int
-    utilization: float
-    pickup_s: float
-    mean_wait_s: float
-    wait_p99_s: float
-    e2e_p99_s: float
-    simulated_wait_p99_s: float
-    slo_figure_s: float | None
-    max_rate_per_s: float
-    keda_target: int
+    samples: int
+    least_slots: int  # that keep the SLO (or stay 90 % busy), with nothing in reserve
+    rows: list[PlanRow]
+    recommended: PlanRow
+    why: str
     rate_on_measured_slots_per_s: float | None = None  # with an SLO
-    measured_slots: int | None = None
-    slo: str | None
-    trust: Prediction | None
+    measured_slots: int
+    warnings: list[str] = []
+    workers_range: tuple[int, int] | None = None  # where there is a warning: 5 % to 95 %
+    trust: Prediction | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """The least number of slots that holds, and what to expect with it."""
+class Demand:
+    """What is asked of a plan.
+
+    Args:
+        queue: the load, on any number of slots.
+        services_s: how long a slot is taken, to draw from.
+        headroom: most of the slots, and of a core, that may be busy.
+        cpu_s: CPU of one task, in seconds; None: not measured.
+        memory_bytes: of one worker.
+    """
 
     queue: Queue
-    figure_s: float | None  # of the SLO
-    waits: list[float]  # simulated, rising
-    totals: list[float]  # simulated end to end, rising
+    slo: Expectation | None
+    services_s: Sequence[float]
+    headroom: float = HEADROOM
+    cpu_s: float | None = None
+    memory_bytes: int | None = None
 
-    def plan(self, per_worker: int, slo: Expectation | None, trust: Prediction | None) -> Plan:
-        """The plan in numbers, for workers of `per_worker` slots.
+    def at(self, rate: float) -> Demand:
+        """The same at another rate."""
+        return replace(self, queue=replace(self.queue, rate=rate))
 
-        Args:
-            trust: what was predicted of the run that the plan is made from.
+    def holds(self, slots: int) -> bool:
+        """Whether so many slots keep the SLO, or without one the backlog bounded."""
+        trial = with_slots(self.queue, slots)
+        if self.slo is None:
+            return trial.stable
+        return _HOLDS[self.slo.op](figure_s(trial, self.slo, self.services_s), self.slo.bound)
+
+    def row(self, per_worker: int) -> PlanRow:
+        """The fewest workers of this size.
+
+        Each stays below the headroom, in slots and in CPU, and the rest keep the SLO when one
+        worker is lost.
         """
         queue = self.queue
-        workers = math.ceil(queue.slots / per_worker)
+        lost = "the SLO with one worker lost" if self.slo else "one worker lost"
+        needs = {
+            "the headroom": queue.load / (self.headroom * per_worker),
+            "CPU: one core is all that a worker has": queue.rate
+            * (self.cpu_s or 0)
+            / self.headroom,
+            lost: 1 + self._least() / per_worker,
+        }
+        bound_by = max(needs, key=lambda name: math.ceil(needs[name] - 1e-9))
+        workers = max(1, math.ceil(needs[bound_by] - 1e-9))
         real = with_slots(queue, workers * per_worker)
-        in_system = real.rate * (real.mean_wait_s + real.service_s)
-        return Plan(
-            rate_per_s=queue.rate,
-            service_s=queue.service_s,
-            service_cv2=queue.service_cv2,
-            slots=queue.slots,
+        rest = with_slots(queue, (workers - 1) * per_worker)
+        return PlanRow(
             per_worker=per_worker,
             workers=workers,
+            slots=real.slots,
             utilization=real.utilization,
-            pickup_s=queue.lag_s + queue.pickup_s,
-            mean_wait_s=real.seen_mean_s,
+            wait_p50_s=real.seen_wait_s(0.5),
             wait_p99_s=real.seen_wait_s(0.99),
-            e2e_p99_s=percentile(self.totals, 0.99),
-            simulated_wait_p99_s=percentile(self.waits, 0.99),
-            slo_figure_s=self.figure_s,
-            max_rate_per_s=real.slots / real.service_s,
-            # Waiting and in flight per worker when all is well, but never more than its slots:
-            # an autoscaler that adds workers above this does not wait for a backlog.
-            keda_target=max(1, min(per_worker, math.ceil(in_system / workers))),
-            slo=slo.text if slo else None,
-            trust=trust,
+            max_rate_per_s=self._most(real, workers),
+            one_lost=Loss(
+                utilization=rest.utilization,
+                wait_p99_s=rest.seen_wait_s(0.99) if rest.stable else None,
+                holds=rest.utilization <= SPARE and self.holds(rest.slots),
+            ),
+            cpu_per_worker=None if self.cpu_s is None else queue.rate * self.cpu_s / workers,
+            memory_bytes=None if self.memory_bytes is None else workers * self.memory_bytes,
+            keda_target=keda_target(per_worker, self.headroom),
+            bound_by=bound_by,
         )
+
+    def _least(self) -> int:
+        """The fewest slots that hold, with a tenth of them free: above that waits are a lottery."""
+        return max(least_slots(self), math.ceil(self.queue.load / SPARE - 1e-9))
+
+    def _most(self, queue: Queue, workers: int) -> float:
+        """Tasks a second before the backlog grows for ever, for want of slots or of CPU."""
+        return min(queue.slots / queue.service_s, workers / self.cpu_s if self.cpu_s else math.inf)
+
+
+def keda_target(per_worker: int, headroom: float) -> int:
+    """Tasks waiting + in flight for each worker, as operations.md says it.
+
+    With the whole of a worker's slots an autoscaler would take away the headroom.
+    """
+    return max(1, math.floor(per_worker * headroom + 1e-9))
 
 
 def with_slots(queue: Queue, slots: int) -> Queue:
@@ -122,18 +195,18 @@ def figure_s(queue: Queue, slo: Expectation, services_s: Sequence[float]) -> flo
     return percentile(sorted(totals), PERCENTILES[slo.statistic])
 
 
-def plan_slots(queue: Queue, slo: Expectation | None, services_s: Sequence[float]) -> Planned:
+def least_slots(demand: Demand) -> int:
     """The fewest slots with which the queue keeps the SLO (or, without one, stays 90 % busy).
 
     Raises:
         UsageError: no number of slots can keep it, or more than MAX_SLOTS are needed.
     """
+    queue, slo = demand.queue, demand.slo
 
     def holds(slots: int) -> bool:
-        trial = with_slots(queue, slots)
         if slo is None:
-            return trial.utilization <= SPARE
-        return _HOLDS[slo.op](figure_s(trial, slo, services_s), slo.bound)
+            return with_slots(queue, slots).utilization <= SPARE
+        return demand.holds(slots)
 
     least = max(1, math.floor(queue.load) + 1)
     if least > MAX_SLOTS:  # before anything is simulated: each slot takes memory
@@ -143,7 +216,7 @@ def plan_slots(queue: Queue, slo: Expectation | None, services_s: Sequence[float
         )
     high = least
     while not holds(high):
-        if high > MAX_SLOTS or (high > 4 * least + 100 and queue.utilization < 0.2):
+        if high > MAX_SLOTS or (high > 4 * least + 100 and queue.load < 0.2 * high):
             raise UsageError(
                 f"no number of slots keeps {slo.text if slo else 'the load'!r}: the tasks "
                 f"themselves take {queue.service_s:.3g} s on average"
@@ -153,10 +226,72 @@ def plan_slots(queue: Queue, slo: Expectation | None, services_s: Sequence[float
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle, high)
-    best = with_slots(queue, high)
-    waits, totals = simulate(best, services_s, count=50_000)
-    figure = figure_s(best, slo, services_s) if slo else None
-    return Planned(best, figure, sorted(waits), sorted(totals))
+    return high
+
+
+def make_plan(demand: Demand, sizes: Sequence[int], known: Calibration) -> Plan:
+    """Rows for workers of these sizes, and the one to take: that with the fewest slots.
+
+    Of equal ones the fewest workers. Warnings come with a range instead of false precision.
+
+    Raises:
+        UsageError: no number of slots can keep the SLO, or more than MAX_SLOTS are needed.
+    """
+    rows = [demand.row(size) for size in sizes]
+    best = min(rows, key=lambda row: (row.slots, row.workers))
+    warnings = _warnings(demand.queue.rate, known)
+    return Plan(
+        rate_per_s=demand.queue.rate,
+        slo=demand.slo.text if demand.slo else None,
+        headroom=demand.headroom,
+        service_s=demand.queue.service_s,
+        service_cv2=demand.queue.service_cv2,
+        samples=known.tasks,
+        least_slots=least_slots(demand),
+        rows=rows,
+        recommended=best,
+        why=f"the fewest slots of these rows; {best.bound_by} asks for so many workers",
+        measured_slots=known.slots,
+        warnings=warnings,
+        workers_range=_range(demand, best.per_worker, known.tasks) if warnings else None,
+    )
+
+
+def _warnings(rate: float, known: Calibration) -> list[str]:
+    found = []
+    if known.tasks < FEW:
+        found.append(
+            f"only {known.tasks:,} tasks were measured: their mean and spread may be others; "
+            f"measure at least {FEW:,}"
+        )
+    measured = known.rate_per_s
+    if measured and not 1 / FAR <= rate / measured <= FAR:
+        found.append(
+            f"measured at {show_rate(measured)}, planned for {show_rate(rate)}: handlers may take "
+            "longer under another load; measure closer to it"
+        )
+    return found
+
+
+def _range(demand: Demand, per_worker: int, tasks: int) -> tuple[int, int]:
+    """Workers that the same plan asks for, of 90 % of samples that might have been drawn instead.
+
+    Means are taken as the formula takes them; with few samples that is where a plan errs.
+    """
+    rng = random.Random(1)
+    drawn = []
+    for _ in range(BOOTSTRAPS):
+        services = rng.choices(demand.services_s, k=min(tasks, MOST_DRAWN))
+        mean = statistics.fmean(services)
+        cv2 = statistics.pvariance(services, mean) / mean**2
+        queue = replace(demand.queue, service_s=mean, service_cv2=cv2)
+        try:
+            trial = replace(demand, queue=queue, services_s=services)
+            drawn.append(trial.row(per_worker).workers)
+        except UsageError:  # nothing keeps the SLO with these
+            drawn.append(MAX_SLOTS // per_worker)
+    drawn.sort()
+    return drawn[BOOTSTRAPS // 20], drawn[-BOOTSTRAPS // 20 - 1]
 
 
 def plan_rate(queue: Queue, slo: Expectation, services_s: Sequence[float]) -> float:

@@ -54,6 +54,8 @@ def measured_calibration(result: Result) -> Calibration | None:
         rate_per_s=totals.offered_per_s,
         slots=totals.concurrency,
         workers=totals.workers,
+        cpu_s=totals.cpu_s,
+        memory_bytes=totals.memory_bytes,
         service=MeasuredService(count=service.count, mean=mean, stddev=stddev, hdr=hdr),
         turnaround_s=_or(totals.slot_overhead_s, TYPICAL_TURNAROUND_S),
         pickup_s=_or(totals.pickup_s, TYPICAL_PICKUP_S),

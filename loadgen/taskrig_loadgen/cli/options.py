@@ -76,6 +76,16 @@ def whole(text: str, what: str) -> int:
     return int(clean)
 
 
+def counts(text: str, what: str) -> list[int]:
+    """Different numbers of slots, `1,2,5`; raises UsageError."""
+    numbers = [whole(part.strip(), what) for part in text.split(",")]
+    if len(set(numbers)) != len(numbers):
+        raise UsageError(f"{what} {text!r}: a number is given twice")
+    if max(numbers) > 10_000:
+        raise UsageError(f"{what} {text!r}: at most 10000")
+    return numbers
+
+
 def percent(text: str, what: str) -> float:
     """A share from `4%` or `4`; raises UsageError unless above 0 and below 100."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%?\s*", text)

@@ -9,7 +9,7 @@ import json
 import msgspec
 
 from taskrig.config.sections import Config
-from taskrig.errors import TaskrigError, UsageError
+from taskrig.errors import TaskrigError
 from taskrig.frame.output import remark
 from taskrig_loadgen.cli import options, output
 from taskrig_loadgen.cli.console import report_console
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     config = options.read_config(args)
     output.check_targets(args)
     mix = options.read_mix(args, config)
-    slots = read_slots(args.concurrency)
+    slots = options.counts(args.concurrency, "--concurrency")
     repeat = options.whole(args.repeat, "--repeat")
     workload = Workload(mix=mix, seed=args.seed, drain_timeout_s=options.drain_timeout_s(args))
     stopped = asyncio.Event()
@@ -68,16 +68,6 @@ def run(args: argparse.Namespace) -> int:
         for part in report.render(sweep):
             report_console().print(part)
     return 130 if stopped.is_set() else max((exit_code(result) for result in runs), default=1)
-
-
-def read_slots(text: str) -> list[int]:
-    """The numbers of --concurrency; raises UsageError."""
-    slots = [options.whole(part.strip(), "--concurrency") for part in text.split(",")]
-    if len(set(slots)) != len(slots):
-        raise UsageError(f"--concurrency {text!r}: a number is given twice")
-    if max(slots) > 10_000:
-        raise UsageError(f"--concurrency {text!r}: at most 10000")
-    return slots
 
 
 async def _sweep(

@@ -12,7 +12,13 @@ from msgspec import UNSET
 from taskrig_loadgen.load.mix import ALL, NOMINAL_SERVICE_S
 from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.maths.queueing import list_schedule_s
-from taskrig_loadgen.result.figures import collect, due_and_started, flat_out_per_s, slot_costs
+from taskrig_loadgen.result.figures import (
+    collect,
+    due_and_started,
+    flat_out_per_s,
+    slot_costs,
+    worker_use,
+)
 from taskrig_loadgen.result.ledger import DEAD, FAILED, REFUSED, SUCCEEDED, Ledger
 from taskrig_loadgen.result.model import (
     Accounting,
@@ -162,6 +168,7 @@ def _totals(record: RunRecord, first: int) -> Totals:
         ideal = list_schedule_s(services, concurrency)
     offered, achieved = _rates(record, first)
     due, started = _measured(record)
+    cpu_s, memory_bytes = worker_use(ledger, record.views)
     return Totals(
         makespan_s=_number(makespan),
         serial_s=math.fsum(services) if services else None,
@@ -181,6 +188,8 @@ def _totals(record: RunRecord, first: int) -> Totals:
         slot_overhead_s=costs.turnaround_s,
         pickup_s=costs.pickup_s,
         lag_s=costs.lag_s,
+        cpu_s=cpu_s,
+        memory_bytes=memory_bytes,
     )
 
 

@@ -15,6 +15,7 @@ from itertools import islice
 
 from taskrig_loadgen.load.mix import ALL
 from taskrig_loadgen.maths.stats import PERCENTILES, percentile, supported
+from taskrig_loadgen.queueview import QueueView
 from taskrig_loadgen.result.ledger import OPEN, REFUSED, SUCCEEDED, Ledger
 from taskrig_loadgen.result.model import Figures, TypeSeries
 
@@ -185,6 +186,29 @@ def _usual(values: array[float]) -> float | None:
     most = _PAUSE * percentile(sorted(values), 0.5)
     kept = [value for value in values if value <= most]
     return math.fsum(kept) / len(kept)
+
+
+def worker_use(ledger: Ledger, views: Sequence[QueueView]) -> tuple[float | None, int | None]:
+    """CPU of the workers' processes for one task, and the most memory of one; None: not known.
+
+    A worker tells both with its lease, every few seconds. When it told the first that is seen is
+    not known, so what counts is between the second and the last.
+    """
+    told: dict[str, list[tuple[float, float]]] = {}
+    memory = 0
+    for view in views:
+        for worker in view.workers:
+            memory = max(memory, worker.memory_bytes)
+            readings = told.setdefault(worker.id, [])
+            if worker.cpu_s is not None and (not readings or readings[-1][1] != worker.cpu_s):
+                readings.append((view.at, worker.cpu_s))
+    spans = [(some[1], some[-1]) for some in told.values() if len(some) > 2]
+    if not spans:
+        return None, memory or None
+    cores = sum((last[1] - first[1]) / (last[0] - first[0]) for first, last in spans)
+    since, until = min(first[0] for first, _ in spans), max(last[0] for _, last in spans)
+    ended = sum(since <= end < until for end in ledger.end)
+    return cores * (until - since) / ended if ended else None, memory or None
 
 
 def flat_out_per_s(ledger: Ledger, slots: int) -> float | None:

@@ -160,6 +160,8 @@ class Totals(Struct, kw_only=True):
     slot_overhead_s: float | None
     pickup_s: float | None
     lag_s: float | None = None
+    cpu_s: float | None = None  # of the workers' processes, a task
+    memory_bytes: int | None = None  # the most that one worker's process had
 
 
 class Figures(Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -276,6 +278,8 @@ class Calibration(SlotUse, kw_only=True):
     rate_per_s: float | None = None
     slots: Count
     workers: Count = 0
+    cpu_s: float | None = None  # of a worker's process, a task
+    memory_bytes: int | None = None  # the most that one worker's process had
 
 
 class Forecast(SlotUse, kw_only=True):

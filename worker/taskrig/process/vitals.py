@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import time
 from typing import Any
@@ -113,6 +114,8 @@ class Vitals:
                 "types": self._types,
                 "limited": engine.limited_names if engine is not None else [],
                 "lease": self._config.worker.lease_s,
+                "cpu": round(time.process_time(), 3),
+                "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
                 "running_total": len(running),
                 "running": [
                     {
