@@ -289,6 +289,10 @@ async def test_ctrl_c_while_it_waits_for_other_generators_ends_at_once(loadgen, 
     out, _ = await process.communicate()
     assert process.returncode == 130
     assert json.loads(out)["accounting"]["sent"] == 0
+    flags = ["--mix", "a=1", "--rate", "100", "--duration", "1s", "--barrier", "alone:2"]
+    async with FakeWorker(loadgen.url, KEY, slots=20):  # who gave up has left the barrier
+        both = await asyncio.gather(*(loadgen.result("run", *flags) for _ in range(2)))
+    assert abs(both[0][1]["started"] - both[1][1]["started"]) < 0.1
 
 
 async def test_a_redis_that_goes_and_comes_back_costs_no_account(server, tmp_path):

@@ -144,6 +144,22 @@ def test_worse_results_end_with_3_and_equal_ones_with_0(tmp_path, capsys):
     assert "no difference shown" in capsys.readouterr().out
 
 
+def test_the_answers_are_a_page_and_a_summary_too(tmp_path):
+    base = save_all(tmp_path, "base", [1.0, 1.01, 0.99, 1.005, 0.995])
+    slow = save_all(tmp_path, "slow", [1.2, 1.21, 1.19, 1.205, 1.195])
+    page, text = tmp_path / "c.html", tmp_path / "c.md"
+    files = ["--html", str(page), "--markdown", str(text)]
+    assert main(["compare", *base, "--new", *slow, *files]) == 3
+    assert '<p class="notice ">worse: e2e.p50, service.p50</p>' in page.read_text()
+    assert "**FAIL**: worse: e2e.p50, service.p50" in text.read_text()
+    assert "| e2e.p50 | worse | 5 + 5 | 1.200 |" in text.read_text()
+    assert main(["compare", *base, "--new", *base, *files]) == 0
+    assert '<p class="notice good">nothing is worse</p>' in page.read_text()
+    assert "FAIL" not in text.read_text()
+    assert main(["ab", "--a", "echo 1", "--b", "echo 1", "--runs", "5", *files]) == 0
+    assert "| wall | no difference shown |" in text.read_text()
+
+
 def test_unlike_workloads_and_too_few_runs_are_refused(tmp_path, capsys):
     base = save_all(tmp_path, "base", [1.0] * 5)
     other = save_all(tmp_path, "other", [1.0] * 5, arrivals="poisson")

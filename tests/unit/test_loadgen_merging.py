@@ -6,11 +6,13 @@ import json
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
 from taskrig.errors import UsageError
+from taskrig_loadgen.cli import main
 from taskrig_loadgen.result.merging import merge
-from taskrig_loadgen.result.model import Outside, Result
-from taskrig_loadgen.result.store import schema, to_json
+from taskrig_loadgen.result.model import Away, Outside, Result
+from taskrig_loadgen.result.store import save, schema, to_json
 from taskrig_loadgen.run.barrier import parse_barrier
 from tests.support.results import a_result
 
@@ -54,6 +56,50 @@ def test_unlike_runs_and_the_same_run_twice_are_refused():
     pair[1].kind = "drain"
     with pytest.raises(UsageError, match="kind is 'drain'"):
         merge(pair)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"started": 1005.0}, "started 5.0 s apart"),
+        ({"arrivals": "poisson"}, "arrivals is 'poisson' and 'uniform'"),
+        ({"profile": "4s@200"}, "profile is '4s@200'"),
+        ({"warmup_s": 1.0}, "warmup_s is 1.0"),
+        ({"data_bytes": {"a": 9, "b": 2}}, "data_bytes is"),
+        ({"mix": {"a": 1, "b": 3}}, "mix is"),
+    ],
+)
+def test_generators_that_did_not_start_together_or_sent_otherwise_are_refused(
+    change, why, tmp_path, capsys
+):
+    pair = [a_result(rate=100), a_result(rate=100)]
+    pair[1].run_id = "other"
+    paths = [tmp_path / "a.json", tmp_path / "b.json"]
+    for path, result in zip(paths, pair, strict=True):
+        result.expectations = []
+        save(result, path)
+    assert main(["merge", *map(str, paths)]) == 0
+    for name, value in change.items():
+        setattr(pair[1] if name == "started" else pair[1].workload, name, value)
+    save(pair[1], paths[1])
+    assert main(["merge", *map(str, paths)]) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_outages_and_failures_of_all_generators_are_in_the_whole():
+    away = Away(at_s=1.0, length_s=1.0, looks=3)
+    pair = [
+        a_result(rate=100, failed=0.5, away=[away], warmup_s=1.0),
+        a_result(rate=100, away=[replace(away, at_s=1.5)], warmup_s=1.0),
+    ]
+    pair[1].run_id = "other"
+    whole = merge(pair)
+    assert whole.away == [Away(at_s=1.0, length_s=1.5, looks=6)]  # one, seen by both
+    assert whole.failed_series["all"].e2e.count == 150
+    assert whole.overall.e2e.count == 450
+    assert whole.overall.e2e.p95 <= whole.overall.e2e.max
+    assert whole.left_out.counts["sent"] == 200
+    assert whole.totals.done_per_s == pytest.approx(450 / whole.totals.makespan_s, rel=0.01)
 
 
 def test_the_workers_of_one_queue_are_counted_once_and_those_of_two_are_added():

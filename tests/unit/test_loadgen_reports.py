@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
@@ -102,6 +103,28 @@ def test_what_waits_is_no_fault_of_a_run_that_was_not_followed():
     result.expectations, result.followed = [], False
     result.accounting.waiting = 7
     assert "left in the queue" not in html.page(result)
+
+
+def test_a_day_is_drawn_with_600_points_and_hides_neither_a_peak_nor_a_gap():
+    result = a_result(rate=100)
+    day = [replace(result.timeline[0], second=n) for n in range(86_400)]
+    day[40_000].e2e_max, day[50_000].waiting, day[60_000].done = 99.0, None, 14_400
+    rows = html.thinned(day)
+    assert len(rows) == 600
+    assert rows[40_000 // 144].e2e_max == 99.0
+    assert rows[50_000 // 144].waiting is None
+    assert rows[0].offered == 100
+    assert rows[60_000 // 144].done == pytest.approx(100 + day[0].done, abs=1)
+    result.timeline = day
+    assert len(html.page(result)) < 500_000
+    assert html.thinned(day[:600]) == day[:600]
+
+
+def test_sixty_types_are_all_drawn_and_more_than_a_hundred_are_said():
+    mix = ",".join(f"t{n}=1" for n in range(60))
+    assert all(f">t{n} <tspan" in html.page(a_result(mix, count=60)) for n in range(60))
+    mix = ",".join(f"t{n}=1" for n in range(103))
+    assert "3 more types are in the table" in html.page(a_result(mix, count=103))
 
 
 def test_the_result_fits_its_schema():

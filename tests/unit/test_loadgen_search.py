@@ -8,12 +8,12 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from taskrig_loadgen.analysis.rate_search import Bracket, grew, why_not
+from taskrig_loadgen.analysis.rate_search import Bracket, grew, why_not, why_this
 from taskrig_loadgen.cli import main, search
 from taskrig_loadgen.result.figures import due_and_started, flat_out_per_s
 from taskrig_loadgen.result.ledger import Ledger
-from taskrig_loadgen.result.model import Judged, Result
-from tests.support.results import a_result
+from taskrig_loadgen.result.model import Judged, Result, Trial
+from tests.support.results import a_calibration, a_result
 
 FLAT_OUT = 47.4
 
@@ -151,3 +151,64 @@ def test_a_search_that_finds_no_rate_leaves_its_last_trial_and_is_99(monkeypatch
     assert [(one["text"], one["ok"]) for one in saved["expectations"]] == [("wait.p50<1ms", False)]
     assert "<failure" in xml.read_text()
     assert main(["search", "--mix", "a=1", "--slo", "wait.p50<1h", *flags]) == 99
+
+
+class Imagined:
+    """Runs nothing: what is offered waits 10 ms up to `MOST` tasks a second, and 2 s above."""
+
+    MOST = 60.0
+    drains = 0
+
+    def __init__(self, config, workload, kind):
+        self.workload, self.interrupted = workload, False
+        self.calibration = self.latest = None
+
+    async def flat_out(self):
+        Imagined.drains += 1
+        return 100.0
+
+    async def calibrate(self, flat_out):
+        self.calibration = a_calibration(80)
+
+    async def conduct(self, workload):
+        rate = workload.profile.segments[0].first
+        wait_s = 0.01 if rate <= self.MOST else 2.0
+        self.latest = a_result("a=1", rate=rate, count=200, wait_s=wait_s)
+        self.latest.totals.measured_started = self.latest.totals.measured_due
+        self.latest.calibration = self.calibration
+        return self.latest
+
+
+def test_a_search_keeps_its_answer_and_another_goes_on_from_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(search, "Calibrator", Imagined)
+    saved, again, page = tmp_path / "s.json", tmp_path / "t.json", tmp_path / "s.html"
+    flags = ["search", "--mix", "a=1", "--slo", "wait.p90<1s"]
+    Imagined.drains = 0
+    assert main([*flags, "--precision", "30%", "--out", str(saved), "--html", str(page)]) == 0
+    story = json.loads(saved.read_text())["search"]
+    assert 60 / 1.3 <= story["answer_per_s"] <= 60
+    assert story["flat_out_per_s"] == 100
+    assert story["trials"][-1] == {**story["trials"][-1], "hold": True, "why": ""}
+    assert {bool(one["why"]) for one in story["trials"]} == {True, False}
+    assert all((one["rate_per_s"] <= 60) == (not one["why"]) for one in story["trials"])
+    assert "is the highest rate at which a hold passed" in story["why"]
+    assert "does not: not wait.p90<1s" in story["why"]
+    assert story["why"] in " ".join(capsys.readouterr().out.split())
+    assert "Latency over rate" in page.read_text()
+    assert "answer " in page.read_text()
+    assert "knee 100/s" in page.read_text()
+
+    more = [*flags, "--precision", "4%", "--continue", str(saved), "--out", str(again)]
+    assert main(more) == 0
+    further = json.loads(again.read_text())["search"]
+    assert further["trials"][: len(story["trials"])] == story["trials"]
+    assert 60 / 1.04 <= further["answer_per_s"] <= 60
+    assert Imagined.drains == 1
+    other = ["search", "--mix", "b=1", "--slo", "wait.p90<1s", "--continue", str(saved)]
+    assert main(other) == 2
+    assert "that search was for" in capsys.readouterr().err
+
+
+def test_without_any_hold_the_story_says_why():
+    failed = Trial(rate_per_s=50.0, hold=True, value=2.0, why="not wait.p90<1s")
+    assert why_this([failed], None, 100.0) == "no rate was held; 50/s does not: not wait.p90<1s"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from taskrig_loadgen.result.model import Judged, Result
+from taskrig_loadgen.quantity import show_rate
+from taskrig_loadgen.result.model import Judged, Result, Trial
 from taskrig_loadgen.result.verdict import untrusted
 
 GREW_SIGMAS = 2.0  # of a Poisson count: what a queue that does not grow stays within
@@ -100,3 +102,16 @@ def grew(result: Result) -> bool:
     if due is None or started is None:
         return False
     return due - started > GREW_SIGMAS * math.sqrt(due)
+
+
+def why_this(trials: Sequence[Trial], answer: float | None, flat_out: float) -> str:
+    """Why a search has this answer: what holds, and what is in the way of more."""
+    failed = [one for one in trials if one.why and (answer is None or one.rate_per_s > answer)]
+    lowest = min(failed, key=lambda one: one.rate_per_s, default=None)
+    next_one = f"; {show_rate(lowest.rate_per_s)} does not: {lowest.why}" if lowest else ""
+    if answer is None:
+        return f"no rate was held{next_one}"
+    said = f"{show_rate(answer)} is the highest rate at which a hold passed{next_one}"
+    if lowest is None:
+        said += f"; flat out the workers do {show_rate(flat_out)}"
+    return f"{said}. A Poisson schedule holds more or less tasks than that on average"

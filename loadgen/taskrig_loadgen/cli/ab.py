@@ -15,7 +15,7 @@ from taskrig.frame.output import remark
 from taskrig_loadgen.analysis.comparison import MIN_RUNS
 from taskrig_loadgen.analysis.expectations import figure_of
 from taskrig_loadgen.cli import compare as judge
-from taskrig_loadgen.cli import options
+from taskrig_loadgen.cli import options, output
 from taskrig_loadgen.result.model import Result
 from taskrig_loadgen.result.store import parse
 from taskrig_loadgen.result.verdict import disturbed
@@ -46,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """`loadgen ab`: 3 when B is worse."""
+    output.check_targets(args)
     runs = options.whole(args.runs, "--runs")
     band = options.percent(args.band, "--band")
     if runs < MIN_RUNS:
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     shares = [[one.failed_share for one in side] for side in sides]
     higher = [f for f in figures if is_higher_better(f, of_stdout=args.higher_is_better)]
     found = judge.judge(values, shares, band, higher=[f.split(".")[0] for f in higher])
-    return judge.show(found, as_json=args.json)
+    return judge.show(found, args)
 
 
 def is_higher_better(figure: str, *, of_stdout: bool) -> bool:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from taskrig.errors import UsageError
 from taskrig.frame.output import remark
@@ -24,8 +20,9 @@ from taskrig_loadgen.analysis.comparison import (
     not_judged,
 )
 from taskrig_loadgen.analysis.expectations import figure_of
-from taskrig_loadgen.cli import options
+from taskrig_loadgen.cli import options, output
 from taskrig_loadgen.cli.console import report_console
+from taskrig_loadgen.report import comparison as report
 from taskrig_loadgen.result.model import Environment, Result
 from taskrig_loadgen.result.store import load
 from taskrig_loadgen.result.verdict import disturbed
@@ -59,10 +56,12 @@ def add_judgement(parser: argparse.ArgumentParser) -> None:
         "--band", default="3%", metavar="P", help="ratios within it are noise (3%%)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    output.add_texts(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """`loadgen compare`: 3 when the new runs are worse in any figure."""
+    output.check_targets(args)
     base, new = _sides(args)
     band = options.percent(args.band, "--band")
     sides = [[load(path) for path in paths] for paths in (base, new)]
@@ -70,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     remark_environment(sides[0], sides[1])
     refuse_untrusted(sides[0] + sides[1], base + new)
     figures = args.figure or list(default_figures(sides[0][0]))
-    return show(compare_results(figures, sides[0], sides[1], band), as_json=args.json)
+    return show(compare_results(figures, sides[0], sides[1], band), args)
 
 
 def default_figures(result: Result) -> Sequence[str]:
@@ -188,37 +187,12 @@ def judge(
     return found
 
 
-def show(found: Sequence[Comparison], *, as_json: bool) -> int:
-    """Print the answers; 3 when any is worse."""
-    if as_json:
+def show(found: Sequence[Comparison], args: argparse.Namespace) -> int:
+    """Print the answers and write the files that the flags name; 3 when any is worse."""
+    if args.json:
         print(json.dumps([asdict(one) for one in found], indent=1))
     else:
-        for part in _render(found):
+        for part in report.render(found):
             report_console().print(part)
+    output.write_texts(args, {"html": report.page, "markdown": report.summary}, found)
     return 3 if any(one.regression for one in found) else 0
-
-
-def _interval(one: Comparison) -> str:
-    """Of the ratio; without one the medians themselves."""
-    if one.low is not None and one.high is not None:
-        return f"{one.low:.3f} to {one.high:.3f}"
-    if not one.a:
-        return ""
-    return f"medians {statistics.median(one.a):.3g}, {statistics.median(one.b):.3g}"
-
-
-def _render(found: Sequence[Comparison]) -> Iterator[RenderableType]:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("figure", "runs", "ratio", "95 % interval", "p", "answer"):
-        table.add_column(name, justify="left" if name in ("figure", "answer") else "right")
-    styles = {"worse": "bold red", "better": "green"}
-    for one in found:
-        table.add_row(
-            one.figure,
-            f"{len(one.a)} + {len(one.b)}" if one.a else "",
-            "" if one.ratio is None else f"{one.ratio:.3f}",
-            _interval(one),
-            "" if one.p is None else f"{one.p:.3g}",
-            Text(one.answer, style=styles.get(one.answer, "")),
-        )
-    yield table

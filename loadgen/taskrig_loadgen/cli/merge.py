@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from taskrig_loadgen.cli import output
-from taskrig_loadgen.result.merging import merge
+from taskrig_loadgen.result.merging import merge, refuse_apart
 from taskrig_loadgen.result.store import load
 
 EXAMPLE = """loadgen run --mix noop=1 --rate 50 --duration 2s --barrier pair-$$:2 --out one.json &
@@ -23,4 +23,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """`loadgen merge`: needs no Redis."""
     expectations = output.read_expectations(args)
-    return output.finish(merge([load(path) for path in args.results]), args, expectations)
+    results = [load(path) for path in args.results]
+    refuse_apart(results)
+    return output.finish(merge(results), args, expectations)

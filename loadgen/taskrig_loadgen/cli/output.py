@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from taskrig.errors import UsageError
 from taskrig.frame.output import remark
@@ -16,6 +17,8 @@ from taskrig_loadgen.report.terminal import render
 from taskrig_loadgen.result.model import Result
 from taskrig_loadgen.result.store import check_target, to_json, write_file
 from taskrig_loadgen.result.verdict import exit_code
+
+T = TypeVar("T")
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +48,23 @@ def add_reports(group: argparse._ArgumentGroup) -> None:
         ("--markdown", "FILE", "a summary for CI"),
     ):
         group.add_argument(name, type=file_name, metavar=metavar, help=text)
+
+
+def add_texts(parser: argparse.ArgumentParser) -> None:
+    """--html and --markdown, of what is made from several results."""
+    parser.add_argument("--html", type=file_name, metavar="FILE", help="one self-contained page")
+    parser.add_argument("--markdown", type=file_name, metavar="FILE", help="a summary for CI")
+
+
+def write_texts(
+    args: argparse.Namespace, makers: Mapping[str, Callable[[T], str]], found: T
+) -> None:
+    """Write those of --html and --markdown that are given; raises UsageError."""
+    for name, make in makers.items():
+        path: Path | None = getattr(args, name)
+        if path is not None:
+            write_file(path, make(found))
+            remark(f"{name}: {path}")
 
 
 def file_name(text: str) -> Path:

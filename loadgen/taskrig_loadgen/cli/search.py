@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from taskrig.errors import UsageError
 from taskrig.frame.output import remark
 from taskrig_loadgen.analysis.expectations import Expectation, check_types, parse_expectation
 from taskrig_loadgen.analysis.planner import check_slo, plan_rate
 from taskrig_loadgen.analysis.prediction import queue_from, service_samples
-from taskrig_loadgen.analysis.rate_search import Bracket, grew, why_not
+from taskrig_loadgen.analysis.rate_search import Bracket, grew, why_not, why_this
 from taskrig_loadgen.cli import options, output
 from taskrig_loadgen.cli.calibrating import Calibrator, NothingToMeasure
 from taskrig_loadgen.cli.live import run_loop
@@ -18,7 +19,8 @@ from taskrig_loadgen.load.pacer import constant, parse_arrivals
 from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.maths.stats import MIN_BEYOND, PERCENTILES
 from taskrig_loadgen.quantity import duration_s, rate_per_s, show_rate
-from taskrig_loadgen.result.model import Result
+from taskrig_loadgen.result.model import Judged, Result, Searched, Trial
+from taskrig_loadgen.result.store import load
 from taskrig_loadgen.result.verdict import disturbed
 
 EXAMPLE = """loadgen search --mix fast=1 --slo 'wait.p50<1s' \\
@@ -49,6 +51,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help="end when holding and failing rates are this close (4%%)",
     )
+    parser.add_argument(
+        "--continue",
+        dest="source",
+        type=Path,
+        metavar="RESULT.json",
+        help="go on from what a saved search of the same mix and SLO has tried",
+    )
     options.add_follow(parser)
     output.add_output(parser)
 
@@ -61,11 +70,31 @@ class Search:
     slo: Expectation
     trial_s: float
     trials: int = 0
+    flat_out: float = 0.0
+    tried: list[Trial] = field(default_factory=list)
 
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the latest experiment."""
         return self.calibrator.interrupted
+
+    def book(self, rate: float, judged: Judged, why: str, *, hold: bool) -> None:
+        """Keep what was tried, for the report and for a search that goes on from here."""
+        self.tried.append(Trial(rate_per_s=rate, hold=hold, value=judged.value, why=why))
+
+    def story(self) -> Searched:
+        """What was tried and found so far."""
+        held = [one for one in self.tried if one.hold and not one.why]
+        best = max(held, key=lambda one: one.rate_per_s, default=None)
+        answer = best.rate_per_s if best else None
+        return Searched(
+            slo=self.slo.text,
+            flat_out_per_s=self.flat_out,
+            trials=self.tried,
+            answer_per_s=answer,
+            why=why_this(self.tried, answer, self.flat_out),
+            planned_per_s=_planned_rate(self) or None,
+        )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,6 +118,8 @@ def run(args: argparse.Namespace) -> int:
     search = Search(Calibrator(config, workload, "search"), slo, trial_s)
     close = 1 + options.percent(args.precision, "--precision")
     first = rate_per_s(args.from_rate, "--from-rate") if args.from_rate else None
+    if args.source:
+        _go_on(search, args.source)
     held = None
     try:
         held = run_loop(_search(search, first, close, hold_s))
@@ -97,25 +128,26 @@ def run(args: argparse.Namespace) -> int:
     latest = held or search.calibrator.latest
     if latest is None:
         return 130 if search.interrupted else 99
+    latest.search = search.story()
     code = output.finish(latest, args, [slo, *expectations])
     if search.interrupted:
         return code
-    if held is None:
-        return 99  # whatever else is wrong with the last trial
-    _say(search, held)
-    return code
+    return code if held else 99  # whatever else is wrong with the last trial
 
 
-def _say(search: Search, held: Result) -> None:
-    rate = held.totals.offered_per_s or 0.0
-    remark(f"highest rate with {search.slo.text}: {show_rate(rate)}")
-    forecast = _planned_rate(search)
-    if forecast:
-        off = (rate / forecast - 1) * 100
-        remark(
-            f"plan predicts {show_rate(forecast)} from the calibration before the first trial: "
-            f"found {off:+.1f} % of it"
+def _go_on(search: Search, path: Path) -> None:
+    """Take over what a saved search has tried; raises UsageError unless it was for the same."""
+    saved = load(path)
+    before, mix = saved.search, dict(search.calibrator.workload.mix.counts)
+    if before is None:
+        raise UsageError(f"--continue {path}: it is not the result of a search")
+    if before.slo != search.slo.text or saved.workload.mix != mix:
+        raise UsageError(
+            f"--continue {path}: that search was for {before.slo!r} of {saved.workload.mix}"
         )
+    search.tried, search.flat_out = before.trials, before.flat_out_per_s
+    search.trials = len(before.trials)
+    search.calibrator.calibration = saved.calibration
 
 
 def _planned_rate(search: Search) -> float:
@@ -136,15 +168,21 @@ async def _search(
     search: Search, first: float | None, close: float, hold_s: float
 ) -> Result | None:
     calibrator = search.calibrator
-    flat_out = await calibrator.flat_out()
-    if not search.interrupted:
-        await calibrator.calibrate(flat_out)
-    if search.interrupted:
-        return None
+    if not search.flat_out:
+        search.flat_out = await calibrator.flat_out()
+        if not search.interrupted:
+            await calibrator.calibrate(search.flat_out)
+        if search.interrupted:
+            return None
+    flat_out = search.flat_out
     bracket = Bracket(flat_out, close)
+    for before in search.tried:
+        bracket.book(before.rate_per_s, not before.why)
     rate = min(first or flat_out * FIRST_SHARE, flat_out * MOST_SHARE)
     if first and rate < first:
         remark(f"--from-rate is more than they can finish: starting at {show_rate(rate)}")
+    if search.tried:
+        rate = bracket.holds if bracket.is_close else bracket.next_trial()
     measured_again = False
     while search.trials < MAX_TRIALS:
         bracket.book(rate, await _trial(search, rate))
@@ -155,7 +193,8 @@ async def _search(
                 break
             # Nothing but the flat-out rate is in the way: a pause may have spoilt that drain.
             measured_again = True
-            bracket.flat_out = max(bracket.flat_out, await calibrator.flat_out())
+            search.flat_out = max(bracket.flat_out, await calibrator.flat_out())
+            bracket.flat_out = search.flat_out
             if search.interrupted:
                 return None
             if bracket.is_close:
@@ -178,6 +217,7 @@ async def _trial(search: Search, rate: float) -> bool:
         why = why_not(result, judged)
         said = f"does not hold: {why}" if why else "holds"
         remark(f"trial {search.trials}: {show_rate(rate)} {said} (was {judged.shown})")
+        search.book(rate, judged, why, hold=False)
         if not why:
             return True
         if result.verdict.overloaded or grew(result):
@@ -226,6 +266,7 @@ async def _hold(search: Search, bracket: Bracket, hold_s: float) -> Result | Non
         why = why_not(result, judged)
         search.trials += 1  # the next one gets another seed
         bracket.book(rate, not why)
+        search.book(rate, judged, why, hold=True)
         if why:
             remark(f"it does not hold: {why} (was {judged.shown})")
             failures += 1

@@ -38,9 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     options.add_follow(parser)
     parser.add_argument("--out", type=output.file_name, metavar="FILE", help="the sweep as JSON")
-    parser.add_argument(
-        "--html", type=output.file_name, metavar="FILE", help="one self-contained page"
-    )
+    output.add_texts(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
 
@@ -59,9 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         write_file(args.out, text)
         remark(f"result: {args.out}")
-    if args.html:
-        write_file(args.html, report.page(sweep))
-        remark(f"html: {args.html}")
+    output.write_texts(args, {"html": report.page, "markdown": report.summary}, sweep)
     if args.json:
         print(text)
     elif sweep.points:

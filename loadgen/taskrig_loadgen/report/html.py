@@ -10,15 +10,18 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import asdict
 
+from taskrig_loadgen.analysis.expectations import parse_expectation
 from taskrig_loadgen.analysis.prediction import NO_PREDICTION, predicted
 from taskrig_loadgen.maths.histogram import curve
 from taskrig_loadgen.maths.stats import MIN_BEYOND, PERCENTILES, supported
 from taskrig_loadgen.quantity import axis_s, show_rate, show_s
 from taskrig_loadgen.report.page import definitions, facts, frame, notice, section, table
 from taskrig_loadgen.report.svg import Bar, Line, bar_chart, legend, line_chart
-from taskrig_loadgen.result.model import PARTS, Result, TimelineRow, TypeSeries
+from taskrig_loadgen.result.model import PARTS, Result, Searched, TimelineRow, TypeSeries
 from taskrig_loadgen.result.verdict import checks, exit_code
 
+POINTS = 600  # of a line over time: more are no wider than a pixel each
+TYPES = 100  # of bars
 _COLUMNS = ("mean", "p50", "p90", "p99", "p99.9", "max")
 _KINDS = {
     "mix": "a mix pushed at once",
@@ -40,6 +43,7 @@ def page(result: Result) -> str:
         *_notices(result),
         facts(_facts(result)),
         '<div class="grid2">',
+        *_searched(result.search),
         *_charts(result),
         section("Latency", _latency(result.series), wide=True, note=_LATENCY_NOTE),
         *_failed(result),
@@ -99,7 +103,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
 
 
 def _charts(result: Result) -> list[str]:
-    rows = result.timeline
+    rows = thinned(result.timeline)
     charts = []
     if len(rows) >= 2:
         charts += [
@@ -110,12 +114,38 @@ def _charts(result: Result) -> list[str]:
         ]
     charts += [
         section("Percentiles", _curves(result.overall)),
-        section("Wait and service per type", _types(result.series), note=_TYPES_NOTE),
+        section("Wait and service per type", _types(result.series), note=_types_note(result)),
     ]
     return charts
 
 
+def thinned(rows: list[TimelineRow], most: int = POINTS) -> list[TimelineRow]:
+    """At most so many rows, for a chart: mean rates and the largest of what must not be missed."""
+    step = -(-len(rows) // most)
+    return rows if step <= 1 else [_joined(rows[n : n + step]) for n in range(0, len(rows), step)]
+
+
+def _joined(rows: list[TimelineRow]) -> TimelineRow:
+    """One row of several: of a depth that was not known once nothing is known."""
+    joined = asdict(rows[0])
+    for name in joined.keys() - {"second"}:
+        values = [getattr(row, name) for row in rows]
+        known = [value for value in values if value is not None]
+        if name in ("offered", "sent", "done", "failed", "busy_slots"):
+            joined[name] = sum(known) / len(rows)
+        elif name in ("waiting", "in_flight", "concurrency") and len(known) < len(values):
+            joined[name] = None
+        else:
+            joined[name] = max(known, default=None)
+    return TimelineRow(**joined)
+
+
 _TYPES_NOTE = "Bars are means; the mark is the end-to-end p99, or the longest of fewer than 1,000."
+
+
+def _types_note(result: Result) -> str:
+    more = len(result.series) - 1 - TYPES
+    return f"{_TYPES_NOTE} {more} more types are in the table." if more > 0 else _TYPES_NOTE
 
 
 def _clock(value: float) -> str:
@@ -201,7 +231,7 @@ def _curves(series: TypeSeries) -> str:
 
 def _types(series: dict[str, TypeSeries]) -> str:
     bars = []
-    for name, block in list(series.items())[:30]:
+    for name, block in list(series.items())[: TYPES + 1]:
         wait_s, service_s = block.wait.mean, block.service.mean
         if name == "all" or wait_s is None or service_s is None:
             continue
@@ -271,6 +301,48 @@ def _forecast(result: Result) -> list[str]:
     return [
         section("Predicted beside measured", table(["", "predicted", "measured"], rows), note=note)
     ]
+
+
+def _searched(search: Searched | None) -> list[str]:
+    if search is None:
+        return []
+    rows = [
+        [
+            show_rate(one.rate_per_s),
+            "hold" if one.hold else "trial",
+            f"+no {one.why}" if one.why else "+ok holds",
+        ]
+        for one in search.trials
+    ]
+    return [
+        section("Latency over rate", _over_rate(search), note=search.why),
+        section("What the search tried", table(["rate", "", ""], rows)),
+    ]
+
+
+def _over_rate(search: Searched) -> str:
+    """Each rate once, by its worst; the marks on the axis are the answer and the knee."""
+    slo = parse_expectation(search.slo)
+    worst: dict[float, float] = {}
+    for one in search.trials:
+        if one.value is not None:
+            worst[one.rate_per_s] = max(one.value, worst.get(one.rate_per_s, 0.0))
+    xs = sorted(worst)
+    marks = {search.flat_out_per_s: "knee", search.answer_per_s or 0.0: "answer"}
+    shown = show_s if slo.is_duration else _plain
+    return line_chart(
+        f"{slo.name} {slo.statistic} by rate",
+        [*xs, search.flat_out_per_s],
+        [
+            Line(f"{slo.name} {slo.statistic}", "s1", [*(worst[x] for x in xs), None]),
+            Line("SLO", "s6", [slo.bound] * (len(xs) + 1)),
+        ],
+        x_format=show_rate,
+        y_format=shown,
+        y_axis=axis_s if slo.is_duration else _plain,
+        log_y=True,
+        x_ticks=[(rate, f"{name} {show_rate(rate)}") for rate, name in marks.items() if rate],
+    )
 
 
 def _outside(result: Result) -> list[str]:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from taskrig_loadgen.maths.queueing import fit_scaling
 from taskrig_loadgen.quantity import axis_s, show_rate, show_s
+from taskrig_loadgen.report import markdown
 from taskrig_loadgen.report.page import facts, frame, section, table
 from taskrig_loadgen.report.svg import Line, line_chart
 from taskrig_loadgen.result.model import Environment, LoadShape, Result
@@ -154,6 +155,12 @@ def render(sweep: Sweep) -> Iterator[RenderableType]:
     yield grid
     if _law(sweep):
         yield Text(_law(sweep))
+
+
+def summary(sweep: Sweep) -> str:
+    """A short summary for a CI."""
+    rows = markdown.table(_HEAD, _rows(sweep), texts=0)
+    return f"### loadgen sweep\n\n{rows}\n{_NOTE} {_law(sweep)}".strip() + "\n"
 
 
 def page(sweep: Sweep) -> str:

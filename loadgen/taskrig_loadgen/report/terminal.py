@@ -11,7 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from taskrig_loadgen.quantity import show_rate, show_s
-from taskrig_loadgen.result.model import Accounting, Judged, Outside, Result, Totals, TypeSeries
+from taskrig_loadgen.result.model import (
+    Accounting,
+    Judged,
+    Outside,
+    Result,
+    Searched,
+    Totals,
+    TypeSeries,
+)
 from taskrig_loadgen.result.verdict import checks
 
 _PER_TYPE = ("wait", "service", "e2e")
@@ -31,6 +39,7 @@ def render(result: Result) -> Iterator[RenderableType]:
     yield from _outside(result.outside)
     yield from _verdict(result)
     yield from _expectations(result.expectations)
+    yield from _searched(result.search)
 
 
 def _headline(result: Result) -> Text:
@@ -146,3 +155,15 @@ def _expectations(judged: list[Judged]) -> Iterator[Text]:
     for one in judged:
         word, style = ("ok  ", "green") if one.ok else ("FAIL", "bold red")
         yield Text(f"{word} {one.text}  (was {one.shown})", style=style)
+
+
+def _searched(search: Searched | None) -> Iterator[Text]:
+    if search is None:
+        return
+    answer = "none" if search.answer_per_s is None else show_rate(search.answer_per_s)
+    yield Text(f"highest rate with {search.slo}: {answer}", style="bold")
+    yield Text(search.why)
+    if search.planned_per_s and search.answer_per_s:
+        off = (search.answer_per_s / search.planned_per_s - 1) * 100
+        told = f"plan predicts {show_rate(search.planned_per_s)} from the calibration"
+        yield Text(f"{told} before the first trial: found {off:+.1f} % of it", style="dim")

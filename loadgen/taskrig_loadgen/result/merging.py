@@ -33,6 +33,8 @@ from taskrig_loadgen.result.model import (
 )
 from taskrig_loadgen.result.verdict import judge_run
 
+TOGETHER_S = 1.0  # generators that met at a barrier start within milliseconds
+
 T = TypeVar("T", int, float)
 
 
@@ -82,6 +84,26 @@ def _refuse_unlike(results: Sequence[Result]) -> None:
             raise UsageError(f"cannot merge: kind is {other.kind!r} and {first.kind!r}")
         if set(other.series) != set(first.series):
             raise UsageError("cannot merge: the runs have different types")
+
+
+def refuse_apart(results: Sequence[Result]) -> None:
+    """Refuse runs of generators that did not start together, or did not send alike.
+
+    Raises:
+        UsageError: with what differs.
+    """
+    first = results[0]
+    starts = [result.started for result in results]
+    if max(starts) - min(starts) > TOGETHER_S:
+        raise UsageError(
+            f"cannot merge: the runs started {max(starts) - min(starts):.1f} s apart; "
+            "start them together with --barrier"
+        )
+    for other in results[1:]:
+        for name in ("profile", "arrivals", "warmup_s", "data_bytes", "mix"):
+            ours, theirs = getattr(first.workload, name), getattr(other.workload, name)
+            if ours != theirs:
+                raise UsageError(f"cannot merge: {name} is {theirs!r} and {ours!r}")
 
 
 def _profile(results: Sequence[Result]) -> str | None:

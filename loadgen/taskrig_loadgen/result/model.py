@@ -333,6 +333,26 @@ class Verdict(Struct, kw_only=True):
     exit_code: int | None = None
 
 
+class Trial(Struct, kw_only=True):
+    """A rate that a search has tried."""
+
+    rate_per_s: float
+    hold: bool  # a longer one, which decides
+    value: float | None  # of the figure that the SLO bounds
+    why: str  # it does not hold; empty: it does
+
+
+class Searched(Struct, kw_only=True):
+    """What a search for the highest rate has tried and found."""
+
+    slo: str
+    flat_out_per_s: float
+    trials: list[Trial]
+    answer_per_s: float | None  # null: none held
+    why: str  # this answer and no other
+    planned_per_s: float | None = None  # from the calibration before the first trial
+
+
 class Outside(Struct, kw_only=True, omit_defaults=True):
     """What was learnt by watching from outside, for workers without completion records."""
 
@@ -374,6 +394,9 @@ class Result(Struct, kw_only=True):
     timeline: list[TimelineRow]
     calibration: Annotated[Calibration | None, Meta(description="null without one")] = None
     forecast: Annotated[Forecast | None, Meta(description="null where none was made")] = None
+    search: Annotated[
+        Searched | None, Meta(description="of `loadgen search`: this run is its last hold or trial")
+    ] = None
     interrupted: bool
     followed: bool
     outages: Count

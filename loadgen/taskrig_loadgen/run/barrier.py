@@ -15,6 +15,7 @@ from taskrig_loadgen.run.clock import Offset
 LEAD_S = 1.0  # between the last one's arrival and the start
 LOOK_EVERY_S = 0.02
 EXPIRES_S = 3600
+HERE = b"here"
 
 
 class BarrierTimeout(TaskrigError):
@@ -47,22 +48,28 @@ async def wait_at(
         RedisError, OSError: Redis does not answer.
     """
     key = keys.run(f"barrier-{name}")
-    here = await client.rpush(key, "here")
+    here = await client.rpush(key, HERE)
     await client.expire(key, EXPIRES_S)
     if here > count:
+        await client.lrem(key, -1, HERE)
         raise UsageError(f"--barrier {name}:{count}: {count} generators have met there already")
     if here == count:
         seconds, micro = await client.time()
         await client.rpush(key, f"{seconds + micro / 1e6 + LEAD_S:.6f}")
     deadline = time.monotonic() + timeout_s
-    while (start := await client.lindex(key, count)) is None:
-        if stopped():
-            return 0.0
-        if time.monotonic() > deadline:
-            here = await client.llen(key)
-            raise BarrierTimeout(f"--barrier {name}:{count}: only {here} came in {timeout_s:g} s")
+    while True:
+        met = await client.lrange(key, 0, -1)
+        start = next((float(one) for one in met if one != HERE), None)
+        if start is not None:
+            return start
+        if stopped() or time.monotonic() > deadline:
+            await client.lrem(key, 1, HERE)  # who gives up makes room for another
+            if stopped():
+                return 0.0
+            raise BarrierTimeout(
+                f"--barrier {name}:{count}: only {len(met)} came in {timeout_s:g} s"
+            )
         await asyncio.sleep(LOOK_EVERY_S)
-    return float(start)
 
 
 async def sleep_until(start: float, offset: Offset) -> None:
