@@ -10,6 +10,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 _SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0}
 _SECONDS |= {"h": 3600.0, "d": 86400.0}
@@ -94,3 +97,30 @@ def size_text(size: int) -> str:
         if size and size % _BYTES[unit] == 0:
             return f"{size // _BYTES[unit]}{unit}"
     return f"{size}B"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a number counts: how it is read, how it is shown, and what it looks like."""
+
+    read: Callable[[str], float]
+    text: Callable[[Any], str]
+    like: str
+    pattern: str  # of text with a unit, in the JSON Schema of config.yaml
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [handler(schema), {"type": "string", "pattern": self.pattern}]}
+
+
+SECONDS = Unit(
+    duration_s,
+    duration_text,
+    "a duration such as 250ms, 15s or 5m, or a number of seconds",
+    r"^([0-9]*\.?[0-9]+\s*(us|ms|s|m|min|h|d)\s*)+$",
+)
+BYTES = Unit(
+    size_bytes,
+    size_text,
+    "a size such as 64KiB or 1MiB, or a whole number of bytes",
+    r"^[0-9]*\.?[0-9]+\s*([KMG]iB|[kKMG]?B)$",
+)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from taskrig.config.sources import Written
-from taskrig.config.yaml import read_file
+from taskrig.documents import read_file
 from taskrig.errors import UsageError
+from taskrig.places import Written
 from taskrig_loadgen.analysis.expectations import Expectation, parse_expectation
 from taskrig_loadgen.load.mix import ALIASES, Mix, mix_of
 from taskrig_loadgen.load.pacer import Profile, constant, parse_arrivals, parse_profile

@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from taskrig.config.sources import Problem, Written, of_environment
+from taskrig.config.sources import of_environment
 from taskrig.errors import UsageError
 from taskrig.frame.parser import Commands, command
 from taskrig.frame.settings import config_file
+from taskrig.places import Problem, Written
 from taskrig.texts import host_and_port
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 9464
@@ -79,11 +80,11 @@ def http_address(path: Path | None, env: Mapping[str, str], sets: Sequence[str])
         path = Path("config.yaml")
     file, settings, problems = list[Written](), list[Written](), list[Problem]()
     if path is not None or sets:
-        from taskrig.config.yaml import of_sets, read_file  # needs PyYAML
+        from taskrig.config.yaml import of_sets  # needs PyYAML
+        from taskrig.documents import read_file
 
         file, problems = read_file(path, env) if path is not None else ([], [])
-        settings, found = of_sets(sets)
-        problems += found
+        settings = of_sets(sets, problems)
     if problems:
         raise UsageError(problems[0].line())
     http: dict[str, Any] = {}

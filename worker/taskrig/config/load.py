@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
 
-from taskrig.config import sources, yaml
-from taskrig.config.problems import (
-    FIELDS,
-    SECRETS,
-    Layer,
-    known_settings,
-    problems_of,
-    stray_variables,
-    take_apart,
-)
-from taskrig.config.sections import Config, TaskConfig
-from taskrig.config.sources import Place, Problem, Text, Written
-from taskrig.config.values import yaml_key
+from taskrig.config import problems, sources
+from taskrig.config.problems import FIELDS, SECRETS, Layer
+from taskrig.config.sections import Config
+from taskrig.config.yaml import of_sets
+from taskrig.documents import contents, read_file
 from taskrig.errors import UsageError
+from taskrig.places import Place, Problem, Text, Written
 
 DEFAULT_FILE = FilePath("config.yaml")
 MAX_BYTES = 2**20  # of a named file; a bundle of all the CAs of the world has a fifth of this
 
 SECRET_FILES = {(*path[:-1], f"{path[-1]}_file"): path for path in SECRETS}
+NAMED = {path for path in FIELDS if str(path[-1]).endswith("_file")}
 FOLDERS = {("files", "root")}  # looked at by the handler, when it is there
 
 _POSITION = re.compile(r":(\d+):(\d+)$")
@@ -57,30 +51,34 @@ def load_config(
     """
     if path is None and framework is None and os.path.lexists(DEFAULT_FILE):
         path = DEFAULT_FILE
-    file, problems = yaml.read_file(path, env) if path is not None else ([], [])
-    of_sets, found = yaml.of_sets(sets)
-    problems += [*stray_variables(env), *found]
-    own = sources.of_framework(*framework) if framework is not None else ()
+    file, found = read_file(path, env) if path is not None else ([], [])
+    found += problems.stray_variables(env)
+    layers = [file, sources.of_framework(*framework)] if framework is not None else [file]
+    layers += [sources.of_environment(env), sources.of_flags(overrides or {})]
+    layers.append(of_sets(sets, found))
     layer: Layer = {}
-    for source in (
-        file,
-        own,
-        sources.of_environment(env),
-        sources.of_flags(overrides or {}),
-        of_sets,
-    ):
-        upper = take_apart(source, problems)
+    for source in layers:
+        upper = problems.take_apart(source, found)
         layer = _without_rivals(layer, upper) | upper
-    problems += _read_named_files(layer, path.parent if path else FilePath())
-    config = None
+    found += _read_named_files(layer, path.parent if path else FilePath())
     try:
         config = Config.model_validate(_nested(layer))
     except ValidationError as error:
-        said = {problem.where for problem in problems}  # what could not be read cannot be right
-        problems += [found for found in problems_of(error, layer) if found.where not in said]
-    if problems or config is None:
-        raise UsageError("\n".join(_lines(problems)))
-    return config.with_origins(_origins(config, layer), path)
+        said = {problem.where for problem in found}  # what could not be read cannot be right
+        found += [one for one in problems.problems_of(error, layer) if one.where not in said]
+    if found:
+        raise UsageError("\n".join(dict.fromkeys(one.line() for one in sorted(found, key=_order))))
+    for one, _ in config.settings():
+        origin = layer[one].place.origin if one in layer else "default"
+        config.origins[".".join(map(str, one))] = origin
+    config._source = path
+    return config
+
+
+def _order(problem: Problem) -> tuple[int, int]:
+    """Problems of the file come from top to bottom, then the others."""
+    match = _POSITION.search(problem.where)
+    return (int(match[1]), int(match[2])) if match else (10**9, 0)
 
 
 def _without_rivals(lower: Layer, upper: Layer) -> Layer:
@@ -97,34 +95,35 @@ def _read_named_files(layer: Layer, folder: FilePath) -> Iterator[Problem]:
     A relative name in the config file counts from its `folder`, one in the environment or a
     flag from the current folder; names of files and folders become whole paths.
     """
-    for named, written in list(layer.items()):
-        is_file = named in FIELDS and str(named[-1]).endswith("_file")
-        name, place = written.value, written.place
-        if not (is_file or named in FOLDERS) or not isinstance(name, str) or not name:
+    for named in [path for path in layer if path in NAMED | FOLDERS]:
+        name, place = layer[named].value, layer[named].place
+        if not isinstance(name, str) or not name:
             continue
         path = folder / name if place.names is None else FilePath(name)
-        raw, trouble = yaml.contents(path, MAX_BYTES) if is_file else (b"", None)
-        trouble = f"the file {trouble}" if trouble else None
         secret = SECRET_FILES.get(named)
-        if secret is None:
-            layer[named] = Written(named, Text(path.absolute()), place)
-        elif secret in layer and layer[secret].value not in (None, ""):
-            trouble = f"give either {secret[-1]} or {named[-1]}, not both"
-        elif not trouble:
-            text, trouble = _secret_of(raw)
-            layer[secret] = Written(secret, Text(text), Place(place.where, place.origin))
-        if trouble:
-            yield place.problem(named, trouble)
+        try:
+            raw = contents(path, MAX_BYTES, "the file ") if named in NAMED else b""
+            if secret is None:
+                layer[named] = Written(named, Text(path.absolute()), place)
+            elif secret in layer and layer[secret].value not in (None, ""):
+                raise ValueError(f"give either {secret[-1]} or {named[-1]}, not both")
+            else:
+                text = Text(_secret_of(raw))
+                layer[secret] = Written(secret, text, Place(place.where, place.origin))
+        except ValueError as error:
+            yield place.problem(named, str(error))
 
 
-def _secret_of(raw: bytes) -> tuple[str, str | None]:
-    """A file's text without the newline at its end, or why it is no secret."""
+def _secret_of(raw: bytes) -> str:
+    """A file's text without the newline at its end."""
     try:
         text = raw.decode()
     except UnicodeDecodeError:
-        return "", "the file is not UTF-8 text"
+        raise ValueError("the file is not UTF-8 text") from None
     text = text[:-1].removesuffix("\r") if text.endswith("\n") else text
-    return text, None if text else "the file is empty"
+    if not text:
+        raise ValueError("the file is empty")
+    return text
 
 
 def _nested(layer: Layer) -> dict[str, Any]:
@@ -136,23 +135,3 @@ def _nested(layer: Layer) -> dict[str, Any]:
         value = dict(written.value) if isinstance(written.value, dict) else written.value
         section.setdefault(str(path[-1]), value)
     return values
-
-
-def _lines(problems: Iterable[Problem]) -> list[str]:
-    """Each problem once: those of the file from top to bottom, then the others."""
-
-    def position(problem: Problem) -> tuple[int, int]:
-        match = _POSITION.search(problem.where)
-        return (int(match[1]), int(match[2])) if match else (10**9, 0)
-
-    return list(dict.fromkeys(p.line() for p in sorted(problems, key=position)))
-
-
-def _origins(config: Config, layer: Layer) -> dict[str, str]:
-    paths = known_settings()
-    for task in config.tasks:
-        paths += [("tasks", task, yaml_key(name)) for name in TaskConfig.model_fields]
-    return {
-        ".".join(map(str, path)): layer[path].place.origin if path in layer else "default"
-        for path in paths
-    }

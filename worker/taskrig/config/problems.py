@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from taskrig.config import sources
 from taskrig.config.sections import Config, TaskConfig
-from taskrig.config.sources import Path, Place, Problem, Written, dotted, env_name
-from taskrig.config.values import Section, Unit, kind_of, yaml_key
+from taskrig.config.sources import ENV_PREFIX, env_name
+from taskrig.config.values import Section, kind_of, yaml_key
+from taskrig.places import Path, Place, Problem, Written, dotted, shown_key
 from taskrig.texts import plain, without_password
+from taskrig.units import Unit
 
 Layer = dict[Path, Written]  # settings by their paths, and {} where a section begins
 
@@ -35,11 +36,11 @@ def _fields(model: type[Section], path: Path = ()) -> Iterator[tuple[Path, Field
 FIELDS = dict(_fields(Config))  # of every setting, by its path
 SECRETS = {path for path, info in FIELDS.items() if kind_of(info)[0] is SecretStr}
 SECRETS.add(("redis", "url"))
-_SECTIONS: dict[Path, list[str]] = {}  # the keys of each
-for _path in FIELDS:
-    for _depth, _key in enumerate(_path):
-        _known = _SECTIONS.setdefault(_path[:_depth], [])
-        _known += [str(_key)] if _key not in _known else []
+_HEADS = {path[:depth] for path in FIELDS for depth in range(len(path) + 1)} - set(FIELDS)
+_SECTIONS = {  # the keys of each
+    head: sorted({str(path[len(head)]) for path in FIELDS if path[: len(head)] == head})
+    for head in _HEADS
+}
 
 
 def known_settings() -> list[Path]:
@@ -87,15 +88,15 @@ def _settings(written: Written, problems: list[Problem]) -> Iterator[Written]:
 
 
 def _unknown(path: Path, depth: int, known: list[str], place: Place) -> str:
-    key, known = str(path[depth]), sorted(known)
-    if sources.shown_key(key) != key:
+    key = str(path[depth])
+    if shown_key(key) != key:
         return "unknown key; is a space missing after a colon?"
     near = difflib.get_close_matches(key.replace("-", "_"), known, 1)
     elsewhere = [leaf for leaf in known_settings() if leaf[-1] == key]
     target = next(iter([*elsewhere, *((*path[:depth], one) for one in near)]), None)
     if target is None:
         return f"unknown key; known are {', '.join(known)}"
-    if place.where.startswith(sources.ENV_PREFIX):
+    if place.where.startswith(ENV_PREFIX):
         return f"unknown setting; did you mean {env_name(target + path[depth + 1 :])}?"
     same_section = target[:-1] == path[:depth]
     return f"unknown key; did you mean {target[-1] if same_section else dotted(target)}?"
@@ -167,7 +168,7 @@ def stray_variables(env: Mapping[str, str]) -> Iterator[Problem]:
     """TASKRIG_ names that only just miss a setting, such as TASKRIG_WORKER_MAX_CONCURRENT."""
     by_flat = {env_name(path).replace("__", "_"): env_name(path) for path in known_settings()}
     for name in sorted(env):
-        if not name.startswith(sources.ENV_PREFIX) or "__" in name or name == "TASKRIG_HANDLERS":
+        if not name.startswith(ENV_PREFIX) or "__" in name or name == "TASKRIG_HANDLERS":
             continue
         of_kubernetes = env[name].startswith(("tcp://", "udp://", "sctp://"))  # for a Service
         near = [] if of_kubernetes else difflib.get_close_matches(name, by_flat, 1, 0.92)

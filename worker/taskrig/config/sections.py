@@ -15,34 +15,24 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from taskrig.config.redis_url import database, masked
-from taskrig.config.values import (
-    DAY,
-    ONCE,
-    Bytes,
-    HandlerName,
-    Host,
-    HostPort,
-    QueueList,
-    Rate,
-    RedisUrl,
-    ScheduleLine,
-    Seconds,
-    Secret,
-    Section,
-    Sender,
-    TaskLines,
-    TaskType,
-    Word,
-)
+from taskrig.authoring.importing import checked_name
+from taskrig.authoring.options import rate
+from taskrig.config import values
+from taskrig.config.redis_url import checked, database, masked
+from taskrig.config.values import Bytes, Host, Line, Seconds, Secret, Section, Word, good
+from taskrig.cron import parse_line
 from taskrig.keys import shares_slot
-from taskrig.lists import parted
+from taskrig.lists import parted, weighted
+
+DAY = 86400
+ONCE = values.ONCE
+HandlerName = Annotated[Line, good(checked_name)]
 
 
 class RedisConfig(Section):
     """How to reach Redis, or Valkey."""
 
-    url: RedisUrl = Field(default="redis://localhost:6379/0", repr=False)
+    url: Annotated[Word, good(checked)] = Field(default="redis://localhost:6379/0", repr=False)
     """`redis://host:port/db`, `rediss://` for TLS, `unix:///path` (`?db=1`: another database)."""
     username: Word | None = None
     """ACL user; goes before the URL's, needs no percent-encoding."""
@@ -66,7 +56,7 @@ class RedisConfig(Section):
     """Whether the certificate must be for the URL's host."""
     tls_verify: bool = True
     """`false` accepts any certificate: for experiments only."""
-    sentinels: Annotated[tuple[HostPort, ...], ONCE] = ()
+    sentinels: Annotated[tuple[Annotated[Line, values.HOST_PORT], ...], ONCE] = ()
     """Sentinels as `host:port`; the URL then gives only scheme and database."""
     sentinel_master: Word | None = None
     """The master's name there; needed with `sentinels`."""
@@ -108,7 +98,7 @@ class QueueConfig(Section):
     """The end that tasks are taken from: `right` with LPUSH, `left` with RPUSH."""
     max_item_bytes: Bytes = Field(default=2**20, ge=1, le=512 * 2**20)
     """A larger item is invalid."""
-    lists: tuple[QueueList, ...] = ()
+    lists: tuple[Annotated[Line, good(weighted)], ...] = ()
     """All lists of the queue, `key` among them: the first goes first, or with `=N` by shares."""
 
     @property
@@ -172,7 +162,7 @@ class TaskConfig(Section):
     """How many tasks of this type run at once in one worker."""
     max_concurrent_total: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """How many run at once in all workers; the same in each of them."""
-    rate_limit: Rate | None = None
+    rate_limit: Annotated[Word, good(rate)] | None = None
     """How many start in all workers, such as `100/s`, `5/10s` or `600/m`, evenly spaced."""
     unique: bool | None = None
     """While one waits or runs, others of the type with its `id` are dead letters."""
@@ -212,7 +202,7 @@ class EmailConfig(Section):
     """Its password."""
     password_file: Word | None = None
     """A file that holds the password."""
-    sender: Sender | None = None
+    sender: Annotated[Word, values.SENDER] | None = None
     """The address that mails come from; needed with `host`."""
     timeout_s: Seconds = Field(default=20.0, gt=0, le=600)
     """How long sending one mail may take."""
@@ -252,20 +242,12 @@ class HttpConfig(Section):
     """0 picks a free one and logs it."""
     page: bool = True
     """Whether to serve the status page too."""
-    token: Secret | None = None
+    token: Annotated[Secret, values.LONG] | None = None
     """Who knows it may requeue, drop, cancel and pause on the page; none: it is read-only."""
     token_file: Word | None = None
     """A file that holds the token."""
     names: Annotated[tuple[Host, ...], ONCE] = ()
     """Host names under which the page may be asked for, besides this machine's and addresses."""
-
-    @model_validator(mode="after")
-    def _token_is_no_word(self) -> Self:
-        if self.token is not None and len(self.token.get_secret_value()) < 16:
-            raise ValueError(
-                "token must have at least 16 characters, such as `openssl rand -hex 16`"
-            )
-        return self
 
 
 class LogConfig(Section):
@@ -275,7 +257,7 @@ class LogConfig(Section):
     """The least that is logged."""
     format: Literal["text", "json"] = "text"
     """For people, or for collectors."""
-    tasks: TaskLines = "all"
+    tasks: Annotated[Word, values.TASK_LINES] = "all"
     """Which tasks have lines of their own; failures are always among a share."""
     previews: bool = True
     """Whether the line about an invalid item shows how the item starts."""
@@ -294,10 +276,12 @@ class Config(Section):
     redis: RedisConfig = RedisConfig()
     queue: QueueConfig = QueueConfig()
     worker: WorkerConfig = WorkerConfig()
-    handlers: Annotated[tuple[HandlerName, ...], Field(min_length=1), ONCE] = ("taskrig.handlers",)
+    handlers: Annotated[tuple[Annotated[Line, good(checked_name)], ...], ONCE] = Field(
+        default=("taskrig.handlers",), min_length=1
+    )
     """Packages or modules with handlers, or one `package.module:function`, given the whole task."""
-    tasks: Mapping[TaskType, TaskConfig] = Field(default_factory=dict)
-    schedule: Annotated[tuple[ScheduleLine, ...], ONCE] = ()
+    tasks: Mapping[Annotated[Word, values.TASK_TYPE], TaskConfig] = Field(default_factory=dict)
+    schedule: Annotated[tuple[Annotated[Line, good(parse_line)], ...], ONCE] = ()
     """Lines of NAME, five cron fields, a time zone (UTC without one) and a task as JSON."""
     dead_letters: DeadLettersConfig = DeadLettersConfig()
     email: EmailConfig = EmailConfig()
@@ -305,7 +289,7 @@ class Config(Section):
     http: HttpConfig = HttpConfig()
     log: LogConfig = LogConfig()
 
-    _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
     _source: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -320,7 +304,7 @@ class Config(Section):
         return self
 
     @property
-    def origins(self) -> Mapping[str, str]:
+    def origins(self) -> dict[str, str]:
         """Where each setting came from, by dotted key."""
         return self._origins
 
@@ -333,12 +317,6 @@ class Config(Section):
     def folder(self) -> Path:
         """Where handlers of your own are looked for: the config file's folder, else the current."""
         return self._source.resolve().parent if self._source else Path.cwd()
-
-    def with_origins(self, origins: Mapping[str, str], source: Path | None) -> Config:
-        """The same settings, knowing where they came from."""
-        copy = self.model_copy()
-        copy._origins, copy._source = dict(origins), source
-        return copy
 
     def hash(self) -> str:
         """Twelve hex digits that change with any setting but a secret one."""

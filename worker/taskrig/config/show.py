@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -11,8 +11,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from taskrig.config.problems import kind_at
 from taskrig.config.sections import Config
-from taskrig.config.sources import Path
-from taskrig.config.values import MASK, Section, yaml_key
+from taskrig.config.values import MASK, Section
+from taskrig.places import Path
 
 
 def as_yaml(config: Config, *, origins: bool = False) -> str:
@@ -20,7 +20,7 @@ def as_yaml(config: Config, *, origins: bool = False) -> str:
 
     With `origins`, a comment behind each says where it came from.
     """
-    settings = dict(_settings(config, ()))
+    settings = dict(config.settings())
     settings["redis", "url"] = config.redis.masked_url()
     lines = []
     for path, value in settings.items():
@@ -33,16 +33,6 @@ def as_yaml(config: Config, *, origins: bool = False) -> str:
         origin = config.origins.get(".".join(map(str, source)), "default")
         lines.append(f"{line:<44}  # {origin}" if origins and text else line)
     return "\n".join(lines) + "\n"
-
-
-def _settings(part: Section | Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Any]]:
-    """Sections and settings with their paths, in the order of the model."""
-    if isinstance(part, Section):
-        part = {yaml_key(name): getattr(part, name) for name in type(part).model_fields}
-    for key, value in part.items():
-        yield (*path, key), value
-        if isinstance(value, Section | Mapping):
-            yield from _settings(value, (*path, key))
 
 
 def _text(path: Path, value: Any) -> str:
@@ -76,5 +66,6 @@ class _AsWritten(GenerateJsonSchema):
     def generate_inner(self, schema: Any) -> JsonSchemaValue:
         made = super().generate_inner(schema)
         if schema["type"] in ("int", "float", "bool", "literal"):
-            return {"anyOf": [made, {"type": "string", "pattern": r"\$\{"}]}
+            words = r"^(yes|no|on|off)$|" if schema["type"] == "bool" else ""
+            return {"anyOf": [made, {"type": "string", "pattern": rf"{words}\$\{{"}]}
         return {"anyOf": [{"type": "string"}, made]} if schema["type"] == "tuple" else made

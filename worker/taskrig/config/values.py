@@ -3,59 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic.fields import FieldInfo
 
-from taskrig import units
-from taskrig.authoring.importing import checked_name
-from taskrig.authoring.options import rate
-from taskrig.config.redis_url import checked
-from taskrig.config.sources import Text
-from taskrig.cron import parse_line
-from taskrig.lists import weighted
+from taskrig.places import Path, Text
 from taskrig.task import MAX_TYPE_BYTES
 from taskrig.texts import is_unicode
+from taskrig.units import BYTES, SECONDS, Unit
 
 MASK = "********"  # what stands for a secret in a printed configuration
-DAY = 86400
 
 _WHOLE = re.compile(r"[-+]?[0-9]{1,40}", re.ASCII)
 _TRUTHS = dict.fromkeys(("true", "yes", "on", "1"), True)
 _TRUTHS |= dict.fromkeys(("false", "no", "off", "0"), False)
-_SENDER = r"[^\s<>@]+@[^\s<>@]+|[^<>@]*<[^\s<>@]+@[^\s<>@]+>"
-_TASK_LINES = r"all|failures|none|([0-9]{1,2}(\.[0-9]{1,6})?|100(\.0{1,6})?)%"
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What a number counts: how it is read, how it is shown, and what it looks like."""
-
-    read: Callable[[str], float]
-    text: Callable[[Any], str]
-    like: str
-    pattern: str
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"anyOf": [handler(schema), {"type": "string", "pattern": self.pattern}]}
-
-
-SECONDS = Unit(
-    units.duration_s,
-    units.duration_text,
-    "a duration such as 250ms, 15s or 5m, or a number of seconds",
-    r"^([0-9]*\.?[0-9]+\s*(us|ms|s|m|min|h|d)\s*)+$",
-)
-BYTES = Unit(
-    units.size_bytes,
-    units.size_text,
-    "a size such as 64KiB or 1MiB, or a whole number of bytes",
-    r"^[0-9]*\.?[0-9]+\s*([KMG]iB|[kKMG]?B)$",
-)
+_SENDER = re.compile(r"[^\s<>@]+@[^\s<>@]+|[^<>@]*<[^\s<>@]+@[^\s<>@]+>")
+_TASK_LINES = re.compile(r"all|failures|none|([0-9]{1,2}(\.[0-9]{1,6})?|100(\.0{1,6})?)%")
 
 
 def typed(raw: Any, info: FieldInfo) -> Any:
@@ -69,13 +35,13 @@ def typed(raw: Any, info: FieldInfo) -> Any:
         if outside:
             return tuple(Text(item.strip()) for item in raw.split(",") if item.strip())
         return tuple(raw) if isinstance(raw, list | tuple) else (raw,)
-    text = raw.strip() if isinstance(raw, str) else ""
     is_text = kind in (str, SecretStr)
-    nothing = not raw or (not is_text and text.lower() in ("", "null", "none"))
+    nothing = raw == "" if is_text else str(raw).strip().lower() in ("", "null", "none")
     if outside and nothing and info.default is None:
         return None
     if is_text or not isinstance(raw, str):
         return raw
+    text = raw.strip()
     if unit:
         return _quantity(text, unit, bare=outside)
     if kind is int and _WHOLE.fullmatch(text):
@@ -120,7 +86,6 @@ class Section(BaseModel):
         allow_inf_nan=False,
         alias_generator=yaml_key,
         validate_by_name=True,
-        validate_by_alias=True,
         hide_input_in_errors=True,
         use_attribute_docstrings=True,  # they are the descriptions in the JSON Schema
     )
@@ -129,6 +94,30 @@ class Section(BaseModel):
     @classmethod
     def _typed(cls, raw: Any, info: Any) -> Any:
         return typed(raw, cls.model_fields[info.field_name])
+
+    def settings(self, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+        """Every setting with its path; before those of a section, the section itself."""
+        for name in type(self).model_fields:
+            yield from _settings((*path, yaml_key(name)), getattr(self, name))
+
+
+def _settings(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
+    yield path, value
+    if isinstance(value, Section):
+        yield from value.settings(path)
+    for key, part in value.items() if isinstance(value, Mapping) else ():
+        yield from _settings((*path, key), part)
+
+
+def good(check: Callable[[str], object], says: str = "") -> AfterValidator:
+    """Refuses text that `check` raises ValueError for, or answers no to: `says` what is right."""
+
+    def checked(text: str) -> str:
+        if not check(text):
+            raise ValueError(says)
+        return text
+
+    return AfterValidator(checked)
 
 
 def _host(text: str) -> str:
@@ -139,13 +128,13 @@ def _host(text: str) -> str:
     return text[1:-1] if text.startswith("[") and text.endswith("]") else text
 
 
-def _host_port(text: str) -> bool:
+def _is_host_port(text: str) -> bool:
     found = re.fullmatch(r"[^/@ ]+:([0-9]{1,5})", text)
     return found is not None and 1 <= int(found[1]) <= 65535
 
 
-def _is_short(task_type: str) -> bool:
-    return len(task_type.encode()) <= MAX_TYPE_BYTES
+def _is_sender(text: str) -> bool:
+    return text.isprintable() and _SENDER.fullmatch(text) is not None
 
 
 def _secret(secret: SecretStr) -> SecretStr:
@@ -153,6 +142,12 @@ def _secret(secret: SecretStr) -> SecretStr:
         raise ValueError("is the mask of a printed configuration; fill in the secret itself")
     if not is_unicode(secret.get_secret_value()):
         raise ValueError("must be text that UTF-8 can hold")
+    return secret
+
+
+def _long(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < 16:
+        raise ValueError("must have at least 16 characters, such as `openssl rand -hex 16`")
     return secret
 
 
@@ -164,42 +159,18 @@ def _once(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
-def _read_by(parse: Callable[[str], object], says: str = "") -> AfterValidator:
-    """Refuses what `parse` raises for, or answers no to, and then `says` what would be right."""
-
-    def check(text: str) -> str:
-        if not parse(text):
-            raise ValueError(says)
-        return text
-
-    return AfterValidator(check)
-
-
-def _like(pattern: str, says: str) -> AfterValidator:
-    return _read_by(lambda text: text.isprintable() and re.fullmatch(pattern, text), says)
-
-
 Seconds = Annotated[float, SECONDS]
 Bytes = Annotated[int, BYTES]
 Line = Annotated[str, Field(min_length=0)]  # bounded, so pydantic sees what UTF-8 cannot hold
 Word = Annotated[str, Field(min_length=1)]
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
-RedisUrl = Annotated[Word, _read_by(checked)]
 Host = Annotated[Word, AfterValidator(_host)]
-HostPort = Annotated[Line, _read_by(_host_port, "must be host:port, such as sentinel-1:26379")]
-Sender = Annotated[
-    Word,
-    _like(_SENDER, "must be an address, such as no-reply@example.com or Shop <shop@example.com>"),
-]
-HandlerName = Annotated[Line, _read_by(checked_name)]
-TaskType = Annotated[
-    Word,
-    _read_by(
-        lambda text: len(text.encode()) <= MAX_TYPE_BYTES, "a task type has at most 256 bytes"
-    ),
-]
-TaskLines = Annotated[Word, _like(_TASK_LINES, "must be all, failures, none or a share such as 1%")]
-Rate = Annotated[Word, _read_by(rate)]
-QueueList = Annotated[Line, _read_by(weighted)]
-ScheduleLine = Annotated[Line, _read_by(parse_line)]
-ONCE = AfterValidator(_once)
+LONG, ONCE = AfterValidator(_long), AfterValidator(_once)
+HOST_PORT = good(_is_host_port, "must be host:port, such as sentinel-1:26379")
+_LIKE = "no-reply@example.com or Shop <shop@example.com>"
+SENDER = good(_is_sender, f"must be an address, such as {_LIKE}")
+TASK_TYPE = good(
+    lambda text: len(text.encode()) <= MAX_TYPE_BYTES,
+    f"a task type has at most {MAX_TYPE_BYTES} bytes",
+)
+TASK_LINES = good(_TASK_LINES.fullmatch, "must be all, failures, none or a share such as 1%")
