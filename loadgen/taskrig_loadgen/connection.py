@@ -5,20 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.asyncio import Connection, ConnectionPool, Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from taskrig.broker.address import Address
+from taskrig.broker import Address, Command
 from taskrig.errors import TaskrigError, UsageError
 
 if TYPE_CHECKING:
     from taskrig.config.sections import Config
+
+T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0  # a stalled server is something to measure, not to give up on
@@ -114,6 +122,31 @@ def _tls(config: Config) -> dict[str, Any]:
     }
 
 
+async def ask(client: Redis, command: Command[T]) -> T:
+    """Run a command of the broker's over a connection of this client; once, as everything here.
+
+    Raises:
+        RedisError, OSError: no answer, or an error for one.
+    """
+    pool: Any = client.connection_pool
+    connection = await pool.get_connection()
+    try:
+        await connection.send_packed_command([command.data])
+        try:
+            answer = await connection.read_response()
+        except NoScriptError:
+            await connection.send_packed_command([command.teaching().data])
+            answer = await connection.read_response()
+    except ResponseError:
+        raise
+    except BaseException:
+        await connection.disconnect()  # out of step
+        raise
+    finally:
+        await pool.release(connection)
+    return command.parse(answer)
+
+
 @contextmanager
 def clear_errors(config: Config) -> Iterator[None]:
     """Turn what redis-py raises inside into RedisOutOfReach, or WrongKeyType."""
@@ -131,7 +164,7 @@ def describe(config: Config, error: BaseException) -> str:
     if isinstance(error, AuthenticationError):
         return f"{where} refuses the user name or password: {text}; set redis.password"
     if isinstance(error, ResponseError):
-        if isinstance(error, NoPermissionError) or "NOPERM" in text:
+        if isinstance(error, NoPermissionError) or "NOPERM" in text or "ACL failure" in text:
             return f"{where} refuses us: {text}; docs/loadgen.md lists the rights that are needed"
         if "NOAUTH" in text:
             return f"{where} refuses us: {text}; check redis.username and redis.password"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from taskrig.broker.stride import Stride
+from redis.exceptions import ResponseError
+
+from taskrig.broker import QueueCommands, Stride
+from taskrig.broker.start import key_checks
 from taskrig.keys import Keys
+from taskrig_loadgen.connection import ask
 
 SLICE = 1000  # most entries read at a time
 
@@ -50,62 +53,36 @@ class QueueView:
         return sum(self.totals.get(name, 0) for name in ("succeeded", "failed", "invalid", "dead"))
 
 
-async def look(client: Any, keys: Keys) -> QueueView:
-    """Read the whole view in one round trip (held types and further lists, if any, in a second).
+async def look(client: Any, commands: QueueCommands) -> QueueView:
+    """Read the whole view in one round trip, by the command of `worker status`.
 
     Raises:
         RedisError, OSError: Redis does not answer, or a key has another type.
     """
-    pipe = client.pipeline(transaction=False)
-    pipe.time()
-    pipe.llen(keys.queue)
-    pipe.llen(keys.arrivals)
-    pipe.llen(keys.redeliver)
-    pipe.hlen(keys.inflight)
-    pipe.zcard(keys.delayed)
-    pipe.xlen(keys.dead)
-    pipe.exists(keys.paused)
-    pipe.hgetall(keys.stats)
-    pipe.zrange(keys.workers, 0, -1, withscores=True)
-    pipe.hgetall(keys.about)
-    pipe.smembers(keys.held)
-    pipe.smembers(keys.lists)
-    (
-        now,
-        queued,
-        arrived,
-        again,
-        flying,
-        delayed,
-        dead,
-        paused,
-        stats,
-        leases,
-        about,
-        held_names,
-        list_names,
-    ) = await pipe.execute()
-    further = _further(keys, held_names, list_names)
-    held = await _lengths(client, further) if further else 0
-    at = now[0] + now[1] / 1e6
-    alive = [name for name, deadline_ms in leases if deadline_ms > at * 1000]
+    try:
+        seen = await ask(client, commands.survey())
+    except ResponseError as error:
+        if "WRONGTYPE" in str(error):  # the server does not say of which key
+            for check in key_checks(commands.keys, ()):
+                if wrong := check.complaint(await ask(client, check.question)):
+                    raise ResponseError(f"WRONGTYPE {wrong}") from None
+        raise
     return QueueView(
-        at=at,
-        waiting=queued + arrived + again + held,
-        in_flight=flying,
-        delayed=delayed,
-        dead_letters=dead,
-        paused=bool(paused),
-        totals={name.decode(): int(value) for name, value in stats.items()},
-        workers=tuple(_worker(name.decode(), about.get(name)) for name in alive),
+        at=seen.at,
+        waiting=seen.waiting,
+        in_flight=seen.in_flight,
+        delayed=seen.delayed,
+        dead_letters=seen.dead,
+        paused=seen.paused,
+        totals=seen.totals,
+        workers=tuple(
+            Worker(
+                *(one.id, one.host, one.pid, one.concurrency, one.running),
+                *(one.cpu_s, one.memory_bytes),
+            )
+            for one in seen.workers
+        ),
     )
-
-
-async def _lengths(client: Any, lists: Iterable[str]) -> int:
-    pipe = client.pipeline(transaction=False)
-    for key in lists:
-        pipe.llen(key)
-    return sum(await pipe.execute())
 
 
 async def further_lists(client: Any, keys: Keys) -> list[str]:
@@ -119,22 +96,6 @@ def _further(keys: Keys, held: Iterable[bytes], lists: Iterable[bytes]) -> list[
         *sorted(keys.held_of(name.decode()) for name in held),
         *(key for name in others for key in (keys.arrivals_of(name), name)),
     ]
-
-
-def _worker(name: str, raw: bytes | None) -> Worker:
-    try:
-        about = json.loads(raw or b"{}")
-        return Worker(
-            id=name,
-            host=str(about.get("host", "?")),
-            pid=int(about.get("pid", 0)),
-            concurrency=int(about.get("concurrency", 0)),
-            running=int(about.get("running_total", len(about.get("running", ())))),
-            cpu_s=float(about["cpu"]) if "cpu" in about else None,
-            memory_bytes=int(about.get("memory", 0)),
-        )
-    except (ValueError, TypeError, AttributeError):
-        return Worker(name, "?", 0, 0, 0)
 
 
 async def list_items(client: Any, key: str) -> AsyncIterator[bytes]:

@@ -71,7 +71,7 @@ async def everything(url):
         assert operator.resume()
     async with connected(config) as client:
         await describe_environment(client, config)
-        view = await look(client, hand.commands.keys)
+        view = await look(client, hand.commands)
     assert seen.totals["succeeded"] == view.totals["succeeded"] == 2
 
 

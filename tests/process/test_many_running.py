@@ -9,6 +9,7 @@ import json
 import redis.asyncio
 from rich.console import Console
 
+from taskrig.broker import QueueCommands
 from taskrig.config.load import load_config
 from taskrig_loadgen.cli.monitor import _picture
 from taskrig_loadgen.queueview import look
@@ -51,7 +52,7 @@ def test_180_of_200_running_tasks_are_180_of_200_everywhere(world, type_in):
 
 async def _looked(world):
     async with redis.asyncio.Redis.from_url(world.url) as client:
-        return await look(client, world.keys)
+        return await look(client, QueueCommands(load_config(None, env={})))
 
 
 def test_of_more_workers_than_describe_themselves_the_slots_are_not_taken_for_all(world, type_in):

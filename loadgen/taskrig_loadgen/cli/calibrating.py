@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
+from taskrig.broker import QueueCommands
 from taskrig.config.sections import Config
 from taskrig.errors import TaskrigError, UsageError
 from taskrig.frame.output import remark
-from taskrig.keys import Keys
 from taskrig_loadgen.analysis.prediction import measured_calibration
 from taskrig_loadgen.cli.live import conduct
 from taskrig_loadgen.connection import clear_errors, connected
@@ -106,7 +106,7 @@ class Calibrator:
         config = self.config
         async with connected(config) as client:
             with clear_errors(config):
-                view = await look(client, Keys.of(config.queue.key))
+                view = await look(client, QueueCommands(config))
         if not view.concurrency:
             raise UsageError(f"no live worker on {config.queue.key!r}; start one with: worker run")
         return view.concurrency

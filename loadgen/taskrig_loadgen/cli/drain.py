@@ -6,14 +6,14 @@ import argparse
 import secrets
 from typing import Any
 
+from taskrig.broker import QueueCommands
 from taskrig.config.sections import Config
 from taskrig.errors import TaskrigError, UsageError
 from taskrig.frame.output import remark
-from taskrig.keys import Keys
 from taskrig_loadgen.analysis.expectations import check_types
 from taskrig_loadgen.cli import options, output
 from taskrig_loadgen.cli.live import conduct, run_loop
-from taskrig_loadgen.connection import clear_errors, connected
+from taskrig_loadgen.connection import ask, clear_errors, connected
 from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.result.model import Result
 from taskrig_loadgen.run.experiment import Experiment
@@ -60,17 +60,17 @@ def run(args: argparse.Namespace) -> int:
 async def _drain(
     config: Config, workload: Workload, *, pause: bool, wait_on_interrupt: bool
 ) -> Result:
-    keys = Keys.of(config.queue.key)
+    commands = QueueCommands(config)
     async with connected(config, timeout_s=ANSWER_S) as client:
         why = f"loadgen drain {secrets.token_hex(4)}"
 
         async def let_go() -> None:
             with clear_errors(config):
-                if await client.get(keys.paused) == why.encode():  # else it is somebody else's
-                    await client.delete(keys.paused)
+                if await ask(client, commands.pause_reason()) == why:  # else it is another's
+                    await ask(client, commands.resume())
 
         if pause:
-            await _pause(client, keys, config, why)
+            await _pause(client, config, why)
         experiment = Experiment(config, workload, kind="drain", when_sent=let_go if pause else None)
         try:
             return await conduct(
@@ -84,9 +84,9 @@ async def _drain(
                     remark(f"the queue stays paused, for up to {PAUSE_S // 60} min: {error}")
 
 
-async def _pause(client: Any, keys: Keys, config: Config, why: str) -> None:
+async def _pause(client: Any, config: Config, why: str) -> None:
     with clear_errors(config):
-        done = await client.set(keys.paused, why, nx=True, ex=PAUSE_S)
+        done = await ask(client, QueueCommands(config).pause(why, PAUSE_S))
     if not done:
         raise UsageError(
             f"{config.queue.key!r} is paused already; resume it first (worker resume), "

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from taskrig.broker import QueueCommands
 from taskrig.config.sections import Config
-from taskrig.keys import Keys
 from taskrig_loadgen.cli import options
 from taskrig_loadgen.cli.console import report_console
 from taskrig_loadgen.cli.live import on_interrupt, run_loop
@@ -50,9 +50,9 @@ async def _watch(config: Config, every_s: float, length_s: float | None) -> int:
     loop = asyncio.get_running_loop()
     deadline = None if length_s is None else loop.time() + length_s
     async with connected(config) as client:
-        keys = Keys.of(config.queue.key)
+        commands = QueueCommands(config)
         with clear_errors(config):
-            before = await look(client, keys)
+            before = await look(client, commands)
         with on_interrupt(stop.set), _screen(config, plain=length_s == 0) as show:
             view, problem, rate = before, "", 0.0
             while True:
@@ -61,7 +61,7 @@ async def _watch(config: Config, every_s: float, length_s: float | None) -> int:
                 if left <= 0 or await _stopped_within(stop, left):
                     return 130 if stop.is_set() and length_s is not None else 0
                 try:
-                    view, before, problem = await look(client, keys), view, ""
+                    view, before, problem = await look(client, commands), view, ""
                     rate = (view.done - before.done) / max(view.at - before.at, 1e-3)
                 except REDIS_ERRORS as error:
                     problem = describe(config, error)

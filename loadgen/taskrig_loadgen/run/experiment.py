@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from taskrig.broker import QueueCommands
 from taskrig.errors import TaskrigError
-from taskrig.keys import Keys
 from taskrig_loadgen.analysis.prediction import predict
 from taskrig_loadgen.connection import (
     REDIS_ERRORS,
@@ -106,7 +106,8 @@ class Experiment:
         self._config = config
         self._workload = workload
         self._kind = kind
-        self._keys = Keys.of(config.queue.key)
+        self._commands = QueueCommands(config)
+        self._keys = self._commands.keys
         self._stop = asyncio.Event()
         self._aborter = ConnectionAborter()
         self._give_up = self._aborter.given_up
@@ -152,7 +153,7 @@ class Experiment:
             with clear_errors(config):
                 environment = await describe_environment(client, config)
                 offset = await measure_offset(client)
-                view = await look(client, self._keys)
+                view = await look(client, self._commands)
             forecast = predict(self._workload, view.concurrency, self._calibration)
             run_id = secrets.token_hex(6)
             ledger = Ledger(self._workload.mix.types)
@@ -166,7 +167,7 @@ class Experiment:
                 patience_s=self._workload.drain_timeout_s,
             )
             cls = Observer if self._observe_by == "probe" else ExternalObserver
-            observer = cls(watching, self._keys, run_id, ledger)
+            observer = cls(watching, self._commands, run_id, ledger)
             before = await scrape(self._scrape_urls)
             observer.views.append(view)
             self.stage = Stage("sending", run_id, ledger, view, None, offset)
@@ -301,7 +302,7 @@ class Experiment:
             try:
                 where = await observer.search()
                 observer.answered()
-                observer.views.append(await look(client, self._keys))
+                observer.views.append(await look(client, self._commands))
                 if observer.ledger.all_done:
                     await observer.forget()
                 return where, await measure_offset(client)

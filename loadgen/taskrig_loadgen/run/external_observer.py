@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from taskrig.broker import QueueCommands
 from taskrig.errors import TaskrigError
-from taskrig.keys import Keys
 from taskrig_loadgen.queueview import QueueView
 from taskrig_loadgen.result.ledger import Ledger
 from taskrig_loadgen.result.model import Outside
@@ -164,8 +164,8 @@ def _is_here(url: str) -> bool:
 class ExternalObserver(Observer):
     """Looks at depths only; every task that is nowhere in the queue is `gone`."""
 
-    def __init__(self, client: Any, keys: Keys, run_id: str, ledger: Ledger) -> None:
-        super().__init__(client, keys, run_id, ledger)
+    def __init__(self, client: Any, commands: QueueCommands, run_id: str, ledger: Ledger) -> None:
+        super().__init__(client, commands, run_id, ledger)
         self.look_every_s = 0.05
 
     async def _read_records(self) -> int:

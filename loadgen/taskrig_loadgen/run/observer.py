@@ -7,7 +7,7 @@ import re
 import time
 from typing import Any
 
-from taskrig.keys import Keys
+from taskrig.broker import QueueCommands
 from taskrig_loadgen.connection import REDIS_ERRORS
 from taskrig_loadgen.queueview import (
     QueueView,
@@ -30,9 +30,10 @@ POLL_S = 0.02  # completion records
 class Observer:
     """Follows one run in one queue; fills its ledger."""
 
-    def __init__(self, client: Any, keys: Keys, run_id: str, ledger: Ledger) -> None:
+    def __init__(self, client: Any, commands: QueueCommands, run_id: str, ledger: Ledger) -> None:
         self._client = client
-        self._keys = keys
+        self._commands = commands
+        keys = self._keys = commands.keys
         run = re.escape(run_id.encode())
         self._mark = re.compile(rb'"run"\s*:\s*"' + run + rb':(\d+)"')
         self._records = keys.run(run_id)
@@ -71,7 +72,7 @@ class Observer:
             now = time.perf_counter()
             if now - self._last_look >= self.look_every_s:
                 self._last_look = now
-                self.views.append(await look(self._client, self._keys))
+                self.views.append(await look(self._client, self._commands))
         except REDIS_ERRORS:
             self._unanswered += 1
             await asyncio.sleep(0.1)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from taskrig.broker import QueueCommands
 from taskrig.errors import TaskrigError
 from taskrig.keys import Keys, prefix
 from taskrig_loadgen.connection import clear_errors, connected
@@ -93,11 +94,11 @@ def _environment(config: Config) -> dict[str, str]:
 
 
 async def _until_alive(config: Config, process: asyncio.subprocess.Process, log: Any) -> None:
-    keys, deadline = Keys.of(config.queue.key), time.monotonic() + START_TIMEOUT_S
+    commands, deadline = QueueCommands(config), time.monotonic() + START_TIMEOUT_S
     async with connected(config) as client:
         while True:
             with clear_errors(config):
-                view = await look(client, keys)
+                view = await look(client, commands)
             if any(one.pid == process.pid for one in view.workers):
                 return
             if process.returncode is not None:

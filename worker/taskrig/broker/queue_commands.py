@@ -9,7 +9,7 @@ from taskrig.broker import replies, scripts
 from taskrig.broker.commands import Command, command, run_script
 from taskrig.broker.dead_letter import DeadLetterSlice, dead_letter_slice
 from taskrig.broker.stride import SLICE_BYTES
-from taskrig.broker.survey import Survey, survey_of
+from taskrig.broker.survey import Survey, since_and_why, survey_of
 from taskrig.config.sections import Config
 from taskrig.keys import Keys, type_name, type_of
 
@@ -216,9 +216,14 @@ class QueueCommands:
 
     # -- pauses ----------------------------------------------------------------------------------
 
-    def pause(self, why: str) -> Command[bool]:
-        """Let no worker claim; whether that is new."""
-        return run_script(scripts.PAUSE, (self.keys.paused,), why, parse=replies.truth)
+    def pause(self, why: str, for_s: float | None = None) -> Command[bool]:
+        """Let no worker claim, for `for_s` seconds at most; whether that is new."""
+        until = "" if for_s is None else round(for_s * 1000)
+        return run_script(scripts.PAUSE, (self.keys.paused,), why, until, parse=replies.truth)
+
+    def pause_reason(self) -> Command[str]:
+        """Why it is paused; "" where it is not, or where no reason was given."""
+        return command("GET", self.keys.paused, parse=lambda reply: since_and_why(reply or b"")[1])
 
     def resume(self) -> Command[bool]:
         """Let workers claim again; whether that is new."""

@@ -42,6 +42,8 @@ class WorkerSeen:
     concurrency: int
     running: int  # all of them; it lists a hundred
     draining: bool
+    cpu_s: float | None = None  # of its process so far; None: it does not say
+    memory_bytes: int = 0  # the most its process had so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ def survey_of(queue: str, reply: list[Any]) -> Survey:
     flat, rows, types, lists = rest
     at = seconds + micros / 1e6
     abouts = [(row, about_of(row[2])) for row in rows]
-    since, why = _since_and_why(paused)
+    since, why = since_and_why(paused)
     paused_types = [_paused_type(*row) for row in types]
     totals = {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
     return Survey(
@@ -202,13 +204,14 @@ def _trimmed(totals: dict[str, int]) -> Trimmed:
     return Trimmed(totals.get("dead_trimmed", 0) - invalid, failed_at, invalid, invalid_at)
 
 
-def _since_and_why(text: bytes) -> tuple[float | None, str]:
+def since_and_why(text: bytes) -> tuple[float | None, str]:
+    """Since when (Unix seconds) and why something is paused, as pause.lua writes it."""
     since, _, why = text.decode(errors="replace").partition(" ")
     return (float(since) if since.isdigit() and len(since) < 16 else None), why
 
 
 def _paused_type(name: bytes, text: bytes, aside: int) -> PausedType:
-    since, why = _since_and_why(text)
+    since, why = since_and_why(text)
     return PausedType(type_of(name.decode(errors="replace")), bool(text), since, why, aside)
 
 
@@ -242,6 +245,8 @@ def _worker(row: list[Any], about: dict[str, Any], at: float) -> WorkerSeen:
         concurrency=int(_number(about.get("concurrency")) or 0),
         running=max(listed, int(_number(about.get("running_total")) or 0)),
         draining=b"drain" in control.split() or about.get("draining") is True,
+        cpu_s=_number(about.get("cpu")),
+        memory_bytes=int(_number(about.get("memory")) or 0),
     )
 
 
