@@ -241,6 +241,11 @@ def plain(data):
     cache.set("last", data)
 
 
+@handler("in_process", run_in="process")
+def in_process(data):
+    plain(data)
+
+
 @handler("coroutine")
 async def coroutine(data):
     await Order.objects.filter(number="A").acount()
@@ -281,7 +286,7 @@ def work_off(counted, *, at_once, **env):
     return counted.notes()
 
 
-@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+@pytest.mark.parametrize("kind", ["plain", "coroutine", "in_process"])
 def test_tasks_at_once_need_a_connection_and_a_cache_client_each_and_not_one_a_task(
     world, counted, kind
 ):

@@ -127,6 +127,44 @@ def test_a_resource_is_opened_once_in_each_process(world, start):
     assert world.totals()["succeeded"] == 20
 
 
+ROUND = """
+import asyncio, os
+from taskrig import handler, middleware
+from tests.support.handlers import _note
+
+@middleware
+async def noting(at, call):
+    _note("before", {"id": at.task.data["id"]})
+    try:
+        await call()
+    finally:
+        _note("after", {"id": at.task.data["id"]})
+
+@handler("with_loop", run_in="process")
+def with_loop(data):
+    asyncio.run(asyncio.sleep(0))
+    _note("ran", data)
+
+@handler("awaits", run_in="process")
+async def awaits(data):
+    _note("ran", data)
+    raise ValueError("as asked")
+"""
+
+
+def test_middleware_runs_in_the_process_around_its_handler(world, start):
+    (world.folder / "around.py").write_text(ROUND)
+    for kind in ("with_loop", "awaits"):
+        world.enqueue(kind, id=kind)
+    worker = start(handlers=["around"])
+    world.all_settled()
+    assert (world.totals()["succeeded"], world.totals()["failed"]) == (1, 1)
+    for kind in ("with_loop", "awaits"):
+        noted = [one for one in world.journal() if one.id == kind]
+        assert [one.event for one in noted] == ["before", "ran", "after"]
+        assert len({one.pid for one in noted}) == 1 and noted[0].pid != worker.pid
+
+
 def test_a_process_that_has_run_its_number_of_tasks_is_replaced(world, start):
     world.enqueue("good", 12)
     worker = start(tasks={"good": {"max_tasks_per_process": 4}}, worker={"process_slots": 1})

@@ -174,7 +174,7 @@ class Registry:
         self._default: Handler | None = None
         self.resources: list[Resource[Any]] = []
         self.middleware: list[Middleware] = []
-        # Called in each kept thread of plain functions before that ends; None where nothing is to.
+        # Called in each kept thread of plain functions, and each process, before that ends.
         self.at_thread_end: Callable[[], None] | None = None
         # Declared in modules that are imported, but that the config does not name.
         self.not_served: dict[str, Handler] = {}

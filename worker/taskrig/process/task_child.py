@@ -22,9 +22,11 @@ from typing import Any, NoReturn
 import msgspec
 
 from taskrig.authoring.context import Process, process, running
-from taskrig.authoring.extras import Resource, opened
+from taskrig.authoring.extras import opened
+from taskrig.authoring.registry import Registry
 from taskrig.engine.dispositions import Failed, Retried
 from taskrig.engine.execution import Execution, Pipeline, call_handler
+from taskrig.engine.policies import Policies
 from taskrig.engine.processes import PAGE, Assignment, Frames, Report, framed
 from taskrig.engine.unfinished import refuse_unfinished
 from taskrig.errors import TaskrigError
@@ -63,12 +65,11 @@ class _Worker(Process):
 class TaskChild:
     """One child. `link` is its end of the socket pair."""
 
-    def __init__(
-        self, link: socket.socket, pipeline: Pipeline, resources: list[Resource[Any]]
-    ) -> None:
+    def __init__(self, link: socket.socket, policies: Policies, registry: Registry) -> None:
         self._link = link
-        self._pipeline = pipeline
-        self._resources = resources
+        self._pipeline = Pipeline(policies, registry.middleware)
+        self._resources = registry.resources
+        self._at_end = registry.at_thread_end
         self._loop = forked.watched(asyncio.new_event_loop)
         self._worker = _Worker(link)
         self._frames = Frames(MOST_BYTES)
@@ -100,6 +101,8 @@ class TaskChild:
         if holding is not None:
             self._closing.set()
             self._loop.run_until_complete(asyncio.wait([holding]))
+        if self._at_end is not None:
+            self._at_end()
         exit_now(0)
 
     def _receive(self) -> bytes:

@@ -26,7 +26,6 @@ from typing import NoReturn
 
 from taskrig.authoring.registry import Registry
 from taskrig.config.sections import Config
-from taskrig.engine.execution import Pipeline
 from taskrig.engine.policies import Policies
 from taskrig.engine.processes import PAGE
 from taskrig.errors import UsageError
@@ -139,7 +138,7 @@ def _be_a_child(
         for number in (signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        TaskChild(link, Pipeline(policies, registry.middleware), registry.resources).run()
+        TaskChild(link, policies, registry).run()
     except SystemExit:  # told to end, between two tasks
         os._exit(0)
     except BaseException:
