@@ -12,6 +12,7 @@ export function element(name, text, attributes = {}) {
 
 // Text of a task as one can read it: what steers a terminal, or turns the line round, is spelled.
 export function readable(text) {
+  // oxlint-disable-next-line no-control-regex -- these are what it is about
   return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
     (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
 }
