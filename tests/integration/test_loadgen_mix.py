@@ -50,6 +50,12 @@ async def test_the_cards_mix_is_pushed_once_followed_and_reported(loadgen, worke
         assert name in out
 
 
+async def test_quiet_says_nothing_on_the_way(loadgen, worker):
+    code, out, err = await loadgen("--mix", "fast=3", "--quiet")
+    assert (code, err) == (0, "")
+    assert "3 sent = 3 succeeded" in out
+
+
 async def test_the_makespan_runs_from_the_first_push_to_the_last_settle(loadgen, worker):
     code, result = await loadgen.result("--mix", "fast=3,medium=2,slow=2")
     assert code == 0

@@ -131,7 +131,7 @@ def test_ctrl_c_is_130_and_what_nobody_foresaw_one_line(
 
     monkeypatch.setattr("builtins.print", broken)
     name = command.rpartition(".")[2]
-    monkeypatch.setattr("taskrig.frame.output.remark", lambda text: sys.stderr.write(text + "\n"))
+    monkeypatch.setattr("taskrig.frame.output._say", lambda text: sys.stderr.write(text + "\n"))
     assert PROGRAMS[program]([name]) == code
     err = capsys.readouterr().err
     assert "hush" not in err

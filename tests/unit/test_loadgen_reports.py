@@ -312,6 +312,19 @@ def test_a_disk_that_is_full_costs_neither_the_report_nor_the_other_files(flag, 
     assert "<testsuite" in (tmp_path / "j.xml").read_text()
 
 
+def test_quiet_leaves_the_report_and_errors(tmp_path, capsys):
+    save(a_result(), tmp_path / "r.json")
+    command = ["report", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]
+    assert main([*command, "--expect", "lost == 0", "--quiet"]) == 0
+    said = capsys.readouterr()
+    assert "400 sent = 400 succeeded" in said.out
+    assert said.err == ""
+    assert main(["report", "nowhere.json", "--quiet"]) == 2
+    assert "cannot read nowhere.json" in capsys.readouterr().err
+    assert main([*command, "--expect", "lost == 0"]) == 0
+    assert "html: " in capsys.readouterr().err
+
+
 def test_a_reader_that_has_gone_is_no_error(tmp_path):
     """`loadgen report run.json | head -1`."""
     save(a_result(), tmp_path / "r.json")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 
 from taskrig.errors import BrokerUnavailable
+from taskrig.frame.output import be_quiet
 from taskrig.frame.parser import Parser, finish, parse
 from taskrig.frame.program import run_program
 from taskrig_loadgen.cli import (
@@ -72,6 +73,7 @@ def execute(arguments: list[str]) -> int:
         TaskrigError: it is wrong, or what it does failed.
     """
     args = read(arguments or ["--help"])
+    be_quiet(args.quiet)
     code: int = args.execute(args)
     return code
 
@@ -100,15 +102,22 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for one in (parser, commands.add_parser(BARE, prog="loadgen")):
         mix.configure(one)
-        finish(one, mix.run)
+        _finish(one, mix.run)
     for name, module in COMMANDS.items():
         summary = (module.__doc__ or "").strip().splitlines()[0]
         one = commands.add_parser(
             name, help=summary, description=summary, epilog=f"example:\n  {module.EXAMPLE}\n"
         )
         module.configure(one)
-        finish(one, module.run)
+        _finish(one, module.run)
     return parser
+
+
+def _finish(parser: Parser, run: Callable[[argparse.Namespace], int]) -> None:
+    parser.add_argument(
+        "--quiet", action="store_true", help="only the report and errors: no progress, no remarks"
+    )
+    finish(parser, run)
 
 
 def _version() -> str:

@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from taskrig.frame.output import remark
+from taskrig.frame.output import is_quiet, remark
 from taskrig.runtime import early
 from taskrig_loadgen.cli.console import live_console
 from taskrig_loadgen.load.workload import Workload
@@ -98,7 +98,7 @@ async def conduct(
         running = asyncio.create_task(experiment.run(follow=follow))
         view = _View(experiment.stage, workload, queue)
         show = _lines if not sys.stderr.isatty() else _live
-        if not quiet:
+        if not quiet and not is_quiet():
             await show(view, running, experiment)
         return await running
 
