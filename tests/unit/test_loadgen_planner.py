@@ -110,9 +110,12 @@ def test_operations_and_the_manifest_have_the_rule_of_the_plan():
     assert "70 % of `worker.max_concurrent`" in (root / "docs/operations.md").read_text()
 
 
-def test_a_plan_recommends_the_row_with_the_fewest_slots():
+def test_a_plan_recommends_the_fewest_workers_and_of_those_the_fewest_slots():
     plan = make_plan(demand(), SIZES, known())
-    assert plan.recommended.slots == min(row.slots for row in plan.rows)
+    best, rows = plan.recommended, plan.rows
+    assert best.workers == min(row.workers for row in rows)
+    assert best.slots == min(row.slots for row in rows if row.workers == best.workers)
+    assert len({row.workers for row in rows}) < len(rows)  # some are equal
     assert (plan.warnings, plan.workers_range) == ([], None)
     assert plan.recommended.bound_by in plan.why
 

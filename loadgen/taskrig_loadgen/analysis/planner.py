@@ -230,15 +230,16 @@ def least_slots(demand: Demand) -> int:
 
 
 def make_plan(demand: Demand, sizes: Sequence[int], known: Calibration) -> Plan:
-    """Rows for workers of these sizes, and the one to take: that with the fewest slots.
+    """Rows for workers of these sizes, and the one to take: that with the fewest workers.
 
-    Of equal ones the fewest workers. Warnings come with a range instead of false precision.
+    A worker is a process with its memory, a slot next to nothing; of equal rows the one with the
+    fewest slots. Warnings come with a range instead of false precision.
 
     Raises:
         UsageError: no number of slots can keep the SLO, or more than MAX_SLOTS are needed.
     """
     rows = [demand.row(size) for size in sizes]
-    best = min(rows, key=lambda row: (row.slots, row.workers))
+    best = min(rows, key=lambda row: (row.workers, row.slots))
     warnings = _warnings(demand.queue.rate, known)
     return Plan(
         rate_per_s=demand.queue.rate,
@@ -250,7 +251,7 @@ def make_plan(demand: Demand, sizes: Sequence[int], known: Calibration) -> Plan:
         least_slots=least_slots(demand),
         rows=rows,
         recommended=best,
-        why=f"the fewest slots of these rows; {best.bound_by} asks for so many workers",
+        why=f"the fewest workers, then slots, of these rows; {best.bound_by} asks for so many",
         measured_slots=known.slots,
         warnings=warnings,
         workers_range=_range(demand, best.per_worker, known.tasks) if warnings else None,
