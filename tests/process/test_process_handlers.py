@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from pathlib import Path
@@ -245,3 +246,29 @@ def test_memory_below_what_a_process_has_at_first_is_refused_at_the_start(world,
     worker = start(tasks={"good": {"memory": "2MiB"}}, wait=False)
     assert worker.exit_code() == 2
     assert "memory of good: 2MiB is less than a process has before its first task" in worker.log()
+
+
+def test_processes_work_under_a_supervisor_too(world, start):
+    world.enqueue("good", 40)
+    world.enqueue("exits", id="bad")
+    worker = start(worker={"processes": 2, "process_slots": 1})
+    world.all_settled(40)
+    assert world.totals()["succeeded"] == 40
+    assert worker.drain() == 0
+    until(lambda: not processes_of(world), 10, lambda: f"{processes_of(world)}")
+
+
+def test_a_worker_whose_maker_of_processes_is_killed_ends_and_loses_nothing(world, start):
+    world.enqueue("hold", 4, s=30)
+    worker = start()
+    until(lambda: len(world.runs()) == 2, what="two run")
+    maker = {parent_of(one.pid) for one in world.journal("start")}.pop()
+    os.kill(maker, signal.SIGKILL)
+    assert worker.exit_code() == 1
+    assert "the process that starts those of tasks has ended" in worker.log()
+    until(lambda: not processes_of(world), 10, lambda: f"{processes_of(world)}")
+    world.assert_conserved()
+
+
+def parent_of(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

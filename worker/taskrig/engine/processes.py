@@ -332,6 +332,8 @@ class Processes:
             news = self._launcher.news()
         except EOFError:
             self._loop.remove_reader(self._launcher.fileno())
+            while self.children:  # they have ended with it
+                self.children.popitem()[1].hang_up()
             self._inbox.order(Fail(Interfered("the process that starts those of tasks has ended")))
             return
         for number, pid, status in news:
