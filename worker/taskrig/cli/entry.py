@@ -23,7 +23,7 @@ from taskrig.frame.program import run_program
 COMMANDS = (run, status, pause, steer, dead, queue, web, check, config, healthcheck, version)
 
 DESCRIPTION = """\
-Run plain JSON tasks from a Redis list, and lose none of them.
+Run plain JSON tasks from a Redis list without losing any.
 
 `worker` alone is `worker run`. Every command has its own --help with examples."""
 
