@@ -129,11 +129,12 @@ def test_wait_is_observed_from_enqueued_at_and_only_where_it_is_given(world):
 
 
 def test_a_handler_that_blocks_the_loop_shows_as_lag_and_does_not_stop_the_probes(world):
-    world.enqueue("block", id="blocks", s=2)
+    world.enqueue("block", id="blocks", s=4)
     worker = world.start_worker()
     until(lambda: world.runs()["blocks"], what="the task runs")
-    assert worker.get("/livez", timeout_s=1)[0] == 200
-    assert worker.get("/metrics", timeout_s=1)[0] == 200
+    assert worker.get("/livez", timeout_s=3)[0] == 200
+    assert worker.get("/metrics", timeout_s=3)[0] == 200
+    assert world.settled() == 0, "it holds the loop still"
     world.all_settled()
     assert worker.metric("worker_event_loop_lag_seconds") > 0.5
 
@@ -145,8 +146,8 @@ def test_handlers_that_hold_the_loop_are_told_once_a_type_and_others_never(world
         world.enqueue(kind, 3, s=0.3)
     worker = world.start_worker(concurrent=100)
     world.all_settled()
-    log = worker.logged("handlers.compute, the handler of compute, held the event loop for 0.")
-    assert "handlers.block, the handler of block, held the event loop for 0.3" in log
+    log = worker.logged("handlers.compute, the handler of compute, held the event loop for ")
+    assert "handlers.block, the handler of block, held the event loop for " in log
     assert log.count("held the event loop") == 2
 
 

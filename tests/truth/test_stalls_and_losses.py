@@ -41,9 +41,9 @@ async def test_a_stalled_server_does_not_hide_behind_the_tasks_it_delayed(server
         with redis.client() as client:
             await until_async(
                 lambda: int(client.hget("{async_tasks}:stats", "succeeded") or 0) > rate,
-                what="a second's tasks done",
+                30,
+                "a second's tasks done",
             )
-            assert client.llen(KEY) < rate / 5
             redis.pause()
             await asyncio.sleep(stall_s)  # the length of the stall, not a wait for something
             redis.resume()
@@ -55,8 +55,11 @@ async def test_a_stalled_server_does_not_hide_behind_the_tasks_it_delayed(server
     p99 = {name: series[name]["p99"] for name in ("e2e", "e2e_raw", "send_lag")}
     print(f"stalled for {stall_s:g} s: " + ", ".join(f"{n} {v:.3f} s" for n, v in p99.items()))
     assert p99["e2e"] > 0.8 * stall_s, err
-    assert p99["e2e_raw"] < 0.5 * p99["e2e"]
     assert p99["send_lag"] > 0.8 * stall_s
+    # Counted from the push, the same tasks would hide what the stall delayed: half of it on average
+    # for each that was due meanwhile. A busy machine only adds to that.
+    hidden_s = total * (series["e2e"]["mean"] - series["e2e_raw"]["mean"])
+    assert hidden_s > 0.8 * rate * stall_s * stall_s / 2
     assert process.returncode == 4
     assert "send_lag" in result["verdict"]["reasons"][0]
 
