@@ -46,24 +46,40 @@ def test_nothing_is_lost_while_workers_are_killed_and_redis_and_the_wire_break(t
     assert list((tmp_path / "logs").glob("worker-*.log"))
 
 
+@pytest.fixture
+def one_row(tmp_path, monkeypatch):
+    """Run a chaos program of one fault alone; the report, and what was injected."""
+
+    async def run(name, mix):
+        (row,) = (fault for fault in OTHERS if fault.name == name)
+        monkeypatch.setattr("taskrig_loadgen.chaos.program.schedule", lambda length_s: [(1.0, row)])
+        workload = Workload(
+            mix=parse_mix(mix), profile=constant(30, 5.0), drain_timeout_s=20, seed=1
+        )
+        config = load_config(None, env={})
+        chaos = Chaos(config, workload, workers=2, concurrent=20, lease_s=1.0, folder=tmp_path)
+        report = await chaos.run(lambda experiment: experiment.run(), lambda said: None)
+        (injected,) = report.injected
+        assert report.holds, (report, injected)
+        assert injected.recovery_s is not None
+        return report, injected
+
+    return run
+
+
 @pytest.mark.parametrize("name", ["idle connections cut", "connections reset"])
-async def test_a_killed_workers_tasks_come_back_although_connections_end(
-    tmp_path, monkeypatch, name
-):
-    (row,) = (fault for fault in OTHERS if fault.name == name)
-    monkeypatch.setattr("taskrig_loadgen.chaos.program.schedule", lambda length_s: [(1.0, row)])
-    workload = Workload(
-        mix=parse_mix("quick=2,long=1"), profile=constant(30, 5.0), drain_timeout_s=20, seed=1
-    )
-    chaos = Chaos(
-        load_config(None, env={}), workload, workers=2, concurrent=20, lease_s=1.0, folder=tmp_path
-    )
-    report = await chaos.run(lambda experiment: experiment.run(), lambda said: None)
-    assert report.holds
-    assert report.totals.get("dead", 0) == 0
-    (injected,) = report.injected
+async def test_a_killed_workers_tasks_come_back_although_connections_end(one_row, name):
+    _, injected = await one_row(name, "quick=2,long=1")
     assert injected.killed
-    assert injected.recovery_s is not None
+
+
+async def test_signals_to_children_of_handlers_end_no_worker_and_make_no_poison(one_row):
+    report, injected = await one_row("children hurt", "quick=2,forks=1")
+    signals = int(injected.target.partition(" ")[0])
+    assert signals > 5
+    assert report.totals["succeeded"] == report.accepted
+    assert report.totals.get("reclaimed", 0) == report.totals.get("released", 0) == 0
+    assert report.workers_started == 2
 
 
 async def test_a_task_that_is_taken_away_is_reported_as_lost(tmp_path):

@@ -26,7 +26,7 @@ def test_the_program_is_the_same_every_time_and_leaves_the_end_quiet():
 
 def report(**changes):
     result = a_result()
-    for part in ("lost", "waiting", "in_flight", "delayed"):
+    for part in ("lost", "failed", "dead", "waiting", "in_flight", "delayed"):
         setattr(result.accounting, part, changes.pop(part, 0))
     fields = {"result": result, "injected": [], "accepted": 10, "found": 10, "totals": {}}
     return ChaosReport(**(fields | changes))
@@ -43,6 +43,8 @@ def test_the_promise_is_kept_when_nothing_is_lost_or_left_and_the_books_agree():
         {"waiting": 1},
         {"in_flight": 1},
         {"delayed": 1},
+        {"failed": 1},
+        {"dead": 1},
         {"found": 9},
         {"found": 11},
         {"unexpected": ["worker-1 ended by itself with 1"]},

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -24,6 +26,8 @@ from taskrig_loadgen.connection import REDIS_ERRORS
 RECOVERY_LIMIT_S = 30.0  # a recovery that takes longer is given up on and reported as such
 _LOOK_EVERY_S = 0.02
 _RESET_EVERY_S, _RESET_SHARE = 0.05, 0.1  # so that a connection lives for half a second on average
+_HURT_EVERY_S = 0.1
+_HURTING = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _NOBODY = ("127.0.0.1", "1")  # a closed port: a replica of it keeps its data and refuses writes
 
 
@@ -166,6 +170,21 @@ async def _drain_worker(arena: Arena, note: Injected) -> None:
         return arena.fleet.ended(pid)
 
     await _until(gone, note, began)
+
+
+async def _hurt_children(arena: Arena, note: Injected) -> None:
+    """Processes that handlers have forked get signals at random; their workers none."""
+    began, hurt = time.monotonic(), 0
+    while time.monotonic() < began + 3.0:
+        children = arena.fleet.children()
+        if children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(arena.rng.choice(children), arena.rng.choice(_HURTING))
+                hurt += 1
+        await asyncio.sleep(_HURT_EVERY_S)
+    note.target = f"{hurt} signals"
+    note.lasted_s = time.monotonic() - began
+    await _until_tasks_settle(arena, note)
 
 
 # -- the server
@@ -315,6 +334,7 @@ OTHERS = (
     Fault("redis reloads", "DEBUG RELOAD", _reload),
     Fault("idle connections cut", "timeout 2, a balancer's limit; a worker killed", _cut_idle),
     Fault("connections reset", "RST at random, each twice a second; a worker killed", _reset_wire),
+    Fault("children hurt", "signals to children of handlers, for 3 s", _hurt_children),
     Fault("wire slow", "0.1 s more each way for 2 s", _slow_wire),
 )
 

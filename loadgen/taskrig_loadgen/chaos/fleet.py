@@ -52,7 +52,7 @@ class FleetPlan:
                 "max_deliveries": 50,
             },
             "handlers": ["taskrig_loadgen.chaos.tasks:handle"],
-            "tasks": {"quick": {}, "short": {}, "long": {}},
+            "tasks": {"quick": {}, "short": {}, "long": {}, "forks": {}},
             "log": {"tasks": "failures"},
             "http": {"port": 0},
         }
@@ -123,6 +123,18 @@ class Fleet:
         """The pid of a running worker that no fault has been asked to end."""
         pids = [pid for pid, p in self._processes.items() if p.poll() is None]
         return rng.choice(pids) if pids else None
+
+    def children(self) -> list[int]:
+        """The pids of what handlers have forked; none where there is no /proc."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, parent, *_ = stat.read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended meanwhile
+                continue
+            if state != "Z" and int(parent) in self._processes:
+                found.append(int(stat.parent.name))
+        return found
 
     def name(self, pid: int) -> str:
         """What a worker is called in logs and reports."""

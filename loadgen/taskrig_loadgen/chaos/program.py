@@ -61,10 +61,12 @@ class ChaosReport:
 
     @property
     def holds(self) -> bool:
-        """Whether the promise was kept: nothing lost, nothing left, the books agree."""
+        """Whether the promise was kept: nothing lost, left or failed, the books agree."""
+        books = self.result.accounting
         return (
             self.lost == 0
             and self.left == 0
+            and books.failed == books.dead == 0  # no handler fails, so it would be poison
             and self.accepted == self.found
             and not self.unexpected
             and not any(one.gave_up for one in self.injected)

@@ -27,7 +27,7 @@ from taskrig_loadgen.run.experiment import Experiment
 
 EXAMPLE = """loadgen chaos
   loadgen chaos --duration 3m --rate 700"""
-MIX = "quick=80,short=18,long=2"
+MIX = "quick=79,short=18,long=2,forks=1"
 LEAST_S = 10.0
 
 
