@@ -101,7 +101,8 @@ class Metrics(Collector):
         self.oldest_age_s = self.loop_lag_s = self.last_claim_at = 0.0
         self.redis_up = self.draining = self.paused = self.held = self.overdue_threads = 0
         self.process_ends = dict.fromkeys(PROCESS_ENDS, 0)
-        self.processes: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        # How many there are, and their bytes; None where no type runs in one: then no series.
+        self.processes: Callable[[], tuple[int, int]] | None = None
         self.longest_running_s: Callable[[], float] = lambda: 0.0
         self.lines_dropped: Callable[[], int] = lambda: 0
         self._facts = (version, config)
@@ -159,7 +160,7 @@ class Metrics(Collector):
             "keeps its slot until it ends.",
             self.overdue_threads,
         )
-        count, memory = self.processes()
+        count, memory = self.processes() if self.processes is not None else (None, None)
         yield _gauge("task_processes", "Processes that run tasks, or wait for some.", count)
         yield _gauge("task_processes_memory_bytes", "Memory of all of them together.", memory)
         ends = CounterMetricFamily(
@@ -167,7 +168,7 @@ class Metrics(Collector):
             "Processes of tasks that ended, by reason.",
             labels=["reason"],
         )
-        for reason, number in self.process_ends.items():
+        for reason, number in self.process_ends.items() if self.processes is not None else ():
             ends.add_metric([reason], number)
         yield ends
         yield _counter(
