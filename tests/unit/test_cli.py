@@ -107,6 +107,10 @@ def test_the_config_files_folder_is_on_the_import_path(served, settings, tmp_pat
         ("config shw", "invalid choice"),
         ("--set x", "--set: expected NAME=VALUE"),
         ("check --max-concurrent 3", "unknown flag --max-concurrent"),
+        ("status --over 2h", "argument --over: must be 0 to 3600 seconds"),
+        ("top --every 50ms", "argument --every: must be 0.1 to 3600 seconds"),
+        ("drain w --wait soon", "argument --wait: 'soon' is no duration; write it like 250ms"),
+        ("healthcheck --timeout -1s", "argument --timeout: "),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(served, capsys, argv, line):
@@ -260,6 +264,13 @@ def test_every_command_has_help_with_an_example_that_parses(served, capsys, comm
     for example in examples:
         words = shlex.split(example.partition(">")[0])
         entry.parse(entry.build_parser(), words, default="run")
+
+
+@pytest.mark.parametrize(("text", "value"), [("2", 2.0), ("500ms", 0.5), ("1m30s", 90.0)])
+def test_a_flag_that_is_a_duration_takes_units(text, value):
+    for words in (["status", "--over"], ["top", "--every"], ["cancel", "w:1", "--wait"]):
+        args = entry.parse(entry.build_parser(), [*words, text], default="run")
+        assert value in vars(args).values()
 
 
 def test_every_command_but_the_group_takes_the_config_flags(served):

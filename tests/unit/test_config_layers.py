@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from taskrig.config.load import load_config
+from taskrig.errors import UsageError
+
 
 def test_each_layer_goes_before_the_one_below(settings):
     text = "worker: {max_concurrent: 2, lease: 20s, interval: 3s}\n"
@@ -210,3 +213,26 @@ def test_the_hash_follows_settings_and_not_secrets(settings):
     assert plain.hash() == settings.load(env={"TASKRIG_REDIS__PASSWORD": "x"}).hash()
     assert plain.hash() != settings.load(flags={"worker.max_concurrent": 6}).hash()
     assert len(plain.hash()) == 12
+
+
+def test_settings_of_a_framework_stand_between_file_and_environment():
+    values = {"worker": {"lease": "20s", "interval": 3, "max_concurrent": 2}, "handlers": ("a",)}
+    env = {"TASKRIG_WORKER__INTERVAL": "4s"}
+    config = load_config(env=env, framework=("settings.TASKRIG", values))
+
+    assert (config.worker.lease_s, config.worker.interval_s, config.handlers) == (20, 4, ("a",))
+    assert config.origins["worker.lease"] == "settings.TASKRIG"
+
+
+def test_every_wrong_setting_of_a_framework_is_named():
+    values = {"worker": {"lease": 0, "slots": 2}, "redis": "x", "handlers": ["a", "b/c.py"]}
+    with pytest.raises(UsageError) as caught:
+        load_config(env={}, framework=("settings.TASKRIG", values))
+
+    assert [line.partition("; ")[0] for line in str(caught.value).splitlines()] == [
+        "settings.TASKRIG: worker.slots: unknown key",
+        "settings.TASKRIG: redis: must hold keys of its own, each on a line below it (key: value)",
+        "settings.TASKRIG: worker.lease: must be at least 500ms (got 0)",
+        "settings.TASKRIG: handlers[1]: must be a module's name with dots (mypkg.tasks), "
+        "not the path of a file",
+    ]

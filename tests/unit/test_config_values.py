@@ -128,6 +128,27 @@ def test_models_can_be_made_in_code_and_are_frozen():
         config.worker.lease_s = 2.0  # type: ignore[misc]
 
 
+def test_a_token_that_is_too_short_is_refused_where_it_stands(settings):
+    line = settings.problem("http:\n  token: secret\n")
+    assert line.startswith("config.yaml:2:3: http.token: must have at least 16 characters")
+    settings.load("http: {token: 0123456789abcdef}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "queue: {key: %s}",
+        "redis: {password: %s}",
+        "handlers: [%s]",
+        "http: {host: %s}",
+        "log: {level: %s}",
+    ],
+)
+def test_text_that_utf_8_cannot_hold_is_refused(settings, text):
+    line = settings.problem(text % '"\\ud83d"')
+    assert "must be text that UTF-8 can hold" in line or "must be debug" in line
+
+
 def test_two_lines_of_the_schedule_cannot_have_one_name(settings):
     line = """'nightly {} 3 * * * {{"type": "{}"}}'"""
     both = f"schedule: [{line.format(0, 'a')}, {line.format(30, 'b')}]"

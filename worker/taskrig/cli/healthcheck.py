@@ -17,7 +17,7 @@ from typing import Any
 
 from taskrig.config.sources import of_environment
 from taskrig.errors import UsageError
-from taskrig.frame.parser import Commands, command
+from taskrig.frame.parser import Commands, command, seconds
 from taskrig.frame.settings import config_file
 from taskrig.places import Problem, Written
 from taskrig.texts import host_and_port
@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--ready", action="store_true", help="ask /readyz instead of /livez")
     parser.add_argument(
-        "--timeout", type=float, default=3.0, metavar="SECONDS", help="wait so long (default: 3)"
+        "--timeout", type=seconds(0.1, 3600), default=3.0, metavar="TIME", help="wait so long (3s)"
     )
 
 
@@ -55,7 +55,7 @@ def execute(args: argparse.Namespace) -> int:
     path = "/readyz" if args.ready else "/livez"
     try:
         host, port = http_address(config_file(args), os.environ, args.config_sets)
-        status, body = _get(host, port, path, min(max(0.1, args.timeout), 3600.0))
+        status, body = _get(host, port, path, args.timeout)
     except UsageError as error:
         print(f"worker: {error}", file=sys.stderr)
         return 1

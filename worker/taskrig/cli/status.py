@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 from taskrig.cli.desk import add_json_flag, age, dropped_lines, operator_of, print_json
-from taskrig.errors import BrokerUnavailable, UsageError
-from taskrig.frame.parser import Commands, command
+from taskrig.errors import BrokerUnavailable
+from taskrig.frame.parser import Commands, command, seconds
 from taskrig.texts import plain
 
 if TYPE_CHECKING:
@@ -46,21 +46,26 @@ def add(commands: Commands) -> None:
     )
     add_json_flag(parser)
     parser.add_argument(
-        "--over", type=float, default=1.0, metavar="SECONDS", help="measure rates so long (1)"
+        "--over",
+        type=seconds(0, 3600),
+        default=1.0,
+        metavar="TIME",
+        help="measure rates so long (1s)",
     )
     top = command(commands, "top", execute_top, help="show the same, live", examples=TOP_EXAMPLES)
     add_json_flag(top)
-    top.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="between looks")
+    top.add_argument(
+        "--every", type=seconds(0.1, 3600), default=1.0, metavar="TIME", help="between looks (1s)"
+    )
     top.add_argument("--count", type=int, default=0, metavar="N", help="end after so many looks")
 
 
 def execute(args: argparse.Namespace) -> int:
     """Print the status; returns 0."""
-    over_s = _seconds(args.over, "--over", least=0.0)
     with operator_of(args) as operator:
         before = survey = operator.survey()
-        if over_s:
-            time.sleep(over_s)
+        if args.over:
+            time.sleep(args.over)
             survey = operator.survey()
         rates = survey.rates(before)
         if args.json:
@@ -72,13 +77,12 @@ def execute(args: argparse.Namespace) -> int:
 
 def execute_top(args: argparse.Namespace) -> int:
     """Print the status again and again; returns 0, or 130 after Ctrl-C."""
-    every_s = _seconds(args.every, "--every", least=0.1)
     with operator_of(args) as operator:
         survey = operator.survey()  # Redis away at the start is an error; later it is shown
         live = sys.stdout.isatty() and not args.json
         count = 0
         while True:
-            time.sleep(every_s)
+            time.sleep(args.every)
             count += 1
             survey = _one_look(operator, survey, args.json, live)
             if count == args.count:
@@ -111,12 +115,6 @@ def _picture(lines: list[str], size: os.terminal_size) -> str:
     if len(shown) < len(lines):
         shown[-1] = f"  ... {len(lines) - len(shown) + 1} lines more"[: size.columns]
     return "\x1b[H" + "".join(f"{line}\x1b[K\n" for line in shown) + "\x1b[J"
-
-
-def _seconds(value: float, flag: str, *, least: float) -> float:
-    if not least <= value <= 3600:
-        raise UsageError(f"{flag}: must be {least:g} to 3600 seconds")
-    return value
 
 
 def lines_of(where: str, survey: Survey, rates: Rates | None) -> list[str]:

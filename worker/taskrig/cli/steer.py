@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from taskrig.cli.desk import add_json_flag, answer, operator_of
 from taskrig.errors import TaskrigError, UsageError
-from taskrig.frame.parser import Commands, command
+from taskrig.frame.parser import Commands, command, seconds
 from taskrig.texts import plain
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ def add(commands: Commands) -> None:
     for parser, default in ((drain, 0.0), (cancel, 10.0)):
         parser.add_argument(
             "--wait",
-            type=float,
+            type=seconds(0, 86400),
             default=default,
-            metavar="SECONDS",
-            help=f"wait so long for the end (default {default:g})",
+            metavar="TIME",
+            help=f"wait so long for the end (default {default:g}s)",
         )
     reclaim = command(
         commands,
@@ -72,7 +72,6 @@ def add(commands: Commands) -> None:
 
 def execute_drain(args: argparse.Namespace) -> int:
     """Ask a worker to drain; returns 0, or 1 when it is still there after --wait."""
-    _check_wait(args)
     with operator_of(args) as operator:
         name = _worker_named(operator, args.worker)
         reply = operator.drain(name)
@@ -99,7 +98,6 @@ def _worker_named(operator: Inspector, text: str) -> str:
 
 def execute_cancel(args: argparse.Namespace) -> int:
     """Cancel a running task; returns 0 when it has left in flight."""
-    _check_wait(args)
     with operator_of(args) as operator:
         raw = operator.item(args.tag)
         reply = operator.cancel(args.tag)
@@ -178,11 +176,6 @@ def execute_reclaim(args: argparse.Namespace) -> int:
     dead = f", {done.dead:,} became dead letters" if done.dead else ""
     answer(args, f"{done.moved:,} given back to the queue{dead}", moved=done.moved, dead=done.dead)
     return 0
-
-
-def _check_wait(args: argparse.Namespace) -> None:
-    if not 0 <= args.wait <= 86400:
-        raise UsageError("--wait: must be 0 to 86400 seconds")
 
 
 def _within(seconds: float, done: Callable[[], bool]) -> bool:

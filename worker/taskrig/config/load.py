@@ -64,8 +64,9 @@ def load_config(
     try:
         config = Config.model_validate(_nested(layer))
     except ValidationError as error:
-        said = {problem.where for problem in found}  # what could not be read cannot be right
-        found += [one for one in problems.problems_of(error, layer) if one.where not in said]
+        said = {(one.where, one.path) for one in found}  # what was not read cannot be right
+        wrong = problems.problems_of(error, layer)
+        found += [one for one in wrong if not said & {(one.where, one.path), (one.where, None)}]
     if found:
         raise UsageError("\n".join(dict.fromkeys(one.line() for one in sorted(found, key=_order))))
     for one, _ in config.settings():

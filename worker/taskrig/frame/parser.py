@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
+from taskrig import units
 from taskrig.errors import UsageError
 from taskrig.frame.settings import add_config_flags
 from taskrig.texts import is_unicode
@@ -97,6 +98,21 @@ def _refuse(
     kind = "flag" if name.startswith("-") else "argument"
     flags = [flag for action in parser._actions for flag in action.option_strings]
     parser.error(f"unknown {kind} {name}{did_you_mean(name, flags)}{advice}")
+
+
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    """The type of an argument: a duration (`500ms`, `2`) from `least` to `most` seconds."""
+
+    def read(text: str) -> float:
+        try:
+            value = units.duration_s(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be {least:g} to {most:g} seconds")
+        return value
+
+    return read
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
