@@ -35,35 +35,35 @@ class RedisConfig(Section):
     url: Annotated[Word, good(checked)] = Field(default="redis://localhost:6379/0", repr=False)
     """`redis://host:port/db`, `rediss://` for TLS, `unix:///path` (`?db=1`: another database)."""
     username: Word | None = None
-    """ACL user; goes before the URL's, needs no percent-encoding."""
+    """ACL user; overrides the URL's, needs no percent-encoding."""
     password: Secret | None = None
-    """Goes before the URL's, needs no percent-encoding."""
+    """Overrides the URL's, needs no percent-encoding."""
     password_file: Word | None = None
-    """A file that holds the password."""
+    """A file that contains the password."""
     connect_timeout_s: Seconds = Field(default=5.0, ge=0, le=3600)
     """How long to wait for Redis at start before exit code 3."""
     max_outage_s: Seconds = Field(default=300.0, ge=0, le=7 * DAY)
-    """How long Redis may be away later before the worker drains and exits with 3."""
+    """After the start: how long Redis may be away before the worker drains and exits with 3."""
     socket_timeout_s: Seconds = Field(default=5.0, gt=0, le=3600)
-    """How long one answer may take; time in which a handler holds the loop does not count."""
+    """How long one answer may take, without the time in which a handler blocks the loop."""
     tls_ca_file: Word | None = None
-    """PEM file of a private CA; none takes the system's."""
+    """PEM file of a private CA; none: the system's CAs."""
     tls_cert_file: Word | None = None
     """PEM file of a client certificate."""
     tls_key_file: Word | None = None
-    """PEM file of its key, unless it is in the same file."""
+    """PEM file of the certificate's key, unless it is in the same file."""
     tls_check_hostname: bool = True
     """Whether the certificate must be for the URL's host."""
     tls_verify: bool = True
     """`false` accepts any certificate: for experiments only."""
     sentinels: Annotated[tuple[Annotated[Line, values.HOST_PORT], ...], ONCE] = ()
-    """Sentinels as `host:port`; the URL then gives only scheme and database."""
+    """Sentinels as `host:port`; the URL then gives only the scheme and the database."""
     sentinel_master: Word | None = None
-    """The master's name there; needed with `sentinels`."""
+    """The master's name at the Sentinels; needed with `sentinels`."""
     sentinel_password: Secret | None = None
     """The Sentinels' own password."""
     sentinel_password_file: Word | None = None
-    """A file that holds it."""
+    """A file that contains the Sentinels' password."""
     cluster: bool = False
     """Whether the URL names a node of a Redis Cluster."""
 
@@ -99,7 +99,7 @@ class QueueConfig(Section):
     max_item_bytes: Bytes = Field(default=2**20, ge=1, le=512 * 2**20)
     """A larger item is invalid."""
     lists: tuple[Annotated[Line, good(weighted)], ...] = ()
-    """All lists of the queue, `key` among them: the first goes first, or with `=N` by shares."""
+    """All lists of the queue, including `key`: the first goes first, or with `=N` by shares."""
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -126,61 +126,61 @@ class WorkerConfig(Section):
     """How this worker runs tasks."""
 
     max_concurrent: int = Field(default=5, ge=1, le=100_000)
-    """Tasks that run at once in this process."""
+    """The number of slots: how many tasks run concurrently in this process."""
     max_tasks: Annotated[int, Field(ge=1)] | None = None
-    """Stop after exactly this many tasks."""
+    """Stop after exactly this number of tasks."""
     processes: int = Field(default=1, ge=1, le=256)
     """Worker processes under one parent, each with max_concurrent slots."""
     process_slots: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """Tasks with `run_in: process` that run at once in this worker; none: the cores."""
+    """How many tasks with `run_in: process` run concurrently; none: the number of cores."""
     interval_s: Seconds = Field(default=1.0, gt=0, le=3600)
-    """An idle worker looks again after this; a push wakes it at once."""
+    """How often an idle worker re-checks the list; a new task wakes it immediately anyway."""
     drain_timeout_s: Seconds = Field(default=25.0, ge=0, le=DAY)
-    """How long running tasks may go on after SIGTERM before they go back to the queue."""
+    """How long running tasks get to finish after SIGTERM before they return to the queue."""
     schedule_grace_s: Seconds = Field(default=60.0, ge=0, le=30 * DAY)
-    """A scheduled task whose time was missed is still enqueued within this."""
+    """How late a scheduled task is still enqueued if no worker was running at its time."""
     lease_s: Seconds = Field(default=15.0, ge=0.5, le=DAY)
-    """A worker that is silent for this long is dead, and its tasks go to others."""
+    """A worker that does not renew its lease for this long loses its tasks to other workers."""
     max_deliveries: int = Field(default=3, ge=1, le=1_000_000)
-    """A task whose worker died this often becomes a dead letter."""
+    """A task becomes a dead letter when its worker has died this number of times."""
 
 
 class TaskConfig(Section):
     """Settings of one task type."""
 
     timeout_s: Annotated[Seconds, Field(gt=0, le=30 * DAY)] | None = None
-    """A task of this type that runs longer has failed; goes before the decorator's."""
+    """A task of this type that runs longer fails; overrides the decorator's."""
     retries: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
-    """How often a failed task is tried again; none unless the decorator says so."""
+    """How often a failed task is retried; none: the decorator's value, or 0."""
     backoff_s: Annotated[Seconds, Field(ge=0, le=30 * DAY)] | None = None
-    """Upper bound of the first wait before a retry (1s); it doubles, the wait is drawn below it."""
+    """Upper bound of the first random wait before a retry (1s); it doubles at each retry."""
     backoff_max_s: Annotated[Seconds, Field(ge=0, le=30 * DAY)] | None = None
-    """Upper bound of any such wait (5m)."""
+    """Upper bound of every wait before a retry (5m)."""
     expires_s: Annotated[Seconds, Field(gt=0, le=366 * DAY)] | None = None
-    """A task that has waited longer since `enqueued_at` (or `run_at`) is dead and does not run."""
+    """A task older than this (since `enqueued_at` or `run_at`) becomes a dead letter."""
     concurrency: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """How many tasks of this type run at once in one worker."""
+    """How many tasks of this type run concurrently in one worker."""
     max_concurrent_total: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """How many run at once in all workers; the same in each of them."""
+    """How many run concurrently in all workers; give every worker the same value."""
     rate_limit: Annotated[Word, good(rate)] | None = None
     """How many start in all workers, such as `100/s`, `5/10s` or `600/m`, evenly spaced."""
     unique: bool | None = None
-    """While one waits or runs, others of the type with its `id` are dead letters."""
+    """A task whose `id` is already queued or running becomes a dead letter."""
     run_in: Literal["thread", "process"] | None = None
-    """Where its handler runs; else a coroutine in the event loop, a plain function in a thread."""
+    """Where the handler runs; none: coroutines in the event loop, plain functions in a thread."""
     memory: Annotated[Bytes, Field(ge=2**20, le=2**50)] | None = None
-    """The most memory of its process; with more it is killed, and the task has failed."""
+    """Memory limit of its process; above it the process is killed and the task fails."""
     max_tasks_per_process: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
-    """A process that has run this many tasks is replaced."""
+    """A process is replaced after this number of tasks."""
 
 
 class DeadLettersConfig(Section):
     """How much is kept of what will not run again."""
 
     max: int = Field(default=10_000, ge=0, le=1_000_000_000)
-    """How many failed and dead tasks are kept; beyond it the oldest are dropped, with a warning."""
+    """How many dead letters of tasks are kept; above it the oldest are dropped, with a warning."""
     invalid_max: int = Field(default=1_000, ge=0, le=1_000_000_000)
-    """How many invalid items are kept; beyond it the oldest are dropped, with a warning."""
+    """How many invalid items are kept; above it the oldest are dropped, with a warning."""
     invalid_max_bytes: Bytes = Field(default=128 * 2**20, ge=0, le=2**40)
     """How many bytes of invalid items are kept."""
 
@@ -189,19 +189,19 @@ class EmailConfig(Section):
     """The server through which the `email` handler sends; without a host it is a dry run."""
 
     host: Host | None = None
-    """The SMTP server; none is a dry run that logs what it would send."""
+    """The SMTP server; none: a dry run that only logs the mail."""
     port: int = Field(default=587, ge=1, le=65535)
     """Its port."""
     tls: Literal["starttls", "tls", "none"] = "starttls"
     """`tls` from the first byte (port 465), `starttls`, or `none`."""
     tls_ca_file: Word | None = None
-    """PEM file of a private CA; none takes the system's."""
+    """PEM file of a private CA; none: the system's CAs."""
     username: Word | None = None
     """The login; needs TLS."""
     password: Secret | None = None
     """Its password."""
     password_file: Word | None = None
-    """A file that holds the password."""
+    """A file that contains the password."""
     sender: Annotated[Word, values.SENDER] | None = None
     """The address that mails come from; needed with `host`."""
     timeout_s: Seconds = Field(default=20.0, gt=0, le=600)
@@ -224,11 +224,11 @@ class FilesConfig(Section):
     """Where the `file_process` handler may work; without a root it is a dry run."""
 
     root: Word | None = None
-    """The folder that it works in and never leaves; none is a dry run."""
+    """The only folder that the handler can reach; none: a dry run."""
     max_bytes: Bytes = Field(default=100 * 2**20, ge=1, le=2**40)
     """A larger file is refused."""
     results_prefix: Word | None = None
-    """How the Redis lists begin that tasks may have results pushed to; none allows none."""
+    """Prefix of the Redis lists that tasks may have results pushed to; none: no results."""
 
 
 class HttpConfig(Section):
@@ -239,26 +239,26 @@ class HttpConfig(Section):
     host: Host = "127.0.0.1"
     """The address to listen on; `0.0.0.0` in a container."""
     port: int = Field(default=9464, ge=0, le=65535)
-    """0 picks a free one and logs it."""
+    """The port; 0 chooses a free one and logs it."""
     page: bool = True
     """Whether to serve the status page too."""
     token: Annotated[Secret, values.LONG] | None = None
-    """Who knows it may requeue, drop, cancel and pause on the page; none: it is read-only."""
+    """Needed on the page to requeue, drop, cancel and pause; none: the page is read-only."""
     token_file: Word | None = None
-    """A file that holds the token."""
+    """A file that contains the token."""
     names: Annotated[tuple[Host, ...], ONCE] = ()
-    """Host names under which the page may be asked for, besides this machine's and addresses."""
+    """Further host names of the page, besides `localhost`, IP addresses and this machine's name."""
 
 
 class LogConfig(Section):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is logged."""
+    """The lowest level that is logged."""
     format: Literal["text", "json"] = "text"
     """For people, or for collectors."""
     tasks: Annotated[Word, values.TASK_LINES] = "all"
-    """Which tasks have lines of their own; failures are always among a share."""
+    """Which tasks get their own log lines; a share always includes failures."""
     previews: bool = True
     """Whether the line about an invalid item shows how the item starts."""
 
@@ -279,10 +279,10 @@ class Config(Section):
     handlers: Annotated[tuple[Annotated[Line, good(checked_name)], ...], ONCE] = Field(
         default=("taskrig.handlers",), min_length=1
     )
-    """Packages or modules with handlers, or one `package.module:function`, given the whole task."""
+    """Packages or modules with handlers, or one `package.module:function` for the whole task."""
     tasks: Mapping[Annotated[Word, values.TASK_TYPE], TaskConfig] = Field(default_factory=dict)
     schedule: Annotated[tuple[Annotated[Line, good(parse_line)], ...], ONCE] = ()
-    """Lines of NAME, five cron fields, a time zone (UTC without one) and a task as JSON."""
+    """Lines of NAME, five cron fields, a time zone (default: UTC) and a task as JSON."""
     dead_letters: DeadLettersConfig = DeadLettersConfig()
     email: EmailConfig = EmailConfig()
     files: FilesConfig = FilesConfig()
