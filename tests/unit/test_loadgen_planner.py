@@ -27,7 +27,7 @@ from taskrig_loadgen.analysis.planner import (
 )
 from taskrig_loadgen.maths.queueing import Queue, simulate
 from taskrig_loadgen.maths.stats import percentile
-from taskrig_loadgen.report.plan import headline, page
+from taskrig_loadgen.report.plan import headline, notes, page
 from taskrig_loadgen.result.model import Calibration
 from tests.support.results import a_calibration
 
@@ -136,6 +136,12 @@ def test_a_plan_far_from_the_measured_rate_says_so_and_gives_a_range(measured):
     plan = make_plan(demand(), (5,), known(rate=measured))
     assert "measured at" in plan.warnings[0]
     assert plan.workers_range is not None
+
+
+def test_a_plan_from_a_run_without_a_prediction_says_how_to_get_one():
+    assert notes(make_plan(demand(), (5,), known()))[-1] == (
+        "No prediction for this run: use a constant --rate, and --calibrate for your own types."
+    )
 
 
 def test_the_page_of_a_plan_has_its_curves_and_needs_no_network():

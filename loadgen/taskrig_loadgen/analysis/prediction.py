@@ -27,7 +27,7 @@ from taskrig_loadgen.result.model import (
 )
 
 NO_PREDICTION = (
-    "it needs a steady rate, and --calibrate where the types are not fast, medium and slow"
+    "No prediction for this run: use a constant --rate, and --calibrate for your own types."
 )
 WITHIN = ("p50", "p90", "p95", "p99")
 MOST_COUNTED = 300_000  # tasks of a schedule that are counted; more are as good as their mean

@@ -287,8 +287,7 @@ def _forecast(result: Result) -> list[str]:
     if forecast is None:
         if result.workload.profile is None:
             return []
-        note = f"Nothing was foretold: {NO_PREDICTION}."
-        return [section("Predicted beside measured", "", note=note)]
+        return [section("Predicted beside measured", "", note=NO_PREDICTION)]
     rows = [[row.figure, _known(row.predicted_s), _known(row.measured_s)] for row in forecast.rows]
     note = (
         f"Predicted before the first task was sent, from {forecast.made_from}: "

@@ -80,7 +80,7 @@ def notes(plan: Plan) -> list[str]:
 
 def _trust(plan: Plan) -> Iterator[str]:
     if plan.trust is None:
-        yield f"nothing was foretold of that run: {NO_PREDICTION}"
+        yield NO_PREDICTION
         return
     for row in plan.trust.rows:
         told, seen = row.predicted_s, row.measured_s

@@ -153,7 +153,7 @@ def _print_schedule(config: Config) -> None:
     if not config.schedule:
         return
     print(
-        f"schedule  (a time that was missed is made up for within "
+        f"schedule  (a missed time is enqueued late, but only within "
         f"{_grace(config)}, worker.schedule_grace)"
     )
     from taskrig.cron import parse_line
