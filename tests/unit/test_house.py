@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import taskrig
 
 PACKAGE = Path(taskrig.__file__).parent
+ROOT = Path(__file__).parents[2]
 ROOMS = ("engine",)
 MOST_METHODS, MOST_ATTRIBUTES, MOST_LINES = 15, 12, 50
 
@@ -72,3 +74,11 @@ def test_no_function_is_longer_than_a_screen():
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and lines_of(node) > MOST_LINES
     ]
     assert long == []
+
+
+def test_architecture_names_the_layers_that_are_checked():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    told = " ".join((ROOT / "ARCHITECTURE.md").read_text().split())
+    for contract in contracts["contracts"]:
+        if contract.get("containers") in (["taskrig"], ["taskrig.engine"]):
+            assert " > ".join(contract["layers"]) in told, contract["name"]
