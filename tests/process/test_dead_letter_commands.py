@@ -67,6 +67,23 @@ def test_requeued_tasks_go_to_the_back_in_the_order_in_which_they_died(world, ty
     assert [json.loads(one)["data"]["i"] for one in in_order[1:]] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("command", [("list",), ("requeue",), ("drop", "--yes")])
+def test_where_nothing_matches_it_is_said_what_there_is(world, type_in, command):
+    bury(world, 3, kind="email")
+    bury(world, 1, kind="resize", reason="timeout")
+    said = type_in("dead", *command, "--type", "reszie")
+    assert "0" in said.partition("\n")[0]
+    assert "no dead letter has type 'reszie'; did you mean resize? " in said
+    assert "The newest 1,000 have: email (3), resize (1)\n" in said
+    said = type_in("dead", *command, "--worker", "x", "--type", "email")
+    assert "no dead letter has worker 'x'. The newest 1,000 have: w (4)\n" in said
+    said = type_in("dead", *command, "--reason", "timeout", "--type", "email")
+    assert "no dead letter has all of these: --type, --reason\n" in said
+    assert world.redis.xlen(world.keys.dead) == 4
+    world.redis.delete(world.keys.dead)
+    assert "have" not in type_in("dead", *command, "--type", "email")
+
+
 def test_filters_choose_by_type_reason_and_outcome_and_a_dry_run_changes_nothing(world, type_in):
     bury(world, 3, kind="email", reason="timeout")
     bury(world, 4, kind="email", reason="error")
@@ -110,8 +127,8 @@ def test_a_drop_of_many_without_yes_drops_nothing(world, type_in):
     [
         (["requeue"], "give ids"),
         (["requeue", "--all", "1-1"], "one kind"),
-        (["requeue", "yesterday"], "no id"),
-        (["show", "99999999999999999999-0"], "no id"),
+        (["requeue", "yesterday"], "not an id"),
+        (["show", "99999999999999999999-0"], "not an id"),
         (["list", "-n", "0"], "-n"),
         (["lst"], "invalid choice"),
     ],
@@ -152,7 +169,7 @@ def test_ever_so_many_dead_letters_are_requeued_in_slices_with_flat_memory(
     )
     for _ in range(count // 10000):
         fill(keys=[world.keys.dead], args=[10000])
-    few = _peak_of(world, "dead", "requeue", "--reason", "nothing", "--dry-run")
+    few = _peak_of(world, "dead", "requeue", "--reason", "poison", "--dry-run")
     before = _scripts_run(world)
     peak = _peak_of(world, "dead", "requeue", "--all")
 

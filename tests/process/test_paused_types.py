@@ -104,7 +104,7 @@ def test_resume_says_which_types_are_paused_still_and_a_pause_of_all_leaves_type
 
 
 @pytest.mark.parametrize(
-    ("type", "shown"),
+    ("task_type", "shown"),
     [
         ("email", "--type email"),
         ("a b", "--type 'a b'"),
@@ -125,8 +125,8 @@ def test_a_type_that_no_worker_has_a_handler_for_is_paused_with_a_warning(world,
     until(lambda: world.redis.hlen(world.keys.about), what="the worker has described itself")
     said = type_in("pause", "--type", "slepe")
     assert "slepe paused\n" in said
-    assert "no live worker has a handler for slepe (did you mean sleep?)" in said
-    assert "if it was mistyped: worker resume --type slepe" in said
+    assert "no live worker has a handler for slepe; did you mean sleep?" in said
+    assert "If it was mistyped: worker resume --type slepe" in said
     assert "warning" not in type_in("pause", "--type", "note")
     assert "note was not paused" not in type_in("resume", "--type", "note")
     assert "slepe" in type_in("resume", "--type", "slep")  # what is paused is named

@@ -11,13 +11,16 @@ import shlex
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+import taskrig
 from taskrig import cli
 from taskrig.cli import entry
 from taskrig.cli.healthcheck import http_address
 from taskrig.cli.status import _picture
+from taskrig.task import DEAD_REASONS, FAILED_REASONS, REASONS
 
 
 @pytest.fixture
@@ -264,6 +267,15 @@ def test_every_command_has_help_with_an_example_that_parses(served, capsys, comm
     for example in examples:
         words = shlex.split(example.partition(">")[0])
         entry.parse(entry.build_parser(), words, default="run")
+
+
+def test_dead_letters_can_be_filtered_by_every_reason_that_the_worker_gives():
+    package = Path(taskrig.__file__).parent
+    sources = [*package.rglob("*.py"), *package.rglob("*.lua")]
+    given = re.compile(r"""(?:\bfail|\bFailed|\bDead|\bInvalid)\("(\w+)"|\breason = '(\w+)'""")
+    found = {a or b for path in sources for a, b in given.findall(path.read_text())}
+    assert {"error", "poison", "duplicate", "not_json"} < found
+    assert found <= {*FAILED_REASONS, *DEAD_REASONS, *REASONS}
 
 
 @pytest.mark.parametrize(("text", "value"), [("2", 2.0), ("500ms", 0.5), ("1m30s", 90.0)])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import io
+import re
 import shlex
 import sys
 
 import pytest
 
 from taskrig.cli import main as worker
+from taskrig.cli.entry import build_parser as build_worker
 from taskrig.frame.output import ask
 from taskrig.texts import printable
 from taskrig_loadgen.cli import main as loadgen
+from taskrig_loadgen.cli.entry import build_parser as build_loadgen
 
 PROGRAMS = {"worker": worker, "loadgen": loadgen}
 
@@ -71,6 +75,30 @@ def said(line: str, capsys: pytest.CaptureFixture[str]) -> str:
             "unknown argument slow; write the mix without spaces, "
             "like --mix fast=3,slow=2 (see loadgen --help)",
         ),
+        (
+            "worker dead list --outcome fialed",
+            "--outcome: there is no outcome 'fialed'; did you mean failed?",
+        ),
+        (
+            "worker dead drop --outcome lost --yes",
+            "--outcome: there is no outcome 'lost'; it must be one of failed, invalid, dead",
+        ),
+        (
+            "worker dead requeue --reason timeuot",
+            "--reason: there is no reason 'timeuot'; did you mean timeout?",
+        ),
+        (
+            "worker dead show 17",
+            "'17' is not an id of a dead letter; `worker dead list` shows them",
+        ),
+        (
+            "worker dead list -n few",
+            "argument -n/--number: must be a whole number, got 'few' (see worker dead list --help)",
+        ),
+        (
+            "loadgen --mix fast=1 --expect 'wiat.p99 < 1s'",
+            "--expect 'wiat.p99 < 1s': no figure is called 'wiat'; did you mean wait?",
+        ),
         ("loadgen run --rate", "argument --rate: expected one argument (see loadgen run --help)"),
     ],
 )
@@ -91,6 +119,27 @@ def test_a_word_that_is_none_of_a_few_is_told_the_nearest(line, meant, capsys):
     told = said(line, capsys)
     assert "invalid choice" in told
     assert f"; did you mean {meant}? (see" in told
+
+
+def actions(parser, command):
+    """Every flag and argument of a program, with the command that has it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                yield from actions(inner, f"{command} {name}".rstrip())
+        else:
+            yield command, "/".join(action.option_strings) or action.metavar, action.help
+
+
+HELPS = sorted({*actions(build_worker(), "worker"), *actions(build_loadgen(), "loadgen")}, key=str)
+HALF = re.compile(r"\bso (long|many|much)\b|\([\d.]+\s*\w{0,2}%*\)$")
+
+
+@pytest.mark.parametrize(("command", "word", "text"), HELPS)
+def test_the_help_of_every_flag_and_argument_is_a_whole_phrase(command, word, text):
+    assert text is not None and len(text.split()) > 2, (command, word)
+    assert not HALF.search(text), text
+    assert not text.startswith(("of ", "(")), text
 
 
 def test_loadgen_alone_shows_its_help(capsys):

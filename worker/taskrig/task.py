@@ -47,7 +47,7 @@ class Invalid(Exception):
         self.reason = reason
 
 
-REASONS = (
+REASONS = (  # of invalid items
     "empty",
     "too_large",
     "not_utf8",
@@ -62,6 +62,8 @@ REASONS = (
     "type_empty",
     "type_too_long",
 )
+FAILED_REASONS = ("error", "timeout", "rejected", "no_handler", "memory", "crashed")
+DEAD_REASONS = ("poison", "expired", "cancelled", "duplicate")
 
 
 class Task:

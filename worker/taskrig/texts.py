@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 _USERINFO = re.compile(r"(://)[^/\s]*@")
 _QUERY_PASSWORD = re.compile(r"(?i)(passw(?:or)?d=)[^&\s]*")
@@ -29,6 +31,12 @@ def plain(text: str, most: int = 200) -> str:
     """The text on one line: cut, and with nothing that steers a terminal."""
     shown = printable(text[: most + 1])
     return shown if len(text) <= most else shown[:most] + "..."
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint to the nearest known word, to follow a sentence; "" when none is near."""
+    near = difflib.get_close_matches(word, list(known), 1, 0.6)
+    return f"; did you mean {plain(near[0], 60)}?" if near else ""
 
 
 def host_and_port(host: str, port: int) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from taskrig.errors import UsageError
+from taskrig.texts import did_you_mean
 from taskrig_loadgen.load.mix import ALIASES, ALL
 from taskrig_loadgen.maths.stats import PERCENTILES
 from taskrig_loadgen.quantity import duration_s, show_s
@@ -127,8 +128,9 @@ def parse_expectation(text: str, where: str = "--expect") -> Expectation:
         raise UsageError(f"{where} {text!r}: no expectation; write it like {EXAMPLE}")
     name, label, statistic = match["name"], match["label"], match["stat"]
     if name not in (*SERIES, *ACCOUNTS, *TOTALS):
-        known = ", ".join((*SERIES, *ACCOUNTS, *TOTALS))
-        raise UsageError(f"{where} {text!r}: no figure is called {name!r}; there are {known}")
+        known = (*SERIES, *ACCOUNTS, *TOTALS)
+        hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+        raise UsageError(f"{where} {text!r}: no figure is called {name!r}{hint}")
     if name in SERIES:
         if label not in (None, "type"):
             raise UsageError(f"{where} {text!r}: the only label is type, got {label!r}")

@@ -32,10 +32,19 @@ class CommandFailed(TaskrigError):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen ab`."""
-    parser.add_argument("--a", required=True, metavar="CMD", help="the base, a shell command")
-    parser.add_argument("--b", required=True, metavar="CMD", help="the other one")
-    parser.add_argument("--runs", default="12", metavar="N", help="of each (default 12, least 5)")
-    parser.add_argument("--higher-is-better", action="store_true", help="of --figure stdout")
+    parser.add_argument("--a", required=True, metavar="CMD", help="shell command A, the base")
+    parser.add_argument(
+        "--b", required=True, metavar="CMD", help="shell command B, which is compared with A"
+    )
+    parser.add_argument(
+        "--runs",
+        default="12",
+        metavar="N",
+        help="number of runs of each command (default 12, at least 5)",
+    )
+    parser.add_argument(
+        "--higher-is-better", action="store_true", help="higher is better, for --figure stdout"
+    )
     judge.add_judgement(parser)
     parser.epilog = (
         "figures: wall (seconds the command takes, the default), stdout (the last line it prints\n"

@@ -37,15 +37,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "Starts a Redis server and workers of its own, offers load, kills, freezes, cuts and "
         "restarts under it, and accounts for every task. Exit 0 only if nothing was lost."
     )
-    parser.add_argument("--duration", default="20s", metavar="TIME", help="of the load (20s)")
-    parser.add_argument("--rate", default="500", metavar="RATE", help="tasks a second (500)")
-    parser.add_argument("--workers", type=int, default=3, metavar="N", help="how many (3)")
-    parser.add_argument("--slots", type=int, default=20, metavar="N", help="of each worker (20)")
-    parser.add_argument("--lease", default="2s", metavar="TIME", help="of the workers (2s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of victims and times")
-    parser.add_argument("--json", type=output.file_name, metavar="FILE", help="everything as JSON")
     parser.add_argument(
-        "--keep", type=Path, metavar="DIR", help="keep the logs of server and workers there"
+        "--duration", default="20s", metavar="TIME", help="length of the load (default 20s)"
+    )
+    parser.add_argument(
+        "--rate", default="500", metavar="RATE", help="tasks sent a second (default 500)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=3, metavar="N", help="number of workers (default 3)"
+    )
+    parser.add_argument(
+        "--slots", type=int, default=20, metavar="N", help="slots of each worker (default 20)"
+    )
+    parser.add_argument(
+        "--lease", default="2s", metavar="TIME", help="worker.lease of the workers (default 2s)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="start value of the random numbers that choose victims and times (default 0)",
+    )
+    parser.add_argument(
+        "--json",
+        type=output.file_name,
+        metavar="FILE",
+        help="write all figures to this file as JSON",
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="copy the logs of the server and the workers to this folder",
     )
 
 

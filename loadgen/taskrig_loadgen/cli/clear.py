@@ -20,7 +20,7 @@ SLICE = 10_000  # entries dropped at a time, so that Redis is never held long
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen clear`."""
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--yes", action="store_true", help="drop them without asking")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -35,10 +35,23 @@ HIGHER = ("throughput", "achieved", "offered", "efficiency", "succeeded")
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen compare`."""
     parser.add_argument(
-        "results", nargs="*", type=Path, metavar="RESULT.json", help="base results, then --"
+        "results",
+        nargs="*",
+        type=Path,
+        metavar="RESULT.json",
+        help="saved results: the base ones, then --, then the new ones",
     )
-    parser.add_argument("--base", nargs="+", type=Path, default=[], metavar="FILE")
-    parser.add_argument("--new", nargs="+", type=Path, default=[], metavar="FILE")
+    parser.add_argument(
+        "--base", nargs="+", type=Path, default=[], metavar="FILE", help="saved results of the base"
+    )
+    parser.add_argument(
+        "--new",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="saved results to compare with it",
+    )
     add_judgement(parser)
 
 
@@ -50,12 +63,15 @@ def add_judgement(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="F",
-        help="what to compare: e2e.p99, wait{type=T}.mean, makespan, throughput",
+        help="figures to compare, such as e2e.p99, wait{type=T}.mean, makespan or throughput",
     )
     parser.add_argument(
-        "--band", default="3%", metavar="P", help="ratios within it are noise (3%%)"
+        "--band",
+        default="3%",
+        metavar="P",
+        help="differences up to this count as noise (default 3%%)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     output.add_texts(parser)
 
 

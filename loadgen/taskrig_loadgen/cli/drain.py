@@ -26,13 +26,14 @@ ANSWER_S = 5.0  # for the two commands that pause the queue and let it go
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen drain`."""
     parser.add_argument(
-        "--backlog", default="20000", metavar="N", help="tasks to build up (default 20000)"
+        "--backlog",
+        default="20000",
+        metavar="N",
+        help="number of tasks to push before the clock starts (default 20000)",
     )
     options.add_mix(parser, required=False)
     parser.set_defaults(mix="noop=1")
-    parser.add_argument(
-        "--no-pause", action="store_true", help="do not pause the queue while it is filled"
-    )
+    parser.add_argument("--no-pause", action="store_true", help="fill the queue without pausing it")
     options.add_follow(parser)
     output.add_output(parser)
 

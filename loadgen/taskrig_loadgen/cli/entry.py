@@ -115,7 +115,9 @@ def build_parser() -> Parser:
 
 def _finish(parser: Parser, run: Callable[[argparse.Namespace], int]) -> None:
     parser.add_argument(
-        "--quiet", action="store_true", help="only the report and errors: no progress, no remarks"
+        "--quiet",
+        action="store_true",
+        help="print only the report and errors, neither progress nor remarks",
     )
     finish(parser, run)
 

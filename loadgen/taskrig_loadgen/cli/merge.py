@@ -16,7 +16,13 @@ EXAMPLE = """loadgen run --mix noop=1 --rate 50 --duration 2s --barrier pair-$$:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen merge`."""
-    parser.add_argument("results", nargs="+", type=Path, metavar="RESULT.json")
+    parser.add_argument(
+        "results",
+        nargs="+",
+        type=Path,
+        metavar="RESULT.json",
+        help="saved results, one of each generator",
+    )
     output.add_output(parser)
 
 

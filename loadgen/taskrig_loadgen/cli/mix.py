@@ -27,7 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_observe(parser)
     output.add_output(parser)
     parser.add_argument(
-        "--no-follow", action="store_true", help="only push; do not wait for the tasks"
+        "--no-follow",
+        action="store_true",
+        help="push the tasks and end, without waiting until they have run",
     )
 
 

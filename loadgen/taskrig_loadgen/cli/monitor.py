@@ -30,9 +30,13 @@ WORKERS_SHOWN = 30
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen monitor`."""
-    parser.add_argument("--every", default="1s", metavar="TIME", help="between looks (default 1s)")
-    parser.add_argument("--for", dest="length", metavar="TIME", help="stop by itself after so long")
-    parser.add_argument("--once", action="store_true", help="print one line and end")
+    parser.add_argument(
+        "--every", default="1s", metavar="TIME", help="time between two looks (default 1s)"
+    )
+    parser.add_argument(
+        "--for", dest="length", metavar="TIME", help="stop after this time (default: at Ctrl-C)"
+    )
+    parser.add_argument("--once", action="store_true", help="print one line, then end")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -27,15 +27,21 @@ def add_mix(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
         "--mix",
         required=required,
         metavar="TYPE=N,...",
-        help="how many of each type; fast, medium and slow are short for "
-        "fast_task (0.5 s), medium_task (1 s), slow_task (2 s); any other type name is accepted",
+        help="how many tasks of each type to send. fast, medium and slow stand for fast_task "
+        "(0.5 s), medium_task (1 s) and slow_task (2 s). Every other type name is sent as it is",
     )
     parser.add_argument(
         "--allow-unknown",
         action="store_true",
-        help="send types that look like a misspelt known one as they are",
+        help="also send types whose names look like a misspelt known type",
     )
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="makes a run repeatable")
+    parser.add_argument(
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help="start value of the random numbers: equal seeds send equal tasks (default 0)",
+    )
 
 
 def _seed(text: str) -> int:
@@ -48,7 +54,9 @@ def _seed(text: str) -> int:
 def add_list(parser: argparse.ArgumentParser) -> None:
     """--list."""
     parser.add_argument(
-        "--list", metavar="NAME", help="push to this one of the queue's lists (queue.lists)"
+        "--list",
+        metavar="NAME",
+        help="push to this list of the queue; it must be one of queue.lists",
     )
 
 
@@ -122,13 +130,14 @@ def add_follow(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drain-timeout",
         metavar="TIME",
-        help="give up on what is left when nothing moves for so long (default 30s)",
+        help="stop waiting for the remaining tasks when none has ended for this long (default 30s)",
     )
     parser.add_argument(
         "--on-interrupt",
         choices=("stop", "wait"),
         default="stop",
-        help="after Ctrl-C report at once, or first wait for what was sent (default stop)",
+        help="what Ctrl-C does (default stop). stop reports at once. wait first waits for the "
+        "tasks that were sent",
     )
 
 
@@ -138,15 +147,16 @@ def add_observe(parser: argparse.ArgumentParser) -> None:
         "--observe",
         choices=MODES,
         default="probe",
-        help="how ends are learnt: probe (exact, from the worker's completion records), or from "
-        "outside: queue (depths) or metrics (depths and --worker-metrics)",
+        help="how loadgen learns that tasks have ended (default probe). probe reads the worker's "
+        "completion records and is exact. queue reads depths only. metrics reads depths and "
+        "--worker-metrics",
     )
     parser.add_argument(
         "--worker-metrics",
         nargs="+",
         default=[],
         metavar="URL",
-        help="/metrics of every worker, for --observe metrics",
+        help="URLs of the /metrics pages of all workers, for --observe metrics",
     )
 
 

@@ -24,7 +24,9 @@ T = TypeVar("T")
 def add_output(parser: argparse.ArgumentParser) -> None:
     """--out, --html, --csv, --junit, --markdown, --expect and --json."""
     group = parser.add_argument_group("what it leaves")
-    group.add_argument("--out", type=file_name, metavar="FILE", help="the result as JSON")
+    group.add_argument(
+        "--out", type=file_name, metavar="FILE", help="write the result to this file as JSON"
+    )
     add_reports(group)
     group.add_argument(
         "--expect",
@@ -32,7 +34,8 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="EXPR",
-        help="a condition, such as 'e2e.p99 < 50ms' or 'lost == 0'; not met: exit 99; repeatable",
+        help="condition that the result must meet, such as 'e2e.p99 < 50ms' or 'lost == 0'. If it "
+        "does not, the exit code is 99. May be given several times",
     )
     group.add_argument(
         "--json", action="store_true", help="print the result as JSON instead of the report"
@@ -42,18 +45,28 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 def add_reports(group: argparse._ArgumentGroup) -> None:
     """The reports that are made from a result alone."""
     for name, metavar, text in (
-        ("--html", "FILE", "one self-contained page"),
-        ("--csv", "DIR", "tables as CSV files in a folder"),
-        ("--junit", "FILE", "the expectations as JUnit XML"),
-        ("--markdown", "FILE", "a summary for CI"),
+        ("--html", "FILE", "write the report to this file as one self-contained page"),
+        ("--csv", "DIR", "write the tables to this folder as CSV files"),
+        ("--junit", "FILE", "write the outcome of the expectations to this file as JUnit XML"),
+        ("--markdown", "FILE", "write a summary for CI to this file as Markdown"),
     ):
         group.add_argument(name, type=file_name, metavar=metavar, help=text)
 
 
 def add_texts(parser: argparse.ArgumentParser) -> None:
     """--html and --markdown, of what is made from several results."""
-    parser.add_argument("--html", type=file_name, metavar="FILE", help="one self-contained page")
-    parser.add_argument("--markdown", type=file_name, metavar="FILE", help="a summary for CI")
+    parser.add_argument(
+        "--html",
+        type=file_name,
+        metavar="FILE",
+        help="write the report to this file as one self-contained page",
+    )
+    parser.add_argument(
+        "--markdown",
+        type=file_name,
+        metavar="FILE",
+        help="write a summary for CI to this file as Markdown",
+    )
 
 
 def write_texts(

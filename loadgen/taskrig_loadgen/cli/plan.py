@@ -36,25 +36,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="RESULT.json",
-        help="a result with the service times of your tasks (loadgen run --out)",
+        help="saved result with the service times of your tasks (see loadgen run --out)",
     )
     parser.add_argument("--rate", required=True, metavar="RATE", help="tasks a second to plan for")
-    parser.add_argument("--slo", metavar="EXPR", help="what must hold, such as 'wait.p99<1s'")
+    parser.add_argument(
+        "--slo", metavar="EXPR", help="condition that must hold, such as 'wait.p99<1s'"
+    )
     parser.add_argument(
         "--per-worker",
         metavar="N,...",
-        help="slots of one worker (default: those of the run, and 5, 10, 20, 50, 100)",
+        help="slots of a worker to plan with (default: those of the run, and 5, 10, 20, 50, 100)",
     )
     parser.add_argument(
         "--headroom",
         default="70%",
         metavar="PERCENT",
-        help="most of the slots, and of a worker's core, that may be busy (70%%)",
+        help="largest share of the slots, and of a worker's core, that may be busy (default 70%%)",
     )
     parser.add_argument(
-        "--html", type=output.file_name, metavar="FILE", help="one self-contained page"
+        "--html",
+        type=output.file_name,
+        metavar="FILE",
+        help="write the plan to this file as one self-contained page",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -23,14 +23,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "recording",
         type=Path,
         metavar="FILE.jsonl",
-        help='a task a line, {"type": ..., "data": ..., "at": seconds}; at, or enqueued_at in '
-        "Unix seconds, gives the pace; without either all are sent at once",
+        help='file with a task in each line: {"type": ..., "data": ..., "at": seconds}. at, or '
+        "enqueued_at in Unix seconds, says when to send it. Without either all are sent at once",
     )
-    parser.add_argument("--speed", default="1", metavar="X", help="times as fast (default 1)")
+    parser.add_argument(
+        "--speed",
+        default="1",
+        metavar="X",
+        help="factor by which the replay is faster than the recording (default 1)",
+    )
     parser.add_argument(
         "--keep-ids",
         action="store_true",
-        help="send each task's id too; of a unique type it may then be a duplicate",
+        help="send the ids of the tasks too. A task of a unique type may then be a duplicate",
     )
     options.add_follow(parser)
     output.add_output(parser)

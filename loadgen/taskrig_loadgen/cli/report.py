@@ -14,7 +14,9 @@ EXAMPLE = "loadgen report run.json --html run.html --expect 'e2e.mean < 3s'"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen report`."""
-    parser.add_argument("result", type=Path, metavar="RESULT.json", help="made by --out")
+    parser.add_argument(
+        "result", type=Path, metavar="RESULT.json", help="saved result (see loadgen run --out)"
+    )
     group = parser.add_argument_group("what it makes")
     output.add_reports(group)
     group.add_argument(
@@ -23,9 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="EXPR",
-        help="judge by these instead of those of the run",
+        help="conditions to judge by, instead of those of the run",
     )
-    group.add_argument("--json", action="store_true", help="print the result again, as judged")
+    group.add_argument("--json", action="store_true", help="print the judged result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

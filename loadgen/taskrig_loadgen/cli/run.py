@@ -35,37 +35,61 @@ EXAMPLE = """loadgen run --mix fast=1 --rate 5 --duration 2s --out run.json --ht
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen run`."""
     parser.add_argument(
-        "workload", nargs="?", type=Path, metavar="FILE.yaml", help="a workload file"
+        "workload",
+        nargs="?",
+        type=Path,
+        metavar="FILE.yaml",
+        help="workload file to run; flags override what it says",
     )
     options.add_mix(parser, required=False)
     parser.set_defaults(seed=None)  # that of the workload file, if any
-    parser.add_argument("--rate", metavar="RATE", help="tasks a second: 500, 2k/s, 90/m")
-    parser.add_argument("--duration", metavar="TIME", help="how long to offer: 60s, 5m")
-    parser.add_argument("--profile", metavar="P", help='rates over time: "30s@50, 1m@50..500"')
     parser.add_argument(
-        "--arrivals", metavar="HOW", help="uniform (default), poisson, or burst:N (N at once)"
+        "--rate", metavar="RATE", help="tasks to send a second, such as 500, 2k/s or 90/m"
     )
     parser.add_argument(
-        "--warmup", metavar="TIME", help="leave the first so long out of the figures"
+        "--duration", metavar="TIME", help="how long to send tasks, such as 60s or 5m"
     )
-    parser.add_argument("--size", metavar="BYTES", help="size of each task's data, such as 1KiB")
-    parser.add_argument("--shuffle", action="store_true", help="shuffle the order of the types")
     parser.add_argument(
-        "--metrics", metavar="PORT", help="answer Prometheus here while it runs: 9465, host:9465"
+        "--profile", metavar="P", help='rates over time, such as "30s@50, 1m@50..500"'
+    )
+    parser.add_argument(
+        "--arrivals",
+        metavar="HOW",
+        help="how arrivals are spaced: uniform (default), poisson, or burst:N (N at once)",
+    )
+    parser.add_argument(
+        "--warmup",
+        metavar="TIME",
+        help="leave the tasks of this first part of the run out of the figures",
+    )
+    parser.add_argument(
+        "--size", metavar="BYTES", help="size of the data of each task, such as 1KiB"
+    )
+    parser.add_argument(
+        "--shuffle",
+        action="store_true",
+        help="send the types in a random order instead of a fixed one",
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="PORT",
+        help="serve /metrics during the run on this port, such as 9465 or host:9465",
     )
     parser.add_argument(
         "--queues",
         metavar="KEY=N,...",
-        help="several queues, or lists of one (queue.lists), each with its share of the rate",
+        help="queues, or lists of one queue (queue.lists), each with its share of the rate",
     )
     parser.add_argument(
-        "--barrier", metavar="NAME:N", help="start together with N-1 other generators; see merge"
+        "--barrier",
+        metavar="NAME:N",
+        help="start at the same time as N-1 other generators (see loadgen merge)",
     )
     parser.add_argument(
         "--calibrate",
         action="store_true",
-        help="first measure with other tasks of the mix, for 10 to 30 s, what the workers need: "
-        "what theory then predicts stands beside what is measured",
+        help="first run other tasks of the mix for 10 to 30 s to measure service times. The report "
+        "then shows the prediction made from them beside the measured figures",
     )
     options.add_follow(parser)
     options.add_observe(parser)

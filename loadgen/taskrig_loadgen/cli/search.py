@@ -39,24 +39,41 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `loadgen search`."""
     options.add_mix(parser)
     parser.add_argument(
-        "--slo", required=True, metavar="EXPR", help="what must hold, such as 'wait.p99<100ms'"
+        "--slo",
+        required=True,
+        metavar="EXPR",
+        help="condition that must hold, such as 'wait.p99<100ms'",
     )
-    parser.add_argument("--trial", default="10s", metavar="TIME", help="of each trial (10s)")
-    parser.add_argument("--hold", default="30s", metavar="TIME", help="of the last one (30s)")
-    parser.add_argument("--arrivals", default="poisson", metavar="HOW", help="poisson (default)")
-    parser.add_argument("--from-rate", metavar="RATE", help="first guess (default: measured)")
+    parser.add_argument(
+        "--trial", default="10s", metavar="TIME", help="length of each trial (default 10s)"
+    )
+    parser.add_argument(
+        "--hold", default="30s", metavar="TIME", help="length of the final trial (default 30s)"
+    )
+    parser.add_argument(
+        "--arrivals",
+        default="poisson",
+        metavar="HOW",
+        help="how arrivals are spaced: poisson (default), uniform, or burst:N",
+    )
+    parser.add_argument(
+        "--from-rate",
+        metavar="RATE",
+        help="rate of the first trial (default: estimated by a short run)",
+    )
     parser.add_argument(
         "--precision",
         default="4%",
         metavar="PERCENT",
-        help="end when holding and failing rates are this close (4%%)",
+        help="end when the highest rate that holds and the lowest that fails differ by at most "
+        "this (default 4%%)",
     )
     parser.add_argument(
         "--continue",
         dest="source",
         type=Path,
         metavar="RESULT.json",
-        help="go on from what a saved search of the same mix and SLO has tried",
+        help="saved search of the same mix and SLO to continue",
     )
     options.add_follow(parser)
     output.add_output(parser)

@@ -31,13 +31,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_mix(parser, required=False)
     parser.set_defaults(mix=CARD)
     parser.add_argument(
-        "--concurrency", default="1,2,5,10", metavar="N,...", help="slots (default 1,2,5,10)"
+        "--concurrency",
+        default="1,2,5,10",
+        metavar="N,...",
+        help="numbers of slots to try (default 1,2,5,10)",
     )
     parser.add_argument(
-        "--repeat", default="1", metavar="N", help="runs at each; the median counts (default 1)"
+        "--repeat",
+        default="1",
+        metavar="N",
+        help="runs for each number of slots, of which the median counts (default 1)",
     )
     options.add_follow(parser)
-    parser.add_argument("--out", type=output.file_name, metavar="FILE", help="the sweep as JSON")
+    parser.add_argument(
+        "--out", type=output.file_name, metavar="FILE", help="write the sweep to this file as JSON"
+    )
     output.add_texts(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
 

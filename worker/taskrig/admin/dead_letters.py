@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -89,6 +90,10 @@ class DeadLetters:
         """One letter with its whole item, or `shown` bytes of it; raises BrokerUnavailable."""
         part = self._run(self._commands.dead_letters(letter, letter, {}, room=1, shown=shown))
         return part.letters[0] if part.letters else None
+
+    def values(self, field: str) -> Counter[str]:
+        """How often each value of one of FIELDS occurs among the newest 1,000 letters."""
+        return Counter(getattr(letter, field) for letter in self.page({}, 1000, shown=0).letters)
 
     def count(self, where: dict[str, str]) -> Iterator[Progress]:
         """Count those that match, slice by slice; the last one yielded has the result."""

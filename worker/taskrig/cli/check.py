@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from taskrig.cli.settings import load_settings
-from taskrig.frame.parser import Commands, command, did_you_mean
+from taskrig.frame.parser import Commands, command
+from taskrig.texts import did_you_mean
 
 if TYPE_CHECKING:
     from taskrig.authoring.options import Options

@@ -30,8 +30,8 @@ def add(commands: Commands) -> None:
     """Add the commands."""
     parser: Parser = commands.add_parser(
         "config",
-        help="show the configuration that holds, or its schema",
-        description="Show the configuration that holds, or its schema.",
+        help="show the configuration in effect, or its schema",
+        description="Show the configuration in effect, or its schema.",
         epilog=EXAMPLES,
     )
     inner = parser.add_subparsers(title="commands", metavar="show|schema", required=True)
@@ -39,17 +39,17 @@ def add(commands: Commands) -> None:
         inner,
         "show",
         show_config,
-        help="print every setting as YAML, secrets masked",
+        help="print every setting as YAML, with secrets masked",
         examples=SHOW_EXAMPLES,
     )
     show.add_argument(
-        "--origin", action="store_true", help="say behind each setting where it came from"
+        "--origin", action="store_true", help="print the source of each setting beside it"
     )
     command(
         inner,
         "schema",
         show_schema,
-        help="print the JSON Schema of config.yaml, for editors",
+        help="print the JSON Schema of config.yaml for editors",
         examples=SCHEMA_EXAMPLES,
     )
 

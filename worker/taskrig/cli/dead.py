@@ -18,9 +18,9 @@ from taskrig.cli.desk import (
     shown_bytes,
 )
 from taskrig.errors import TaskrigError, UsageError
-from taskrig.frame.output import ask
-from taskrig.frame.parser import Commands, Parser, command
-from taskrig.texts import plain
+from taskrig.frame.output import ask, remark
+from taskrig.frame.parser import Commands, Parser, command, refuse_unless_known
+from taskrig.texts import did_you_mean, plain
 
 if TYPE_CHECKING:
     from taskrig.admin import DeadLetters, Inspector
@@ -41,27 +41,30 @@ examples:
 SHOW_EXAMPLES = """\
 examples:
   worker dead show 1760000000000-0        its reason, its error, its traceback, and the item
-  worker dead show 1760000000000-0 --raw  the item alone, byte for byte"""
+  worker dead show 1760000000000-0 --raw  the item alone, byte for byte
+exit codes: 0 it was shown, 1 there is no dead letter with this id, 2 wrong usage"""
 
 REQUEUE_EXAMPLES = """\
 examples:
   worker dead requeue 1760000000000-0     back to the queue, byte for byte
   worker dead requeue --type email --reason timeout
   worker dead requeue --all --dry-run     only say how many it would be
-They go to the back of the queue, behind what waits. An outcome counted once stays counted; the
-requeued task is counted anew when it ends."""
+They go to the back of the queue, behind the waiting tasks. The earlier outcome stays in the totals,
+and the new run is counted separately.
+exit codes: 0 done, also where nothing matches; 1 an id was not there; 2 wrong usage"""
 
 DROP_EXAMPLES = """\
 examples:
   worker dead drop 1760000000000-0
   worker dead drop --outcome invalid --dry-run
-  worker dead drop --all --yes            for good, without asking"""
+  worker dead drop --all --yes            permanently, without asking
+exit codes: 0 done, also where nothing matches; 1 an id was not there; 2 wrong usage"""
 
 FILTERS = {
-    "type": "only this task type",
-    "reason": "only this reason, such as error, timeout, rejected, poison, cancelled, not_json",
-    "outcome": "only this outcome: failed, invalid or dead",
-    "worker": "only what this worker ran",
+    "type": "only dead letters of this task type",
+    "reason": "only dead letters with this reason, such as error, timeout, poison or not_json",
+    "outcome": "only dead letters with this outcome: failed, invalid or dead",
+    "worker": "only dead letters of the worker with this id",
 }
 
 
@@ -75,27 +78,46 @@ def add(commands: Commands) -> None:
     )
     inner = parser.add_subparsers(title="commands", metavar="list|show|requeue|drop", required=True)
     listing = command(
-        inner, "list", execute_list, help="list them, newest first", examples=LIST_EXAMPLES
+        inner, "list", execute_list, help="list dead letters, newest first", examples=LIST_EXAMPLES
     )
     _add_filters(listing)
-    listing.add_argument("-n", "--number", type=int, default=20, metavar="N", help="so many (20)")
-    listing.add_argument("--oldest", action="store_true", help="oldest first")
+    listing.add_argument(
+        "-n",
+        "--number",
+        type=int,
+        default=20,
+        metavar="N",
+        help="number of letters to show (default 20)",
+    )
+    listing.add_argument(
+        "--oldest", action="store_true", help="show the oldest first, instead of the newest"
+    )
     add_json_flag(listing)
-    show = command(inner, "show", execute_show, help="show one", examples=SHOW_EXAMPLES)
-    show.add_argument("id", metavar="ID")
-    show.add_argument("--raw", action="store_true", help="write the item's bytes, nothing else")
+    show = command(
+        inner,
+        "show",
+        execute_show,
+        help="show one dead letter with its traceback and its item",
+        examples=SHOW_EXAMPLES,
+    )
+    show.add_argument("id", metavar="ID", help="id of the dead letter (see worker dead list)")
+    show.add_argument(
+        "--raw", action="store_true", help="write the bytes of the item and nothing else"
+    )
     add_json_flag(show)
     for act, text, examples in (
-        ("requeue", "put them back to the queue, byte for byte", REQUEUE_EXAMPLES),
-        ("drop", "delete them for good", DROP_EXAMPLES),
+        ("requeue", "put dead letters back to the queue, byte for byte", REQUEUE_EXAMPLES),
+        ("drop", "delete dead letters permanently", DROP_EXAMPLES),
     ):
         one = command(inner, act, execute_move, help=text, examples=examples)
         one.set_defaults(act=act)
-        one.add_argument("ids", metavar="ID", nargs="*")
+        one.add_argument("ids", metavar="ID", nargs="*", help="ids of dead letters")
         _add_filters(one)
-        one.add_argument("--all", action="store_true", help="all of them")
-        one.add_argument("--dry-run", action="store_true", help="only say how many it would be")
-        one.add_argument("--yes", action="store_true", help="do not ask")
+        one.add_argument("--all", action="store_true", help="take all dead letters")
+        one.add_argument(
+            "--dry-run", action="store_true", help="change nothing, say how many there are"
+        )
+        one.add_argument("--yes", action="store_true", help="act without asking")
         add_json_flag(one)
 
 
@@ -105,17 +127,42 @@ def _add_filters(parser: Parser) -> None:
 
 
 def _where(args: argparse.Namespace) -> dict[str, str]:
+    """The filters; raises UsageError for an outcome or a reason that no dead letter can have."""
+    from taskrig.task import DEAD_REASONS, FAILED_REASONS, REASONS
+
+    if args.outcome is not None:
+        refuse_unless_known("--outcome", args.outcome, ("failed", "invalid", "dead"))
+    if args.reason is not None:
+        reasons = (*FAILED_REASONS, *DEAD_REASONS, *REASONS)
+        refuse_unless_known("--reason", args.reason, reasons)
     return {name: getattr(args, name) for name in FILTERS if getattr(args, name) is not None}
+
+
+def _say_nothing_matches(letters: DeadLetters, where: dict[str, str]) -> None:
+    """Say on stderr which filter it is, and which values there are."""
+    absent = [one for one in where.items() if not letters.page(dict([one]), 1, shown=0).letters]
+    for name, value in absent:
+        known = letters.values(name)
+        if not known:
+            return  # there are no dead letters at all
+        shown = ", ".join(f"{plain(one, 40)} ({n:,})" for one, n in known.most_common(10))
+        meant = did_you_mean(value, known) or "."
+        remark(f"no dead letter has {name} {value!r}{meant} The newest 1,000 have: {shown}")
+    if where and not absent:
+        remark("no dead letter has all of these: " + ", ".join(f"--{name}" for name in where))
 
 
 def execute_list(args: argparse.Namespace) -> int:
     """Print a page of dead letters; returns 0."""
     if not 1 <= args.number <= 100_000:
         raise UsageError("-n: must be 1 to 100000")
+    where = _where(args)
     with operator_of(args) as operator:
         letters = _dead_letters(operator)
-        page = letters.page(_where(args), args.number, oldest_first=args.oldest)
+        page = letters.page(where, args.number, oldest_first=args.oldest)
         survey = operator.survey()
+        if not page.letters:
+            _say_nothing_matches(letters, where)
     total = survey.dead
     if args.json:
         letters_as = [letter.as_dict() for letter in page.letters]
@@ -144,8 +191,9 @@ def _line(letter: DeadLetter) -> str:
 
 def execute_show(args: argparse.Namespace) -> int:
     """Print one dead letter; returns 0."""
+    wanted = _checked_id(args.id)
     with operator_of(args) as operator:
-        letter = _dead_letters(operator).get(_checked_id(args.id))
+        letter = _dead_letters(operator).get(wanted)
     if letter is None:
         raise TaskrigError(f"there is no dead letter {args.id}; was it requeued or dropped?")
     if args.raw:
@@ -178,7 +226,7 @@ def _checked_id(text: str) -> str:
     from taskrig.admin.dead_letters import is_id
 
     if not is_id(text):
-        raise UsageError(f"{text!r} is no id of a dead letter; `worker dead list` shows them")
+        raise UsageError(f"{text!r} is not an id of a dead letter; `worker dead list` shows them")
     return text
 
 
@@ -217,7 +265,7 @@ def _move_all(args: argparse.Namespace, operator: Inspector, where: dict[str, st
     letters, total = _dead_letters(operator), operator.survey().dead
     if args.act == "drop" and not args.dry_run:
         what = "all" if args.all else "the matching ones of"
-        if not args.yes and not ask(f"delete {what} {total:,} dead letters for good?"):
+        if not args.yes and not ask(f"delete {what} {total:,} dead letters permanently?"):
             raise UsageError("nothing was dropped; --yes drops without asking, --dry-run counts")
     line, count = ProgressLine(_word(args)), 0
     walk = letters.count(where) if args.dry_run else letters.move(args.act, where)
@@ -225,6 +273,8 @@ def _move_all(args: argparse.Namespace, operator: Inspector, where: dict[str, st
         count = step.matching
         line.show(count, step.looked_at, total)
     line.end()
+    if not count:
+        _say_nothing_matches(letters, where)
     answer(args, f"{_word(args)} {count:,}", act=args.act, count=count, dry_run=args.dry_run)
     return 0
 

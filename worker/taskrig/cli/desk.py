@@ -24,7 +24,7 @@ PROGRESS_EVERY_S = 1.0
 
 def add_json_flag(parser: Parser) -> None:
     """Add --json."""
-    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 @contextlib.contextmanager
@@ -74,7 +74,7 @@ class ProgressLine:
     def show(self, done: int, looked_at: int, of: int) -> None:
         """Tell that `done` were dealt with among `looked_at` of about `of`."""
         now = time.monotonic()
-        if now - self._said_at < PROGRESS_EVERY_S:
+        if not looked_at or now - self._said_at < PROGRESS_EVERY_S:
             return
         self._said_at = now
         line = f"{self._what} {done:,}, looked at {looked_at:,} of {max(of, looked_at):,}"

@@ -44,9 +44,17 @@ def add(commands: Commands) -> None:
         help="ask the worker on this machine whether it is alive (or ready)",
         examples=EXAMPLES,
     )
-    parser.add_argument("--ready", action="store_true", help="ask /readyz instead of /livez")
     parser.add_argument(
-        "--timeout", type=seconds(0.1, 3600), default=3.0, metavar="TIME", help="wait so long (3s)"
+        "--ready",
+        action="store_true",
+        help="ask whether it is ready (/readyz) instead of alive (/livez)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds(0.1, 3600),
+        default=3.0,
+        metavar="TIME",
+        help="time to wait for the answer (default 3s)",
     )
 
 

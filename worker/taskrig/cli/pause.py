@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import getpass
 import shlex
 import socket
-import sys
-from collections.abc import Iterable
 
 from taskrig.cli.desk import ProgressLine, add_json_flag, answer, operator_of
 from taskrig.errors import UsageError
+from taskrig.frame.output import remark
 from taskrig.frame.parser import Commands, command
-from taskrig.texts import plain
+from taskrig.texts import did_you_mean, plain
 
 EXAMPLES = """\
 examples:
@@ -30,14 +28,24 @@ _SHOWN = 5
 def add(commands: Commands) -> None:
     """Add the commands."""
     pause = command(
-        commands, "pause", execute_pause, help="let no worker take tasks", examples=EXAMPLES
+        commands,
+        "pause",
+        execute_pause,
+        help="stop all workers from taking tasks, or only tasks of one type",
+        examples=EXAMPLES,
     )
-    pause.add_argument("--why", default="", metavar="TEXT", help="shown by worker status")
+    pause.add_argument("--why", default="", metavar="TEXT", help="reason to show in worker status")
     resume = command(
-        commands, "resume", execute_resume, help="let workers take tasks again", examples=EXAMPLES
+        commands,
+        "resume",
+        execute_resume,
+        help="let workers take tasks again, or only tasks of one type",
+        examples=EXAMPLES,
     )
     for parser in (pause, resume):
-        parser.add_argument("--type", metavar="TYPE", help="this task type only")
+        parser.add_argument(
+            "--type", metavar="TYPE", help="pause or resume only tasks of this type"
+        )
         add_json_flag(parser)
 
 
@@ -60,11 +68,10 @@ def _pause_type(args: argparse.Namespace, type: str, why: str) -> int:
     said = "paused" if changed else "was paused already"
     answer(args, f"{plain(type)} {said}", paused=True, changed=changed, type=type, handled=handled)
     if handled is False:
-        likely = _likely(type, known or ())
-        print(
-            f"warning: no live worker has a handler for {plain(type)}{likely}; if it was "
-            f"mistyped: {resuming(type)}",
-            file=sys.stderr,
+        meant = did_you_mean(type, known or ()) or "."
+        remark(
+            f"warning: no live worker has a handler for {plain(type)}{meant} "
+            f"If it was mistyped: {resuming(type)}"
         )
     return 0
 
@@ -124,12 +131,6 @@ def _who() -> str:
         return f"by {getpass.getuser()} on {socket.gethostname()}"
     except (KeyError, OSError, ImportError):  # a user id without a name
         return f"on {socket.gethostname()}"
-
-
-def _likely(type: str, known: Iterable[str]) -> str:
-    """The known type that may have been meant, as the end of a sentence."""
-    close = difflib.get_close_matches(type, known, n=1)
-    return f" (did you mean {plain(close[0])}?)" if close else ""
 
 
 def _some(types: list[str]) -> str:

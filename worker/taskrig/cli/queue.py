@@ -35,18 +35,29 @@ def add(commands: Commands) -> None:
     """Add the commands."""
     parser: Parser = commands.add_parser(
         "queue",
-        help="look at what waits, without taking it",
-        description="Look at what waits, without taking it.",
+        help="look at waiting tasks without taking them",
+        description="Look at waiting tasks without taking them.",
         epilog="examples:\n  worker queue peek -n 3\n  worker queue count",
     )
     inner = parser.add_subparsers(title="commands", metavar="peek|count", required=True)
     peek = command(
-        inner, "peek", execute_peek, help="show what is taken next", examples=PEEK_EXAMPLES
+        inner,
+        "peek",
+        execute_peek,
+        help="show the tasks that are taken next",
+        examples=PEEK_EXAMPLES,
     )
-    peek.add_argument("-n", "--number", type=int, default=10, metavar="N", help="so many (10)")
+    peek.add_argument(
+        "-n",
+        "--number",
+        type=int,
+        default=10,
+        metavar="N",
+        help="number of tasks to show (default 10)",
+    )
     add_json_flag(peek)
     count = command(
-        inner, "count", execute_count, help="count what waits, by type", examples=COUNT_EXAMPLES
+        inner, "count", execute_count, help="count waiting tasks by type", examples=COUNT_EXAMPLES
     )
     add_json_flag(count)
 

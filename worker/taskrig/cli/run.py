@@ -31,16 +31,24 @@ def add(commands: Commands) -> None:
         commands,
         "run",
         execute,
-        help="serve the queue: take tasks, run their handlers (the default command)",
+        help="take tasks from the queue and run their handlers (the default command)",
         examples=EXAMPLES,
     )
     for setting, metavar, text in (
-        ("worker.max_concurrent", "N", "tasks that run at once (default: 5)"),
-        ("worker.max_tasks", "N", "stop after exactly this many tasks (default: no limit)"),
-        ("worker.processes", "N", "worker processes under one parent (default: 1)"),
-        ("worker.interval", "SECONDS", "an idle worker looks again after this (default: 1)"),
-        ("log.level", "LEVEL", "debug, info, warning or error (default: info)"),
-        ("log.format", "FORMAT", "text or json (default: text)"),
+        (
+            "worker.max_concurrent",
+            "N",
+            "largest number of tasks that run concurrently (default: 5)",
+        ),
+        ("worker.max_tasks", "N", "end after exactly this number of tasks (default: no limit)"),
+        ("worker.processes", "N", "number of worker processes under one parent (default: 1)"),
+        ("worker.interval", "SECONDS", "how often an idle worker looks for tasks (default: 1)"),
+        (
+            "log.level",
+            "LEVEL",
+            "lowest level to log: debug, info, warning or error (default: info)",
+        ),
+        ("log.format", "FORMAT", "format of log lines: text or json (default: text)"),
     ):
         add_setting_flag(parser, setting, metavar, text)
 

@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
         commands,
         "status",
         execute,
-        help="show queue, workers, what runs, totals and rates",
+        help="show the queue, its workers, running tasks, totals and rates",
         examples=EXAMPLES,
     )
     add_json_flag(parser)
@@ -50,14 +50,26 @@ def add(commands: Commands) -> None:
         type=seconds(0, 3600),
         default=1.0,
         metavar="TIME",
-        help="measure rates so long (1s)",
+        help="time over which rates are measured; 0 shows no rates (default 1s)",
     )
-    top = command(commands, "top", execute_top, help="show the same, live", examples=TOP_EXAMPLES)
+    top = command(
+        commands, "top", execute_top, help="show the status repeatedly", examples=TOP_EXAMPLES
+    )
     add_json_flag(top)
     top.add_argument(
-        "--every", type=seconds(0.1, 3600), default=1.0, metavar="TIME", help="between looks (1s)"
+        "--every",
+        type=seconds(0.1, 3600),
+        default=1.0,
+        metavar="TIME",
+        help="time between two looks (default 1s)",
     )
-    top.add_argument("--count", type=int, default=0, metavar="N", help="end after so many looks")
+    top.add_argument(
+        "--count",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of looks, after which it ends (default 0: no limit)",
+    )
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -19,7 +19,9 @@ DRAIN_EXAMPLES = """\
 examples:
   worker drain 3f9c                       the worker's id (see worker status), or how it begins
   worker drain 3f9c --wait 60             ... and wait until it has left
-The worker ends as on SIGTERM: it takes nothing more, what runs may finish, it exits 0."""
+The worker ends as on SIGTERM: it takes no more tasks, its running tasks may finish, and it exits 0.
+exit codes: 0 it was asked, or has left in the time of --wait; 1 there is no such worker, or it
+was still there after --wait; 2 several workers' ids begin like this"""
 
 CANCEL_EXAMPLES = """\
 examples:
@@ -28,7 +30,7 @@ The handler's coroutine is cancelled, and the task is kept as a dead letter, rea
 A plain function in a thread cannot be stopped: its task is settled, its slot stays taken until
 it returns. A handler that swallows its cancellation, or blocks the event loop, goes on: the
 command then says so, and what to do.
-exit codes: 0 it has left in flight, 1 it is not in flight or did not end in time"""
+exit codes: 0 it has left in flight, 1 there is no such task in flight, or it did not end in time"""
 
 RECLAIM_EXAMPLES = """\
 examples:
@@ -43,29 +45,37 @@ _LOOK_EVERY_S = 0.1
 def add(commands: Commands) -> None:
     """Add the commands."""
     drain = command(
-        commands, "drain", execute_drain, help="ask one worker to drain", examples=DRAIN_EXAMPLES
+        commands,
+        "drain",
+        execute_drain,
+        help="ask one worker to finish its tasks and end",
+        examples=DRAIN_EXAMPLES,
     )
-    drain.add_argument("worker", metavar="WORKER")
+    drain.add_argument(
+        "worker", metavar="WORKER", help="id of the worker, or how it begins (see worker status)"
+    )
     cancel = command(
         commands, "cancel", execute_cancel, help="cancel one running task", examples=CANCEL_EXAMPLES
     )
-    cancel.add_argument("tag", metavar="TAG")
+    cancel.add_argument("tag", metavar="TAG", help="tag of the task (see worker status)")
     for parser, default in ((drain, 0.0), (cancel, 10.0)):
         parser.add_argument(
             "--wait",
             type=seconds(0, 86400),
             default=default,
             metavar="TIME",
-            help=f"wait so long for the end (default {default:g}s)",
+            help=f"time to wait for the end; 0 does not wait (default {default:g}s)",
         )
     reclaim = command(
         commands,
         "reclaim",
         execute_reclaim,
-        help="give back what dead workers hold",
+        help="give back tasks of workers whose leases have expired",
         examples=RECLAIM_EXAMPLES,
     )
-    reclaim.add_argument("--now", action="store_true", help="do it; without, only say what")
+    reclaim.add_argument(
+        "--now", action="store_true", help="give them back; without this flag they are only counted"
+    )
     for parser in (drain, cancel, reclaim):
         add_json_flag(parser)
 
@@ -100,7 +110,7 @@ def execute_cancel(args: argparse.Namespace) -> int:
     """Cancel a running task; returns 0 when it has left in flight."""
     with operator_of(args) as operator:
         raw = operator.item(args.tag)
-        reply = operator.cancel(args.tag)
+        reply = "not_in_flight" if raw is None else operator.cancel(args.tag)
         _refuse(reply, args.tag)
         gone = _within(args.wait, lambda: not operator.held(args.tag))
         letter = _letter_of(operator, args.tag, raw) if gone else None

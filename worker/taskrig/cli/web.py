@@ -31,7 +31,11 @@ def add(commands: Commands) -> None:
         examples=EXAMPLES,
     )
     parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, metavar="PORT", help=f"({DEFAULT_PORT}) 0: any"
+        "--port",
+        type=int,
+        default=DEFAULT_PORT,
+        metavar="PORT",
+        help=f"port to serve the page on; 0 takes any free one (default {DEFAULT_PORT})",
     )
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from taskrig import units
 from taskrig.errors import UsageError
 from taskrig.frame.settings import add_config_flags
-from taskrig.texts import is_unicode
+from taskrig.texts import did_you_mean, is_unicode
 
 Commands = Any  # argparse's own type for it is private
 Execute = Callable[[argparse.Namespace], int]
 
+_NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
 _OF_THE_PROGRAM = ("-h", "--help", "--version")
 
 
@@ -28,6 +28,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise the message as one line that names the help."""
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        kind = _NUMBERS.get(action.type)
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError as error:
+            if kind is not None:
+                error.message = f"must be {kind}, got {arg_string!r}"
+            raise
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:
@@ -49,7 +58,7 @@ def command(commands: Commands, name: str, execute: Execute, *, help: str, examp
 def finish(parser: Parser, execute: Execute) -> None:
     """Add the flags that every command has, and say what it does."""
     add_config_flags(parser)
-    parser.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.set_defaults(execute=execute, parser=parser)
 
 
@@ -115,7 +124,8 @@ def seconds(least: float, most: float) -> Callable[[str], float]:
     return read
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint to the nearest known word, empty when none is near."""
-    near = difflib.get_close_matches(word, list(known), 1, 0.6)
-    return f"; did you mean {near[0]}?" if near else ""
+def refuse_unless_known(flag: str, word: str, known: Sequence[str]) -> None:
+    """Raise UsageError for a word that is not in a closed set, with the one that was meant."""
+    if word not in known:
+        meant = did_you_mean(word, known) or f"; it must be one of {', '.join(known)}"
+        raise UsageError(f"{flag}: there is no {flag.removeprefix('--')} {word!r}{meant}")

@@ -20,23 +20,26 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
     """Add --config, --redis-url, --redis-key and --set to a command's parser."""
     group = parser.add_argument_group("configuration (defaults < file < environment < flags)")
     group.add_argument(
-        "--config", metavar="FILE", help="YAML file (default: ./config.yaml where there is one)"
+        "--config",
+        metavar="FILE",
+        help="YAML file to read (default: ./config.yaml, if there is one)",
     )
     add_setting_flag(
         group,
         "redis.url",
         "URL",
-        "redis://, rediss:// or unix://; keep a password out of it: "
+        "address of Redis: redis://, rediss:// or unix://. Do not put a password into it: "
         "others see flags in the process list",
     )
-    add_setting_flag(group, "queue.key", "KEY", "the list of tasks (default: async_tasks)")
+    add_setting_flag(group, "queue.key", "KEY", "name of the list of tasks (default: async_tasks)")
     group.add_argument(
         "--set",
         dest="config_sets",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="any setting of config.yaml, such as --set worker.lease=30s; repeatable",
+        help="any setting of config.yaml, such as --set worker.lease=30s. May be given several "
+        "times",
     )
 
 
