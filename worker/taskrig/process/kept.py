@@ -7,9 +7,9 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable
 
 from taskrig.errors import Interfered
+from taskrig.process.controls import Controls
 from taskrig.runtime import early
 
 log = logging.getLogger("taskrig")
@@ -25,16 +25,9 @@ class Kept:
     A thread looks: where calls fail for lack of room, no callback of the event loop is sure to run.
     """
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        fail: Callable[[BaseException], None],
-        give_up: Callable[[str], None],
-    ) -> None:
-        """`fail` ends the worker by its event loop, `give_up` without; both may come from a
-        thread."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, controls: Controls) -> None:
         self._loop = loop
-        self._fail, self._give_up = fail, give_up
+        self._controls = controls
         self._frames = sys.getrecursionlimit()
         self._ended = threading.Event()
         self._said: set[str] = set()
@@ -65,9 +58,9 @@ class Kept:
             allowed = sys.getrecursionlimit()
             done = self.put_back_frames()
             if done and allowed < ENOUGH:
-                self._fail(Interfered(f"there was too little room for calls{done}"))
+                self._controls.fail(Interfered(f"there was too little room for calls{done}"))
                 if not self._ended.wait(END_S):
-                    self._give_up(f"the event loop does not end{done}")
+                    self._controls.give_up(f"the event loop does not end{done}", code=1)
             elif done:
                 self._say(f"there is room for calls again{done}")
             try:

@@ -6,9 +6,9 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
 
 from taskrig.errors import describe
+from taskrig.process.controls import Controls
 from taskrig.runtime import early, forked
 from taskrig.runtime.logs import for_debug, without_waiting
 
@@ -25,19 +25,8 @@ class Signals:
     the event loop cannot keep the process from ending.
     """
 
-    def __init__(
-        self,
-        drain: Callable[[str], None],
-        release: Callable[[], None],
-        stuck: Callable[[], bool],
-        give_up: Callable[[], None],
-        tell: Callable[[], None],
-        drain_timeout_s: float,
-    ) -> None:
-        """All must be safe to call from a thread. `stuck` says whether the event loop does not
-        turn; `give_up` ends the process without it."""
-        self._drain, self._release, self._stuck = drain, release, stuck
-        self._give_up, self._tell = give_up, tell
+    def __init__(self, controls: Controls, drain_timeout_s: float) -> None:
+        self._controls = controls
         self._timeout_s = drain_timeout_s
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
@@ -73,7 +62,7 @@ class Signals:
 
     def _try_to_tell(self) -> None:
         try:
-            self._tell()
+            self._controls.tell_what_runs()
         except Exception as fault:  # a glance at what changes meanwhile
             log.error("could not tell what runs: %s", describe(fault), exc_info=for_debug(fault))
 
@@ -81,15 +70,17 @@ class Signals:
         name = self._next_stop()
         text = "%s: draining, up to %g s; signal again to give running tasks back at once"
         without_waiting(log.info, text, name, self._timeout_s)
-        self._drain(name)
+        self._controls.drain(name)
         threading.Thread(target=self._await_end, daemon=True, name="deadline").start()
         name = self._next_stop()
         without_waiting(log.warning, "%s again: giving back what runs", name)
-        self._release()
-        if self._ended.wait(FORCE_S) or (not self._stuck() and self._ended.wait(FORCE_S)):
+        self._controls.release()
+        if self._ended.wait(FORCE_S) or (
+            not self._controls.is_stuck() and self._ended.wait(FORCE_S)
+        ):
             return
-        self._give_up()
+        self._controls.give_up()
 
     def _await_end(self) -> None:
         if not self._ended.wait(self._timeout_s + LATE_S):
-            self._give_up()
+            self._controls.give_up()
