@@ -249,3 +249,12 @@ def test_what_fails_in_the_warm_up_is_in_no_share():
     judge_all([], result)
     assert (result.failed_share, exit_code(result)) == (0.0, 0)
     assert result.share("succeeded") == 1.0
+
+
+@pytest.mark.parametrize(("error_s", "code"), [(0.0001, 4), (0.2, 0)])
+def test_a_step_within_the_error_of_its_two_measurements_is_not_a_step(error_s, code):
+    result = a_run()
+    result.clock.drift_s, result.clock.offset_error_s = 0.3, error_s
+    judge_all([], result)
+
+    assert exit_code(result) == code

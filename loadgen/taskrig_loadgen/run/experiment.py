@@ -199,7 +199,7 @@ class Experiment:
                 ],
                 interrupted=self.interrupted,
                 followed=follow,
-                clock_error_s=offset.error_s,
+                clock_error_s=max(one.error_s for one in (offset, end) if one is not None),
                 clock_drift_s=drift_s(offset, end) if end else None,
                 environment=environment,
                 calibration=self._calibration,
