@@ -192,7 +192,9 @@ def test_redis_is_reached_by_ipv6(world, server):
     url = f"redis://[::1]:{six.port}/0"
     worker = world.start_worker(redis={"url": url})
     assert f"at {url}" in worker.log()
-    done = run_to_end("loadgen", "--mix", "noop=2", "--redis-url", url, cwd=world.folder)
+    done = run_to_end(
+        "loadgen", "--mix", "note=2", "--allow-unknown", "--redis-url", url, cwd=world.folder
+    )
     assert done.returncode == 0, done.stderr
     assert run_to_end("worker", "status", "--redis-url", url, cwd=world.folder).returncode == 0
     worker.drain()

@@ -243,7 +243,8 @@ def settlement_of(execution: Execution, redis_time: Callable[[float], float]) ->
     run = record = ""
     if task is not None and task.run is not None and disposition.ran:
         run, index = task.run
-        start, end = redis_time(execution.started), redis_time(execution.ended)
+        start = redis_time(execution.started)
+        end = redis_time(execution.ended) if execution.ended else start  # it may end without a run
         deliveries = execution.delivery.deliveries + 1
         worker = tag.partition(":")[0]
         record = f"{index} {outcome.value} {start:.6f} {end:.6f} {worker} {deliveries}"
