@@ -111,7 +111,13 @@ def test_the_seven_tasks_run_serially_or_at_once(world, shop, at_once, takes_s):
         "--max-concurrent",
         at_once,
     )
-    assert makespan(log) == pytest.approx(takes_s, abs=0.4)
+    assert makespan(log) > takes_s - 0.1
+    begun = [
+        " started, " in line
+        for line in log.splitlines()
+        if " handling " in line or " done in " in line
+    ]
+    assert begun == ([True, False] * 7 if at_once == "1" else [True] * 7 + [False] * 7)
     assert "stopped: 7 done, 0 failed" in log
 
 

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from taskrig.runtime import early
+try:
+    from taskrig.runtime import early
+except ImportError:
+    # In the current folder, or on PYTHONPATH, something else has the name of the package.
+    import sys
+    from importlib.machinery import PathFinder
+
+    spec = PathFinder.find_spec("taskrig")
+    if spec is None:
+        raise
+    sys.stderr.write(f"loadgen: {spec.origin} hides the package taskrig; rename it\n")
+    raise SystemExit(2) from None
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

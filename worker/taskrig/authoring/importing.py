@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from taskrig.errors import UsageError, describe
+from taskrig.runtime.shadows import loaded_instead
 from taskrig.runtime.tracebacks import at_place
 
 
@@ -34,16 +35,30 @@ def imported(module: str, name: str) -> Any:
         UsageError: it does not import; with the file and line of the user's code.
     """
     try:
-        return importlib.import_module(module)
-    except KeyboardInterrupt:
+        found = importlib.import_module(module)
+        if hidden := _hidden(module):
+            raise UsageError(f"handlers: {name!r}: {hidden}")
+        return found
+    except (KeyboardInterrupt, UsageError):
         raise
     except BaseException as error:  # also sys.exit() at the top level
         absent = error.name if isinstance(error, ModuleNotFoundError) else None
-        if absent and (module == absent or module.startswith(f"{absent}.")):
-            hint = f"no such module beside the config file or on the import path{_meant(name)}"
+        if hidden := _hidden(module):
+            hint = hidden
+        elif absent and (module == absent or module.startswith(f"{absent}.")):
+            own = "; taskrig is the worker's own package" if absent.startswith("taskrig.") else ""
+            hint = f"no such module beside the config file or on the import path{own}{_meant(name)}"
         else:
             hint = f"it does not import: {describe(error)}{at_place(error) or _file_of(module)}"
         raise UsageError(f"handlers: {name!r}: {hint}") from error
+
+
+def _hidden(module: str) -> str:
+    """Says that a user's file is not what is in use under its name; "" where it is."""
+    instead = loaded_instead(module)
+    if instead is None:
+        return ""
+    return "{} cannot be used: another module has its name ({}); rename it".format(*instead)
 
 
 def _meant(name: str) -> str:

@@ -8,9 +8,10 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 
-from taskrig.errors import TaskrigError
+from taskrig.errors import TaskrigError, UsageError
 from taskrig.frame import output
 from taskrig.runtime.outlet import unblock
+from taskrig.runtime.shadows import hiding_file
 from taskrig.runtime.standard_files import fill_standard_files
 
 INTERRUPTED = 130  # by Ctrl-C
@@ -51,6 +52,9 @@ def run_program(
         if isinstance(error, TaskrigError):
             output.error(name, str(error))
             return (codes or {}).get(error.exit_code, error.exit_code)
+        if file := hiding_file(error):
+            output.error(name, f"{file} hides a module of its name that {name} needs; rename it")
+            return UsageError.exit_code
         unforeseen = f"unforeseen {type(error).__name__}: {error}"
         output.error(name, f"{unforeseen}; --debug shows the traceback")
         return TaskrigError.exit_code
