@@ -1,4 +1,4 @@
-"""Nobody reads standard error, or it cannot be written: the worker works on, and ends in time."""
+"""Nobody reads standard error, or it cannot be written: both programs work on, and end in time."""
 
 from __future__ import annotations
 
@@ -217,3 +217,55 @@ def test_a_logging_handler_of_the_users_that_blocks_does_not_keep_the_process_fr
     worker.process.send_signal(signal.SIGTERM)
     assert worker.ends(12) == 0
     assert world.waiting() == 1
+
+
+@pytest.fixture(params=["pipe", "terminal"])
+def stopped(request):
+    """A standard error that takes nothing: a full pipe, or a terminal after Ctrl-S."""
+    if request.param == "pipe":
+        return full_pipe()
+    out = Output("terminal")
+    out.stop_terminal()
+    return out
+
+
+@pytest.fixture
+def loadgen(world, stopped):
+    """Start `loadgen ...` with it; its result goes to r.json."""
+    started = []
+
+    def start(*words):
+        command = [sys.executable, "-m", "taskrig_loadgen", *words]
+        process = subprocess.Popen(
+            [*command, "--redis-url", world.url, "--out", "r.json"],
+            cwd=world.folder,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stopped.writer,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for one in started:
+        one.kill()
+        one.wait()
+
+
+def books(world):
+    return json.loads((world.folder / "r.json").read_text())["accounting"]
+
+
+def test_loadgen_sends_everything_and_ends_though_nobody_reads_what_it_says(world, loadgen):
+    world.start_worker(concurrent=1)
+    assert loadgen("--mix", "note=3000").wait(60) == 0
+    assert (books(world)["sent"], books(world)["succeeded"]) == (3000, 3000)
+
+
+def test_ctrl_c_ends_a_loadgen_whose_stderr_nobody_reads(world, loadgen):
+    process = loadgen("run", "--mix", "note=1", "--rate", "300", "--duration", "10m")
+    until(lambda: world.redis.llen(world.keys.queue) > 300, 20, "a second's tasks were sent")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert books(world)["sent"] == books(world)["waiting"] > 300
