@@ -28,7 +28,7 @@ def test_180_of_200_running_tasks_are_180_of_200_everywhere(world, type_in):
     status = type_in("status", "--over", "0")
     assert "in flight  180 of 200 slots" in status
     assert "  180 of 200 running  " in status
-    assert "  ... and 160 more" in status and "100" not in status.replace("/0", "")
+    assert "  ... and 160 more" in status
     assert "  180 of 200 running  " in type_in("top", "--count", "1", "--every", "0.2")
     seen = type_in("status", "--over", "0", as_json=True)
     assert (seen["running_total"], len(seen["running"])) == (180, 100)
