@@ -245,7 +245,7 @@ def test_paused_types_are_shown_to_all_and_paused_and_resumed_with_the_token(wor
     browser.sees("note resumed, 3 given back", "#said")
     world.all_settled()
     browser.sees("live, 1 type paused", "#state")
-    assert "note" not in browser.text("#paused-types")
+    until(lambda: "note" not in browser.text("#paused-types"), what="all of them are back")
     assert world.totals()["succeeded"] == 3
 
 

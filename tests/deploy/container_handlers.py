@@ -23,3 +23,8 @@ async def always_fails(data: Any) -> None:
 @handler("one_at_a_time", max_concurrent_total=1)
 async def one_at_a_time(data: Any) -> None:
     """Have a limit, so that what it holds back is shown."""
+
+
+@handler("in_a_process", run_in="process")
+def in_a_process(data: Any) -> None:
+    """Run in a process of its own, so that its series are there."""

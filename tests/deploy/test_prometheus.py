@@ -177,7 +177,8 @@ def test_every_expression_of_every_panel_and_rule_returns_data_under_load(
     load = ("run", "--rm", "--no-deps", "--use-aliases", "load")
     run = threading.Thread(target=stack.compose, args=load)
     run.start()  # the Compose file's own load
-    with _steadily(lambda: queue.lpush("async_tasks", "not json")):
+    items = ("not json", json.dumps({"type": "in_a_process"}))
+    with _steadily(lambda: queue.lpush("async_tasks", *items)):
         until(lambda: not empty(), 90, lambda: f"data for {list(empty())}")
         for expr in _asked():
             values = [v for v in prometheus.values(expr) if not math.isnan(v)]

@@ -17,7 +17,7 @@ def start(world, kind, **data):
 
 
 @pytest.mark.parametrize(
-    "named", ["", "App._serve", "Consumer.run", "Consumer._obey", "repeat", "BlockingPop._run"]
+    "named", ["", "Service.run", "Consumer.run", "Consumer._obey", "repeat", "BlockingPop._run"]
 )
 def test_a_handler_that_cancels_tasks_of_the_worker_ends_it_loudly_and_loses_nothing(world, named):
     worker = start(world, "cancels_all", named=named)
@@ -32,7 +32,7 @@ def test_a_handler_that_cancels_tasks_of_the_worker_ends_it_loudly_and_loses_not
 def test_a_handler_that_cancels_everything_on_and_on_ends_the_worker_all_the_same(world):
     worker = start(world, "cancels_on_and_on")
     assert worker.exit_code(20) == 1
-    assert "a handler's code cancelled App._serve" in worker.log()
+    assert "a handler's code cancelled Service.run" in worker.log()
     world.assert_conserved()
 
 
