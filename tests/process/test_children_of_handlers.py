@@ -31,16 +31,16 @@ class Family:
         )
         return self.worker
 
-    def child(self, id):
+    def child(self, task_id):
         """The pid of the child that lives."""
-        path = self.world.folder / f"child-{id}"
-        until(path.exists, 20, f"child {id} lives")
+        path = self.world.folder / f"child-{task_id}"
+        until(path.exists, 20, f"child {task_id} lives")
         return int(path.read_text())
 
-    def status(self, id):
+    def status(self, task_id):
         """How a child ended: its exit code, or minus its signal."""
-        path = self.world.folder / f"status-{id}"
-        until(path.exists, 20, lambda: f"child {id} has ended: {self.worker.log()[-2000:]}")
+        path = self.world.folder / f"status-{task_id}"
+        until(path.exists, 20, lambda: f"child {task_id} has ended: {self.worker.log()[-2000:]}")
         return int(path.read_text())
 
     def is_well(self):
@@ -72,11 +72,11 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("type", FORKING)
-def test_children_end_as_they_would_anywhere_and_the_worker_goes_on(family, world, type):
+@pytest.mark.parametrize("task_type", FORKING)
+def test_children_end_as_they_would_anywhere_and_the_worker_goes_on(family, world, task_type):
     family.start()
     for how in ENDS:
-        world.enqueue(type, how=how, id=how)
+        world.enqueue(task_type, how=how, id=how)
     assert {how: family.status(how) for how in ENDS} == ENDS
     family.is_well()
     assert (world.folder / "own_loop").exists()
@@ -88,24 +88,24 @@ def test_children_end_as_they_would_anywhere_and_the_worker_goes_on(family, worl
 @both_ways
 def test_a_signal_to_a_child_ends_the_child_and_not_the_worker(family, world, flags):
     family.start(*flags)
-    for type in (*FORKING, "fork_in_task"):
+    for task_type in (*FORKING, "fork_in_task"):
         for number in SIGNALS:
-            world.enqueue(type, how="live", id=f"{type}-{number.name}")
-    for type in (*FORKING, "fork_in_task"):
+            world.enqueue(task_type, how="live", id=f"{task_type}-{number.name}")
+    for task_type in (*FORKING, "fork_in_task"):
         for number in SIGNALS:
-            os.kill(family.child(f"{type}-{number.name}"), number)
-            ended = family.status(f"{type}-{number.name}")
+            os.kill(family.child(f"{task_type}-{number.name}"), number)
+            ended = family.status(f"{task_type}-{number.name}")
             assert ended == (1 if number == signal.SIGINT else -number)  # KeyboardInterrupt
     family.is_well()
 
 
 @pytest.mark.parametrize("first_s", [0, 0.01], ids=["in its first step", "in a later one"])
-@pytest.mark.parametrize("type", ["fork_and_await", "fork_in_task"])
+@pytest.mark.parametrize("task_type", ["fork_and_await", "fork_in_task"])
 def test_a_child_that_comes_back_to_the_event_loop_runs_no_task_of_the_worker(
-    family, world, type, first_s
+    family, world, task_type, first_s
 ):
     world.enqueue("note", 10)
-    world.enqueue(type, how="return", first_s=first_s, id="forks")
+    world.enqueue(task_type, how="return", first_s=first_s, id="forks")
     world.enqueue("sleep", 5, s=0.01, id="sleeps")
     family.start(concurrent=30)
     assert family.status("forks") == 1
@@ -133,10 +133,10 @@ def test_children_that_outlive_the_worker_keep_neither_its_port_nor_its_connecti
 ):
     worker = family.start(http={"page": True})
     children = []
-    for type in FORKING:
+    for task_type in FORKING:
         for how in ("live", "exec"):
-            world.enqueue(type, how=how, id=f"{type}-{how}", wait=False)
-            children.append(family.child(f"{type}-{how}"))
+            world.enqueue(task_type, how=how, id=f"{task_type}-{how}", wait=False)
+            children.append(family.child(f"{task_type}-{how}"))
             worker.get("/api/status")  # the page has a connection of its own
     world.all_settled()
     if ends == "drained":
@@ -160,8 +160,8 @@ def connections_of(world):
 def test_the_processes_of_the_standard_library_work_in_handlers(family, world, flags):
     family.start(*flags, concurrent=2)
     for kind in ("Process", "Pool", "ProcessPoolExecutor", "subprocess"):
-        for type in ("use", "use_in_thread"):
-            world.enqueue(type, kind=kind, start="fork")
+        for task_type in ("use", "use_in_thread"):
+            world.enqueue(task_type, kind=kind, start="fork")
     for kind in ("Process", "Pool"):
         for start in ("forkserver", "spawn"):
             world.enqueue("use_in_thread", kind=kind, start=start)

@@ -101,12 +101,12 @@ def test_a_resource_that_does_not_open_cannot_hold_the_end_and_those_before_it_a
     assert "Traceback" not in worker.log()
 
 
-@pytest.mark.parametrize("type", ["leaves_a_thread", "leaves_a_call", "leaves_a_process"])
-def test_what_a_handler_leaves_running_cannot_hold_the_end(world, type):
+@pytest.mark.parametrize("kind", ["leaves_a_thread", "leaves_a_call", "leaves_a_process"])
+def test_what_a_handler_leaves_running_cannot_hold_the_end(world, kind):
     worker = world.start_worker(handlers=HANGING)
-    world.enqueue(type)
+    world.enqueue(kind)
     world.all_settled()
-    if type == "leaves_a_process":
+    if kind == "leaves_a_process":
         until((world.folder / "lives").exists, what="the process lives")
     try:
         assert ends_soon(worker) == 0

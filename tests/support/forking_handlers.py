@@ -30,13 +30,13 @@ def _write(name: str, text: object) -> None:
     (_FOLDER / f"{name}.tmp").rename(_FOLDER / name)
 
 
-def _live(id: Any) -> None:
-    _write(f"child-{id}", os.getpid())
+def _live(task_id: Any) -> None:
+    _write(f"child-{task_id}", os.getpid())
     time.sleep(600)
 
 
-def _execute(id: Any) -> None:
-    _write(f"child-{id}", os.getpid())
+def _execute(task_id: Any) -> None:
+    _write(f"child-{task_id}", os.getpid())
     os.execvp("sleep", ["sleep", "600"])
 
 

@@ -34,7 +34,7 @@ def add(commands: Commands) -> None:
         commands,
         "check",
         execute,
-        help="validate the configuration, list the handlers and their settings; touch nothing",
+        about="validate the configuration, list the handlers and their settings; touch nothing",
         examples=EXAMPLES,
     )
 

@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
         inner,
         "show",
         show_config,
-        help="print every setting as YAML, with secrets masked",
+        about="print every setting as YAML, with secrets masked",
         examples=SHOW_EXAMPLES,
     )
     show.add_argument(
@@ -49,7 +49,7 @@ def add(commands: Commands) -> None:
         inner,
         "schema",
         show_schema,
-        help="print the JSON Schema of config.yaml for editors",
+        about="print the JSON Schema of config.yaml for editors",
         examples=SCHEMA_EXAMPLES,
     )
 

@@ -78,7 +78,7 @@ def add(commands: Commands) -> None:
     )
     inner = parser.add_subparsers(title="commands", metavar="list|show|requeue|drop", required=True)
     listing = command(
-        inner, "list", execute_list, help="list dead letters, newest first", examples=LIST_EXAMPLES
+        inner, "list", execute_list, about="list dead letters, newest first", examples=LIST_EXAMPLES
     )
     _add_filters(listing)
     listing.add_argument(
@@ -97,7 +97,7 @@ def add(commands: Commands) -> None:
         inner,
         "show",
         execute_show,
-        help="show one dead letter with its traceback and its item",
+        about="show one dead letter with its traceback and its item",
         examples=SHOW_EXAMPLES,
     )
     show.add_argument("id", metavar="ID", help="id of the dead letter (see worker dead list)")
@@ -109,7 +109,7 @@ def add(commands: Commands) -> None:
         ("requeue", "put dead letters back to the queue, byte for byte", REQUEUE_EXAMPLES),
         ("drop", "delete dead letters permanently", DROP_EXAMPLES),
     ):
-        one = command(inner, act, execute_move, help=text, examples=examples)
+        one = command(inner, act, execute_move, about=text, examples=examples)
         one.set_defaults(act=act)
         one.add_argument("ids", metavar="ID", nargs="*", help="ids of dead letters")
         _add_filters(one)

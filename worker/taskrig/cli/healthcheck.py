@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
         commands,
         "healthcheck",
         execute,
-        help="ask the worker on this machine whether it is alive (or ready)",
+        about="ask the worker on this machine whether it is alive (or ready)",
         examples=EXAMPLES,
     )
     parser.add_argument(

@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
         commands,
         "pause",
         execute_pause,
-        help="stop all workers from taking tasks, or only tasks of one type",
+        about="stop all workers from taking tasks, or only tasks of one type",
         examples=EXAMPLES,
     )
     pause.add_argument("--why", default="", metavar="TEXT", help="reason to show in worker status")
@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
         commands,
         "resume",
         execute_resume,
-        help="let workers take tasks again, or only tasks of one type",
+        about="let workers take tasks again, or only tasks of one type",
         examples=EXAMPLES,
     )
     for parser in (pause, resume):
@@ -51,36 +51,43 @@ def add(commands: Commands) -> None:
 
 def execute_pause(args: argparse.Namespace) -> int:
     """Pause all, or one type; returns 0."""
-    why, type = args.why or _who(), _type(args)
-    if type is not None:
-        return _pause_type(args, type, why)
+    why, task_type = args.why or _who(), _type(args)
+    if task_type is not None:
+        return _pause_type(args, task_type, why)
     with operator_of(args) as operator:
         changed = operator.pause(why)
     answer(args, "paused" if changed else "was paused already", paused=True, changed=changed)
     return 0
 
 
-def _pause_type(args: argparse.Namespace, type: str, why: str) -> int:
+def _pause_type(args: argparse.Namespace, task_type: str, why: str) -> int:
     with operator_of(args) as operator:
-        changed = operator.pause_type(type, why)
+        changed = operator.pause_type(task_type, why)
         known = operator.survey().types
-    handled = None if known is None else type in known or "*" in known
+    handled = None if known is None else task_type in known or "*" in known
     said = "paused" if changed else "was paused already"
-    answer(args, f"{plain(type)} {said}", paused=True, changed=changed, type=type, handled=handled)
+    answer(
+        args,
+        f"{plain(task_type)} {said}",
+        paused=True,
+        changed=changed,
+        type=task_type,
+        handled=handled,
+    )
     if handled is False:
-        meant = did_you_mean(type, known or ()) or "."
+        meant = did_you_mean(task_type, known or ()) or "."
         remark(
-            f"warning: no live worker has a handler for {plain(type)}{meant} "
-            f"If it was mistyped: {resuming(type)}"
+            f"warning: no live worker has a handler for {plain(task_type)}{meant} "
+            f"If it was mistyped: {resuming(task_type)}"
         )
     return 0
 
 
 def execute_resume(args: argparse.Namespace) -> int:
     """Resume all, or one type; returns 0."""
-    type = _type(args)
-    if type is not None:
-        return _resume_type(args, type)
+    task_type = _type(args)
+    if task_type is not None:
+        return _resume_type(args, task_type)
     with operator_of(args) as operator:
         changed = operator.resume()
         types = operator.paused_types()
@@ -91,39 +98,41 @@ def execute_resume(args: argparse.Namespace) -> int:
     return 0
 
 
-def _resume_type(args: argparse.Namespace, type: str) -> int:
+def _resume_type(args: argparse.Namespace, task_type: str) -> int:
     progress = ProgressLine("given back")
     with operator_of(args) as operator:
         try:
-            changed, moved = operator.resume_type(type, lambda n: progress.show(n, n, n))
+            changed, moved = operator.resume_type(task_type, lambda n: progress.show(n, n, n))
         finally:
             progress.end()
         others = [] if changed else operator.paused_types()
-    text = f"{plain(type)} {'resumed' if changed else 'was not paused'}"
+    text = f"{plain(task_type)} {'resumed' if changed else 'was not paused'}"
     if moved:
         text += f", {moved:,} of its tasks are back in the queue"
     elif others:
         text += f"; paused are: {_some(others)}"
-    answer(args, text, paused=False, changed=changed, type=type, moved=moved)
+    answer(args, text, paused=False, changed=changed, type=task_type, moved=moved)
     return 0
 
 
-def resuming(type: str) -> str:
+def resuming(task_type: str) -> str:
     """The command that resumes a type, as one can paste it into a shell."""
-    word = shlex.quote(type) if type.isprintable() else "TYPE"  # nothing that steers a terminal
-    return f"worker resume --type{'=' if type.startswith('-') else ' '}{word}"
+    word = (
+        shlex.quote(task_type) if task_type.isprintable() else "TYPE"
+    )  # nothing that steers a terminal
+    return f"worker resume --type{'=' if task_type.startswith('-') else ' '}{word}"
 
 
 def _type(args: argparse.Namespace) -> str | None:
     """The type that was named; a name that no task can have is a mistake."""
     from taskrig.task import MAX_TYPE_BYTES
 
-    type: str | None = args.type
-    if type is None:
+    task_type: str | None = args.type
+    if task_type is None:
         return None
-    if not 0 < len(type.encode()) <= MAX_TYPE_BYTES:
+    if not 0 < len(task_type.encode()) <= MAX_TYPE_BYTES:
         raise UsageError(f"--type: must be 1 to {MAX_TYPE_BYTES} bytes")
-    return type
+    return task_type
 
 
 def _who() -> str:

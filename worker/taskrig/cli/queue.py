@@ -44,7 +44,7 @@ def add(commands: Commands) -> None:
         inner,
         "peek",
         execute_peek,
-        help="show the tasks that are taken next",
+        about="show the tasks that are taken next",
         examples=PEEK_EXAMPLES,
     )
     peek.add_argument(
@@ -57,7 +57,7 @@ def add(commands: Commands) -> None:
     )
     add_json_flag(peek)
     count = command(
-        inner, "count", execute_count, help="count waiting tasks by type", examples=COUNT_EXAMPLES
+        inner, "count", execute_count, about="count waiting tasks by type", examples=COUNT_EXAMPLES
     )
     add_json_flag(count)
 

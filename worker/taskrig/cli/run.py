@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
         commands,
         "run",
         execute,
-        help="take tasks from the queue and run their handlers (the default command)",
+        about="take tasks from the queue and run their handlers (the default command)",
         examples=EXAMPLES,
     )
     for setting, metavar, text in (

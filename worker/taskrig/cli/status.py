@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
         commands,
         "status",
         execute,
-        help="show the queue, its workers, running tasks, totals and rates",
+        about="show the queue, its workers, running tasks, totals and rates",
         examples=EXAMPLES,
     )
     add_json_flag(parser)
@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
         help="time over which rates are measured; 0 shows no rates (default 1s)",
     )
     top = command(
-        commands, "top", execute_top, help="show the status repeatedly", examples=TOP_EXAMPLES
+        commands, "top", execute_top, about="show the status repeatedly", examples=TOP_EXAMPLES
     )
     add_json_flag(top)
     top.add_argument(

@@ -48,14 +48,18 @@ def add(commands: Commands) -> None:
         commands,
         "drain",
         execute_drain,
-        help="ask one worker to finish its tasks and end",
+        about="ask one worker to finish its tasks and end",
         examples=DRAIN_EXAMPLES,
     )
     drain.add_argument(
         "worker", metavar="WORKER", help="id of the worker, or how it begins (see worker status)"
     )
     cancel = command(
-        commands, "cancel", execute_cancel, help="cancel one running task", examples=CANCEL_EXAMPLES
+        commands,
+        "cancel",
+        execute_cancel,
+        about="cancel one running task",
+        examples=CANCEL_EXAMPLES,
     )
     cancel.add_argument("tag", metavar="TAG", help="tag of the task (see worker status)")
     for parser, default in ((drain, 0.0), (cancel, 10.0)):
@@ -70,7 +74,7 @@ def add(commands: Commands) -> None:
         commands,
         "reclaim",
         execute_reclaim,
-        help="give back tasks of workers whose leases have expired",
+        about="give back tasks of workers whose leases have expired",
         examples=RECLAIM_EXAMPLES,
     )
     reclaim.add_argument(

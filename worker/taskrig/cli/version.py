@@ -14,7 +14,7 @@ example:
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    command(commands, "version", execute, help="print the version", examples=EXAMPLES)
+    command(commands, "version", execute, about="print the version", examples=EXAMPLES)
 
 
 def execute(args: argparse.Namespace) -> int:

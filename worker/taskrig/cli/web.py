@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
         commands,
         "web",
         execute,
-        help="serve the status page alone, without running tasks",
+        about="serve the status page alone, without running tasks",
         examples=EXAMPLES,
     )
     parser.add_argument(

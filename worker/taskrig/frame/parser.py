@@ -46,10 +46,12 @@ class Parser(argparse.ArgumentParser):
             raise
 
 
-def command(commands: Commands, name: str, execute: Execute, *, help: str, examples: str) -> Parser:
+def command(
+    commands: Commands, name: str, execute: Execute, *, about: str, examples: str
+) -> Parser:
     """Add a command with the flags that all have."""
     parser: Parser = commands.add_parser(
-        name, help=help, description=help[0].upper() + help[1:] + ".", epilog=examples
+        name, help=about, description=about[0].upper() + about[1:] + ".", epilog=examples
     )
     finish(parser, execute)
     return parser
