@@ -70,9 +70,11 @@ def test_one_signal_drains_all_and_a_second_one_releases(world):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_ctrl_c_or_a_closed_terminal_drains_all(world, number):
     worker = start(world)
-    world.enqueue("sleep", 4, s=0.5)
+    world.enqueue("gate", 4)
     until(lambda: world.in_flight() == 4, what="all slots are busy")
     worker.signal(number)
+    worker.logged("passed on to 2")
+    world.open_gate()
     worker.ends_well()
     assert world.totals()["succeeded"] == 4
 
