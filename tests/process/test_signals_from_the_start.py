@@ -84,6 +84,30 @@ def test_a_worker_that_is_still_importing_ends_with_0_and_one_line(starting, num
     assert said == f"worker: {number.name} before the start: nothing was begun\n"
 
 
+HALF_IMPORTED = """
+import os, sys
+from taskrig.runtime import early
+early.end_at_once(0, "worker")
+sys.modules.pop("signal", None)
+sys.modules["enum"] = type(sys)("enum")  # as it is in the middle of its own import
+os.kill(os.getpid(), int(sys.argv[1]))
+"""
+
+
+@by_signal
+def test_a_signal_while_enum_is_half_imported_ends_the_worker_with_0_and_one_line(number):
+    done = subprocess.run(
+        [sys.executable, "-c", HALF_IMPORTED, str(int(number))],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    said = f"worker: {number.name} before the start: nothing was begun\n"
+    assert (done.returncode, done.stderr) == (0, said)
+
+
 @by_signal
 @pytest.mark.parametrize("flags", [[], ["--processes", "2"]], ids=["one process", "two processes"])
 def test_a_worker_whose_handlers_are_still_imported_ends_with_0(starting, number, flags):

@@ -22,6 +22,11 @@ else:
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TELL = (signal.SIGUSR1,)
+_NAMES: dict[int, str] = {
+    signal.SIGINT: "SIGINT",
+    signal.SIGTERM: "SIGTERM",
+    signal.SIGHUP: "SIGHUP",
+}
 
 _actions: dict[int, Action] = {}
 _found: dict[int, object] = {}  # what stood there before us
@@ -67,10 +72,9 @@ def end_at_once(code: int, name: str = "") -> None:
     """
 
     def end(number: int, _frame: FrameType | None) -> None:
-        from select import select
-        from signal import Signals
+        from select import select  # no Python code: another import may be half done
 
-        line = f"{name}: {Signals(number).name} before the start: nothing was begun\n"
+        line = f"{name}: {_NAMES[number]} before the start: nothing was begun\n"
         try:
             if name and select((), (2,), (), 0)[1]:  # else nobody reads it
                 os.write(2, line.encode())
