@@ -112,7 +112,7 @@ def test_the_config_files_folder_is_on_the_import_path(served, settings, tmp_pat
         ("check --max-concurrent 3", "unknown flag --max-concurrent"),
         ("status --over 2h", "argument --over: must be 0 to 3600 seconds"),
         ("top --every 50ms", "argument --every: must be 0.1 to 3600 seconds"),
-        ("drain w --wait soon", "argument --wait: 'soon' is no duration; write it like 250ms"),
+        ("drain w --wait soon", "argument --wait: 'soon' is not a duration; write it like 250ms"),
         ("healthcheck --timeout -1s", "argument --timeout: "),
     ],
 )

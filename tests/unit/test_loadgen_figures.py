@@ -59,9 +59,9 @@ def test_a_bad_duration_is_refused_by_the_name_of_its_flag(text):
 
 
 def test_a_bad_rate_or_size_is_refused_by_the_name_of_its_flag():
-    with pytest.raises(UsageError, match=r"^--rate: '5/x' is no rate"):
+    with pytest.raises(UsageError, match=r"^--rate: '5/x' is not a rate"):
         rate_per_s("5/x", "--rate")
-    with pytest.raises(UsageError, match=r"^--size: '1GB2' is no size"):
+    with pytest.raises(UsageError, match=r"^--size: '1GB2' is not a size"):
         size_bytes("1GB2", "--size")
     with pytest.raises(UsageError, match=r"^--size: '1GiB' is too large; at most 64MiB"):
         size_bytes("1GiB", "--size")

@@ -75,7 +75,7 @@ async def test_the_test_itself_has_no_context_afterwards():
 
 
 async def test_what_is_no_handler_is_refused():
-    with pytest.raises(ValueError, match="is no handler"):
+    with pytest.raises(ValueError, match="is not a handler"):
         await run_task(len)
 
 

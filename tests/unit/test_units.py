@@ -68,17 +68,17 @@ def test_a_duration_is_seconds_or_has_units(text, seconds):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "is no duration; write it like 250ms, 30s, 5m or 1m30s"),
-        ("s", "is no duration"),
-        ("ten", "is no duration"),
-        ("nan", "is no duration"),
-        ("1:30", "is no duration"),
-        ("--1", "is no duration"),
-        ("1 2", "is no duration"),
-        ("1m30", "is no duration; give each part a unit, like 1m30s"),
-        ("5s5", "is no duration; give each part a unit, like 1m30s"),
+        ("", "is not a duration; write it like 250ms, 30s, 5m or 1m30s"),
+        ("s", "is not a duration"),
+        ("ten", "is not a duration"),
+        ("nan", "is not a duration"),
+        ("1:30", "is not a duration"),
+        ("--1", "is not a duration"),
+        ("1 2", "is not a duration"),
+        ("1m30", "is not a duration; give each part a unit, like 1m30s"),
+        ("5s5", "is not a duration; give each part a unit, like 1m30s"),
         ("5x", "unknown unit 'x' in '5x'; use us, ms, s, m, h or d"),
-        ("5S", "is no duration"),
+        ("5S", "is not a duration"),
     ],
 )
 def test_what_is_not_a_duration_is_told_what_would_be(text, says):
@@ -95,7 +95,7 @@ def test_a_size_is_bytes_or_has_a_unit(text, size):
     "text", ["", "B", "-1", "0.3B", "1.5", "2x", "1 mib", "1GB2", "1TiB", "lots", "nan"]
 )
 def test_what_is_not_a_size_is_told_what_would_be(text):
-    with pytest.raises(ValueError, match=r"is no size; write it like 512, 1KiB or 2MiB"):
+    with pytest.raises(ValueError, match=r"is not a size; write it like 512, 1KiB or 2MiB"):
         units.size_bytes(text)
 
 
@@ -106,7 +106,7 @@ def test_a_rate_is_how_many_in_how_long(text, expected):
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "5/", "5/x", "5/10", "5/0s", "/s", "k/s", "nan"])
 def test_what_is_not_a_rate_is_told_what_would_be(text):
-    with pytest.raises(ValueError, match=r"is no rate; write it like 500, 500/s, 2k/s, 90/m"):
+    with pytest.raises(ValueError, match=r"is not a rate; write it like 500, 500/s, 2k/s, 90/m"):
         units.rate(text)
 
 

@@ -70,5 +70,5 @@ def dotted(path: Path) -> str:
 
 
 def shown_key(key: str) -> str:
-    """A key fit for a problem line; one that is no plain word may hold a secret."""
+    """A key fit for a problem line; one that is not a plain word may hold a secret."""
     return key if _PLAIN_KEY.fullmatch(key) else "(?)"

@@ -84,7 +84,7 @@ async def run_task(
     registry = Registry()
     types = [entry.type for entry in handlers_of(function)]
     if not types:
-        raise ValueError(f"{function!r} is no handler: decorate it with @handler")
+        raise ValueError(f"{function!r} is not a handler: decorate it with @handler")
     try:
         for entry in handlers_of(function):
             registry.add(Handler(entry.type, function, entry.options, entry.place))

@@ -31,7 +31,7 @@ def duration_s(text: str) -> float:
     """Seconds; negative where a minus stands in front.
 
     Raises:
-        ValueError: it is no duration; the message says what would be right.
+        ValueError: it is not a duration; the message says what would be right.
     """
     written = text.strip()
     sign = -1 if written.startswith("-") else 1
@@ -45,9 +45,9 @@ def duration_s(text: str) -> float:
         seconds += float(part[1]) * _SECONDS[part[2]]
         end = part.end()
     if not end:
-        raise ValueError(f"{text!r} is no duration; write it like 250ms, 30s, 5m or 1m30s")
+        raise ValueError(f"{text!r} is not a duration; write it like 250ms, 30s, 5m or 1m30s")
     if end < len(written):
-        raise ValueError(f"{text!r} is no duration; give each part a unit, like 1m30s")
+        raise ValueError(f"{text!r} is not a duration; give each part a unit, like 1m30s")
     return sign * seconds
 
 
@@ -55,21 +55,21 @@ def size_bytes(text: str) -> int:
     """Bytes, a whole number of them.
 
     Raises:
-        ValueError: it is no size; the message says what would be right.
+        ValueError: it is not a size; the message says what would be right.
     """
     found = _SIZE.fullmatch(text.strip())
     if found and found[2] in _BYTES:
         size = float(found[1]) * _BYTES[found[2]]
         if size.is_integer():
             return int(size)
-    raise ValueError(f"{text!r} is no size; write it like 512, 1KiB or 2MiB")
+    raise ValueError(f"{text!r} is not a size; write it like 512, 1KiB or 2MiB")
 
 
 def rate(text: str) -> tuple[float, float]:
     """How many in how many seconds: (5.0, 10.0) from `5/10s`, (500.0, 1.0) from `500`.
 
     Raises:
-        ValueError: it is no rate; the message says what would be right.
+        ValueError: it is not a rate; the message says what would be right.
     """
     found = _RATE.fullmatch(text.strip())
     period_s = 0.0
@@ -77,7 +77,7 @@ def rate(text: str) -> tuple[float, float]:
         times, unit = found[3] or "1", found[4] or "s"
         period_s = float(times) * _SECONDS.get(unit, 0.0)
     if not found or not period_s:
-        raise ValueError(f"{text!r} is no rate; write it like 500, 500/s, 2k/s, 90/m or 5/10s")
+        raise ValueError(f"{text!r} is not a rate; write it like 500, 500/s, 2k/s, 90/m or 5/10s")
     return float(found[1]) * _SCALE[found[2]], period_s
 
 

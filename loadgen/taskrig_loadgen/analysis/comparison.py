@@ -125,7 +125,7 @@ def compare(
     higher_is_better: bool = False,
     band: float = BAND,
 ) -> Comparison:
-    """Compare b with a. Where a median is 0 there is no ratio, and no band of noise either.
+    """Compare b with a. If a median is 0, the ratio and the noise band are undefined.
 
     Raises:
         ValueError: fewer than five runs a side, or a value below 0.
@@ -147,7 +147,7 @@ def compare(
 
 
 def compare_outcomes(a: Sequence[float], b: Sequence[float]) -> Comparison:
-    """Compare the shares of tasks that did not succeed; any rise counts, there is no band."""
+    """Compare the shares of tasks that did not succeed. Every rise counts, however small."""
     return compare(OUTCOMES, a, b, band=0.0)
 
 

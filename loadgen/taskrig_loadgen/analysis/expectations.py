@@ -154,7 +154,7 @@ def _bound(name: str, text: str, where: str) -> float:
         return 0.0 if re.fullmatch(r"0[a-z]*", text) else duration_s(text, where)
     number = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(k?)(?:/s)?(\s*%)?", text)
     if not number:
-        raise UsageError(f"{where}: {text!r} is no number")
+        raise UsageError(f"{where}: {text!r} is not a number")
     if number[3] and name in ("offered", "clock_anomalies"):
         raise UsageError(f"{where}: {name} has no share; write a number without %")
     return float(number[1]) * (1000 if number[2] else 1) / (100 if number[3] else 1)

@@ -58,7 +58,7 @@ class PlanRow(Struct, kw_only=True):
     cpu_per_worker: float | None  # cores that a worker keeps busy; null: was not measured
     memory_bytes: int | None  # of all workers together
     keda_target: int
-    bound_by: str  # what asks for so many workers
+    bound_by: str  # what this number of workers is needed for
 
 
 class Plan(Struct, kw_only=True):
@@ -105,7 +105,7 @@ class Demand:
         return replace(self, queue=replace(self.queue, rate=rate))
 
     def holds(self, slots: int) -> bool:
-        """Whether so many slots keep the SLO, or without one the backlog bounded."""
+        """Whether this number of slots meets the SLO; without one, that the backlog is bounded."""
         trial = with_slots(self.queue, slots)
         if self.slo is None:
             return trial.stable
@@ -154,7 +154,7 @@ class Demand:
         return max(least_slots(self), math.ceil(self.queue.load / SPARE - 1e-9))
 
     def _most(self, queue: Queue, workers: int) -> float:
-        """Tasks a second before the backlog grows for ever, for want of slots or of CPU."""
+        """Maximum sustainable rate in tasks a second, by slots and by CPU."""
         return min(queue.slots / queue.service_s, workers / self.cpu_s if self.cpu_s else math.inf)
 
 
@@ -251,7 +251,7 @@ def make_plan(demand: Demand, sizes: Sequence[int], known: Calibration) -> Plan:
         least_slots=least_slots(demand),
         rows=rows,
         recommended=best,
-        why=f"the fewest workers, then slots, of these rows; {best.bound_by} asks for so many",
+        why=f"the fewest workers, then slots, of these rows; {best.bound_by} needs this number",
         measured_slots=known.slots,
         warnings=warnings,
         workers_range=_range(demand, best.per_worker, known.tasks) if warnings else None,

@@ -169,7 +169,7 @@ class Prediction(Struct, kw_only=True):
 
 
 def predicted(result: Result) -> Prediction | None:
-    """Rows of wait, predicted and measured; None where nothing was foretold."""
+    """Rows of wait, predicted and measured; None where there is no prediction."""
     told = result.forecast
     if told is None:
         return None

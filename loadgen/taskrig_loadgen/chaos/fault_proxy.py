@@ -117,7 +117,7 @@ class FaultProxy:
         self._lossy = matches
 
     def close(self) -> None:
-        """End the wire for good."""
+        """Close the proxy permanently."""
         self._closed = True
         self.cut()
 

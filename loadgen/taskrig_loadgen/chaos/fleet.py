@@ -95,7 +95,7 @@ class Fleet:
         self._names[process.pid] = name
 
     async def supervise(self) -> None:
-        """Start anew what has ended, until `stop`; note what ended unasked.
+        """Restart workers that have ended, until `stop`; note those that were not told to end.
 
         Raises:
             FleetBroken: workers keep ending by themselves.
@@ -125,7 +125,7 @@ class Fleet:
         return rng.choice(pids) if pids else None
 
     def children(self) -> list[int]:
-        """The pids of what handlers have forked; none where there is no /proc."""
+        """The pids of processes that handlers forked; empty on systems without /proc."""
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:

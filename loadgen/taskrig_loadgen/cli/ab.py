@@ -142,7 +142,9 @@ def _figure(
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise CommandFailed(f"the last line is no number, {last[:60]!r}, from: {command}")
+            raise CommandFailed(
+                f"the last line is not a number: {last[:60]!r}; printed by: {command}"
+            )
         return value
     if result is None:
         raise CommandFailed(f"printed no result (add --json?): {command}")

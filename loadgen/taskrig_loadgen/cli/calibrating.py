@@ -35,7 +35,7 @@ SEED = 7919  # added to the workload's: a calibration has a schedule of its own
 
 
 class NothingToMeasure(TaskrigError):
-    """What workers do with failing tasks, or while Redis is away, is no capacity."""
+    """A rate of failing tasks, or one measured while Redis was away, is not a capacity."""
 
     exit_code = 99
 

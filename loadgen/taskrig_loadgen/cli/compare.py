@@ -175,7 +175,7 @@ def judge(
     *,
     higher: Sequence[str] = HIGHER,
 ) -> list[Comparison]:
-    """Compare the outcomes, and where they are no worse, every figure.
+    """Compare the outcomes. If they are not worse, compare every figure.
 
     Args:
         values: of each figure, those of the base and of the new runs.

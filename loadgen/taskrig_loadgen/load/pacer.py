@@ -96,7 +96,7 @@ class Profile:
         return due
 
     def times(self, points: Iterator[float]) -> Iterator[float]:
-        """For each of the rising `points` (a count of tasks): when so many are due."""
+        """For each of the rising `points` (a count of tasks): when this number of tasks is due."""
         start, before = 0.0, 0.0
         segments = iter(self.segments)
         segment = next(segments)
@@ -126,7 +126,7 @@ def parse_profile(text: str) -> Profile:
         where = f"--profile, segment {number}"
         match = re.fullmatch(r"\s*([^@]+)@([^@]+?)\s*", part)
         if not match:
-            raise UsageError(f"{where}: {part.strip()!r} is no segment; write it like {EXAMPLE}")
+            raise UsageError(f"{where}: {part.strip()!r} is not a segment; write it like {EXAMPLE}")
         first, _, last = match[2].partition("..")
         ends = [rate_or_zero(rate, where) for rate in ((first, last) if last else (first, first))]
         segments.append(Segment(duration_s(match[1].strip(), where), ends[0], ends[1]))

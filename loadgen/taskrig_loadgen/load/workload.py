@@ -52,7 +52,7 @@ class Workload:
         return self.arrivals.schedule(self.profile, self.seed) if self.profile else iter(())
 
     def offered_by(self, offset_s: float) -> float:
-        """Tasks due by so many seconds after the start."""
+        """Tasks due within this number of seconds after the start."""
         if self.profile:
             return self.profile.due_by(offset_s)
         return self.total if offset_s > 0 else 0.0

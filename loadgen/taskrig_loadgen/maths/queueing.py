@@ -66,7 +66,7 @@ class Queue:
 
     @property
     def utilization(self) -> float:
-        """Share of the slots that is busy; at 1 or more the backlog grows for ever."""
+        """Share of the slots that is busy; at 1 or more the backlog grows without bound."""
         return self.load / self.slots
 
     @property
@@ -150,7 +150,7 @@ class Scaling:
     chatter: float  # cost of every pair of slots
 
     def rate(self, slots: float) -> float:
-        """Tasks a second with so many slots."""
+        """Tasks a second with this number of slots."""
         n = slots
         return self.single * n / (1 + self.contention * (n - 1) + self.chatter * n * (n - 1))
 

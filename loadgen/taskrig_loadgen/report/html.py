@@ -120,7 +120,7 @@ def _charts(result: Result) -> list[str]:
 
 
 def thinned(rows: list[TimelineRow], most: int = POINTS) -> list[TimelineRow]:
-    """At most so many rows, for a chart: mean rates and the largest of what must not be missed."""
+    """At most `most` rows for a chart: mean rates, and the largest of lags and depths."""
     step = -(-len(rows) // most)
     return rows if step <= 1 else [_joined(rows[n : n + step]) for n in range(0, len(rows), step)]
 

@@ -109,7 +109,7 @@ def parse(text: str, name: str) -> Result:
         _check()(document)
     except fastjsonschema.JsonSchemaValueException as error:
         wrong = error.message.replace("data", "result", 1)
-        raise UsageError(f"{name} is no whole result of loadgen: {wrong}") from None
+        raise UsageError(f"{name} is not a complete result of loadgen: {wrong}") from None
     result = msgspec.convert(document, Result, strict=False)
     for place, blocks in (("series", result.series), ("failed_series", result.failed_series or {})):
         for kind, block in blocks.items():
@@ -117,8 +117,8 @@ def parse(text: str, name: str) -> Result:
                 if not figures.is_whole:
                     where = f"result.{place}.{kind}.{series}"
                     raise UsageError(
-                        f"{name} is no whole result of loadgen: {where} must contain mean, stddev, "
-                        f"min, max and hdr of its {figures.count} samples"
+                        f"{name} is not a complete result of loadgen: {where} must contain mean, "
+                        f"stddev, min, max and hdr of its {figures.count} samples"
                     )
     return result
 

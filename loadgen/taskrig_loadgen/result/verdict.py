@@ -84,7 +84,7 @@ def disturbed(result: Result) -> str:
 def untrusted(result: Result) -> str:
     """Why a run says nothing of what workers can do; empty when it does.
 
-    No expectation makes up for that: a rate at which tasks fail is no capacity.
+    No expectation overrides this: a rate at which tasks fail is not a capacity.
     """
     return disturbed(result) or _failed(result, FAILED_SHARE, 1.0)
 

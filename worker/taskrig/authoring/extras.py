@@ -43,7 +43,7 @@ class Resource(Generic[T]):
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[None]:
-        """Open it; close it at the end, but do not wait for that for ever."""
+        """Open it; close it at the end, within a time limit."""
         manager: AbstractAsyncContextManager[T] = asynccontextmanager(self._function)()
         with self.replaced_by(await manager.__aenter__()):
             yield

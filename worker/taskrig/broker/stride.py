@@ -17,6 +17,6 @@ class Stride:
         self.count = 1
 
     def saw(self, entries: int, size: int) -> None:
-        """The last slice had so many entries, of `size` bytes together."""
+        """The last slice had this number of entries, of `size` bytes together."""
         fit = int(SLICE_BYTES / (size / max(1, entries) + _OVERHEAD))
         self.count = max(1, min(self._most, self.count * 2, fit))

@@ -104,7 +104,7 @@ class Survey:
 
     @property
     def done(self) -> int:
-        """Tasks that have ended for good, ever."""
+        """Tasks that will not run again, ever since the queue began."""
         return sum(self.totals.get(name, 0) for name in FINAL)
 
     @property

@@ -57,7 +57,7 @@ class ThreadConnection:
                 raise self._address.explain(fault) from fault
 
     def _connected(self) -> Any:
-        """A connection; one that was closed while it was idle is made anew before it is used."""
+        """A connection; one that was closed while it was idle is made again before it is used."""
         if self._connection is not None and _is_over(self._connection):
             self.close()
         if self._connection is None:

@@ -141,7 +141,7 @@ class Supervisor:
             child.process.send_signal(signal.SIGCONT)  # a stopped one would not see the other
 
     def _kill_late(self) -> None:
-        """A child that is frozen, or stuck in the kernel, does not hold the end for ever."""
+        """Kill children that are frozen, or stuck in the kernel, once they are late."""
         if time.monotonic() < self._kill_at:
             return
         self._kill_at = float("inf")

@@ -59,7 +59,7 @@ def printable(text: str) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """At most so many characters of it, the end marked where there was more."""
+    """At most this number of its characters, the end marked where there was more."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

@@ -103,7 +103,7 @@ class Orders:
 def _text(said: dict[str, Any], name: str, default: str = "") -> str:
     value = said.get(name) or default
     if not isinstance(value, str) or not 0 < len(value) <= 200 or not is_unicode(value):
-        raise _senseless(f"{name} is missing, or is no text of at most 200 characters")
+        raise _senseless(f"{name} is missing, or is not text of at most 200 characters")
     return value
 
 

@@ -16,7 +16,7 @@ KEPT = 300  # points: ten minutes
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look. `claimed` counts up for ever; `oldest_s` is the age of the next task."""
+    """One look. `claimed` only grows; `oldest_s` is the age of the next task."""
 
     waiting: int
     in_flight: int

@@ -144,7 +144,7 @@ class StatusPage:
         where = {name: asked[name] for name in FILTERS if asked.get(name)}
         after = asked.get("after", "")
         if after and not is_id(after.removeprefix("(")):
-            raise Refused(HTTPStatus.BAD_REQUEST, "after is no id")
+            raise Refused(HTTPStatus.BAD_REQUEST, "after is not an id")
         page = self._letters.page(
             where, PAGE_ITEMS, after=after, shown=SHOWN_BYTES, budget_items=LOOKED_AT
         )
