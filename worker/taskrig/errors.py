@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from taskrig.texts import printable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
@@ -90,7 +92,4 @@ def describe(fault: BaseException) -> str:
 
 def _printable(text: str, most: int) -> str:
     """The first `most` characters on one line; a subclass of str is not asked for them."""
-    start = " ".join(str.__getitem__(text, slice(most)).split())
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in start
-    )
+    return printable(" ".join(str.__getitem__(text, slice(most)).split()))

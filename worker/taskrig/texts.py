@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -22,9 +21,11 @@ def without_password(text: str) -> str:
     return _QUERY_PASSWORD.sub(r"\1***", _USERINFO.sub(r"\1***@", text))
 
 
-def printable(text: str) -> str:
-    """The text with nothing in it that steers a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+def printable(text: str, keep: str = "") -> str:
+    """The text with nothing in it that steers a terminal, but for the characters to `keep`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
 
 
 def plain(text: str, most: int = 200) -> str:
@@ -35,6 +36,8 @@ def plain(text: str, most: int = 200) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint to the nearest known word, to follow a sentence; "" when none is near."""
+    import difflib  # only for a mistake: it takes a while to import
+
     near = difflib.get_close_matches(word, list(known), 1, 0.6)
     return f"; did you mean {plain(near[0], 60)}?" if near else ""
 

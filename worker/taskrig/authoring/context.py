@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from taskrig.errors import describe
-from taskrig.runtime.tracebacks import printable
+from taskrig.texts import printable
 
 if TYPE_CHECKING:
     from taskrig.task import Delivery, Task

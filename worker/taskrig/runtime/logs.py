@@ -18,7 +18,8 @@ from typing import Any, TextIO
 
 from taskrig.errors import describe
 from taskrig.runtime import outlet
-from taskrig.runtime.tracebacks import cut, printable, trace
+from taskrig.runtime.tracebacks import cut, trace
+from taskrig.texts import printable
 
 log = logging.getLogger("taskrig")
 
@@ -71,10 +72,10 @@ class TextFormatter(_Lines):
             self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
             self._second = second
         head = f"{self._stamp}.{int(record.msecs):03d} {record.levelname:<7}"
-        text = f"{head} {printable(self.message(record))}"
+        text = f"{head} " + printable(self.message(record), keep="\t")
         if _has_lines(record):
             for line in filter(None, self.error(record).split("\n")):
-                text += f"\n  | {printable(line)}"
+                text += "\n  | " + printable(line, keep="\t")
         return text
 
 

@@ -13,11 +13,13 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from itertools import groupby
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple
 
 from taskrig.errors import describe
+from taskrig.texts import printable
 
 MAX_TRACE_BYTES = 4000
 FIRST_FRAMES, LAST_FRAMES = 5, 15  # of each exception
@@ -43,19 +45,12 @@ class Trace(NamedTuple):
     key: tuple[str, str, int]
 
 
+_visible = partial(printable, keep="\t")  # the code of a line may be indented by tabs
+
+
 def _name(fault: BaseException) -> str:
     name: str = type.__dict__["__name__"].__get__(type(fault))  # its metaclass may say otherwise
-    return cut(printable(name), 100)
-
-
-def printable(text: str) -> str:
-    """The text on one line that steers no terminal and turns no line round; tabs stay."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode("ascii")
-        for c in text
-    )
+    return cut(_visible(name), 100)
 
 
 def cut(text: str, most: int) -> str:
@@ -95,11 +90,11 @@ def at_place(fault: BaseException) -> str:
     That is the innermost frame that is not in a library; of code that does not parse, the code.
     """
     if isinstance(fault, SyntaxError) and fault.filename:
-        return printable(f" ({fault.filename}:{fault.lineno})")
+        return _visible(f" ({fault.filename}:{fault.lineno})")
     places = [(frame[0].co_filename, frame[1]) for frame in _frames(fault)]
     places = [(file, line) for file, line in places if not file.startswith(_IMPORTING)]
     own = [(file, line) for file, line in places if not _is_librarys(file)] or places
-    return printable(" ({}:{})".format(*own[-1])) if own else ""
+    return _visible(" ({}:{})".format(*own[-1])) if own else ""
 
 
 def _is_librarys(file: str) -> bool:
@@ -164,10 +159,10 @@ def _shown(frames: list[Frame]) -> Iterator[str]:
             if index == FIRST_FRAMES:
                 yield f"  ... {left_out} calls are left out ..."
             continue
-        yield printable(f'  File "{code.co_filename}", line {line}, in {code.co_name}')
+        yield _visible(f'  File "{code.co_filename}", line {line}, in {code.co_name}')
         source = linecache.getline(code.co_filename, line, names).strip()
         if source:
-            yield "    " + cut(printable(source), LINE_CHARS)
+            yield "    " + cut(_visible(source), LINE_CHARS)
         if times > 1:
             yield f"  ... {times - 1} more calls like the one above ..."
 
@@ -182,14 +177,14 @@ def _counted(same: Iterator[Frame]) -> tuple[Frame, int]:
 def _told(fault: BaseException, deep: int) -> Iterator[str]:
     """The exception itself: its line, what a SyntaxError points at, notes, and those of a group."""
     if isinstance(fault, SyntaxError) and fault.filename:
-        yield printable(f'  File "{fault.filename}", line {fault.lineno}')
+        yield _visible(f'  File "{fault.filename}", line {fault.lineno}')
         if isinstance(fault.text, str) and fault.text.strip():
-            yield "    " + cut(printable(fault.text.strip()), LINE_CHARS)
+            yield "    " + cut(_visible(fault.text.strip()), LINE_CHARS)
     yield describe(fault)
     notes = BaseException.__getattribute__(fault, "__dict__").get("__notes__")
     for note in notes[:OF_A_GROUP] if isinstance(notes, list) else ():
         if isinstance(note, str):
-            yield from (cut(printable(line), LINE_CHARS) for line in note.split("\n")[:10])
+            yield from (cut(_visible(line), LINE_CHARS) for line in note.split("\n")[:10])
     if isinstance(fault, BaseExceptionGroup) and deep < GROUPS_DEEP:
         group = BaseExceptionGroup.__dict__["exceptions"].__get__(fault)
         for number, one in enumerate(group[:OF_A_GROUP], 1):
