@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 _CHUNK_BYTES = 65536
 _CONNECT_TIMEOUT_S = 2.0
+_ASKED_TIMES = 10  # an idle limit's length, while an answer is awaited
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of no time: a close sends RST, not FIN
 
 
@@ -95,7 +96,10 @@ class FaultProxy:
         self.silent = True
 
     def cut_idle(self, idle_s: float) -> None:
-        """Close each connection that has carried nothing for so long, as balancers do."""
+        """Close each connection that has carried nothing for so long, as balancers do.
+
+        One that waits for an answer has ten times as long: a slow machine is no idle wire.
+        """
         self._idle_s = idle_s
         threading.Thread(target=self._cut_idle, args=(idle_s,), daemon=True).start()
 
@@ -104,7 +108,7 @@ class FaultProxy:
             with self._lock:
                 pairs = list(self._pairs)
             for pair in pairs:
-                if time.monotonic() - pair.used_at > idle_s:
+                if time.monotonic() - pair.used_at > idle_s * (_ASKED_TIMES if pair.asked else 1):
                     pair.close()
             time.sleep(idle_s / 4)
 
@@ -164,6 +168,7 @@ class _Pair:
         self._server = server
         self._eats = False
         self.used_at = time.monotonic()
+        self.asked = False  # the last bytes went to the server
         self._how = socket.SHUT_RDWR
 
     def start(self) -> None:
@@ -202,7 +207,7 @@ class _Pair:
     ) -> None:
         try:
             while chunk := source.recv(_CHUNK_BYTES):
-                self.used_at = time.monotonic()
+                self.used_at, self.asked = time.monotonic(), source is self._client
                 if self._proxy.silent or sink is None:
                     continue
                 if self._proxy.delay_s:
