@@ -14,7 +14,7 @@ from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.queueview import Worker
 from taskrig_loadgen.result.build import make_result
 from taskrig_loadgen.result.ledger import Ledger
-from taskrig_loadgen.result.model import Away, Calibration, Environment, Judged, Result
+from taskrig_loadgen.result.model import Away, Calibration, Environment, Judged, Outside, Result
 from taskrig_loadgen.result.record import RunRecord, SendReport, Whereabouts
 from taskrig_loadgen.result.store import parse
 
@@ -43,10 +43,12 @@ def a_result(
     failed: float = 0.0,
     warmup_s: float = 0.0,
     away: Sequence[Away] = (),
+    gone: bool = False,
 ) -> Result:
     """A result of a run in which every task waits `wait_s` and takes 20 ms.
 
-    The `failed` share of them fails, spread evenly, and at once: after 0.1 ms instead.
+    The `failed` share of them fails, spread evenly, and at once: after 0.1 ms instead. With
+    `gone` depths alone were watched, and all have left the queue.
     """
     profile = constant(rate, count / rate) if rate else None
     workload = Workload(mix=parse_mix(mix), profile=profile, repeat=count // 4, warmup_s=warmup_s)
@@ -55,6 +57,8 @@ def a_result(
     for number, kind in zip(range(count), workload.kinds(), strict=False):
         at = 1000.0 + number * gap
         ledger.confirm(ledger.add([kind], [at], at + 0.001), at + 0.002)
+        if gone:
+            continue
         start = at + wait_s
         fails = int((number + 1) * failed) > int(number * failed)
         outcome, service_s = ("failed", 0.0001) if fails else ("succeeded", 0.02)
@@ -76,7 +80,9 @@ def a_result(
         queue=HOSTILE,
         workload=workload,
         ledger=ledger,
-        where=Whereabouts(0, 0, 0, 0, 0),
+        where=Whereabouts(0, 0, 0, 0, 0, gone=count, missing=tuple(range(count)))
+        if gone
+        else Whereabouts(0, 0, 0, 0, 0),
         views=[view],
         send=SendReport(),
         away=list(away),
@@ -85,6 +91,9 @@ def a_result(
         clock_error_s=1e-5,
         clock_drift_s=1e-6,
         environment=Environment(cpu=HOSTILE, server={"v": HOSTILE}),
+        outside=Outside(mode="queue", cannot="more", emptied_s=4.0, mean_wait_s=0.01, types={})
+        if gone
+        else None,
     )
     result = make_result(record)
     result.expectations = [Judged(text=HOSTILE, value=1.0, shown="1", ok=False)]

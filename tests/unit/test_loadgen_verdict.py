@@ -258,3 +258,92 @@ def test_a_step_within_the_error_of_its_two_measurements_is_not_a_step(error_s, 
     judge_all([], result)
 
     assert exit_code(result) == code
+
+
+@pytest.mark.parametrize(
+    ("expectation", "kind", "code"),
+    [
+        ("failed == 0", "dead", 1),
+        ("failed <= 400", "dead", 1),
+        ("failed <= 400", "failed", 0),
+        ("failed >= 0", "failed", 1),
+        ("failed != 7", "failed", 1),
+        ("failed <= 100%", "dead", 0),
+        ("failed.share <= 1", "dead", 0),
+        ("dead <= 400", "dead", 0),
+        ("dead <= 400", "failed", 1),
+        ("succeeded >= 0", "dead", 0),
+        ("succeeded < 1%", "dead", 1),
+        ("duplicates == 0", "dead", 1),
+    ],
+)
+def test_an_expectation_stands_in_for_our_bound_only_of_the_kind_that_it_bounds(
+    expectation, kind, code
+):
+    result = a_run()
+    result.accounting.succeeded = 0
+    setattr(result.accounting, kind, 400)
+    judge_all([parse_expectation(expectation)], result)
+
+    assert exit_code(result) == code
+
+
+def from_outside(warmup_s: float = 0.0) -> Result:
+    """400 tasks pushed, of which depths alone have told that they left the queue."""
+    result = a_result(rate=100, warmup_s=warmup_s, gone=True)
+    judge_all([], result)
+    return result
+
+
+@pytest.mark.parametrize(
+    "expectation",
+    [
+        "failed == 0",
+        "failed < 1%",
+        "succeeded == 0",
+        "dead == 0",
+        "lost == 0",
+        "duplicates == 0",
+        "duplicates < 1%",
+        "retried == 0",
+    ],
+)
+def test_what_became_of_tasks_that_are_gone_meets_no_expectation(expectation):
+    result = from_outside()
+    judged = parse_expectation(expectation).judge(result)
+
+    assert (judged.ok, judged.value) == (False, None)
+    assert judged.shown == "not known: the run was watched from outside (--observe)"
+
+
+def test_no_format_says_of_tasks_that_are_gone_that_none_failed():
+    result = from_outside()
+
+    assert "Every task is accounted for" not in html.page(result)
+    assert html.page(result).count("not known") >= 4
+    assert "accounting: 400 sent = 400 gone" in on_the_terminal(result)
+    assert "run twice: not known" in markdown.summary(result)
+    assert not result.verdict.complete
+    assert parse_expectation("gone == 400").judge(result).ok
+
+
+@pytest.mark.parametrize("name", ["sent", "gone", "lost", "failed", "unsent", "unconfirmed"])
+def test_a_share_seen_from_outside_after_a_warm_up_is_never_below_nothing_or_above_all(name):
+    result = from_outside(warmup_s=1.0)
+
+    assert result.accounting.gone == 400
+    share = result.share(name)
+    assert share is None or 0 <= share <= 1
+    assert result.share("gone") == 1
+
+
+def test_a_share_that_is_not_counted_apart_from_the_warm_up_is_not_known():
+    result = a_run(warmup_s=1.0)
+    result.accounting.duplicates = 7
+
+    assert parse_expectation("duplicates < 3%").judge(result).shown == "2.333 %"
+    judged = parse_expectation("retried < 1%").judge(result)
+    assert (judged.ok, judged.shown) == (
+        False,
+        "not known: retried is not counted apart from the warm-up",
+    )

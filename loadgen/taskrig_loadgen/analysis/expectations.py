@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from taskrig.errors import UsageError
 from taskrig.texts import did_you_mean
 from taskrig_loadgen.load.mix import ALIASES, ALL
@@ -67,8 +69,18 @@ class Expectation:
         value = self.value(result)
         known = value is not None and math.isfinite(value)
         ok = known and _COMPARE[self.op](value or 0.0, self.bound)
-        shown = "too few samples to tell" if not known else self._show(value or 0.0)
+        shown = self._show(value or 0.0) if known else self._why_unknown(result)
         return Judged(text=self.text, value=value, shown=shown, ok=bool(ok))
+
+    def _why_unknown(self, result: Result) -> str:
+        if self.name in ACCOUNTS:
+            why = result.cannot_tell("bad" if self.is_share else self.name)
+            if why or not result.left_out or not result.measured("offered"):
+                return why or "a share of no tasks"
+            return f"not known: {self.name} is not counted apart from the warm-up"
+        if result.outside is not UNSET:
+            return f"cannot be known {result.outside.cannot}"
+        return "too few samples to tell"
 
     def _show(self, value: float) -> str:
         if self.is_share:
@@ -85,10 +97,10 @@ class Expectation:
             check_types([self], result.series)
             return result.series[self.type].get(self.name).get(self.statistic)
         if self.name in ACCOUNTS:
-            if result.accounting.unknown and (self.is_share or self.name == "lost"):
-                return None  # each of those may be lost
             if self.is_share:
                 return _share(result, self.name)
+            if result.cannot_tell(self.name):
+                return None
             return float(getattr(result.accounting, self.name))
         value = _total(result, self.name)
         if self.is_share and self.name in RATES:

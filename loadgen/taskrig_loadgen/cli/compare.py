@@ -147,8 +147,9 @@ def _surroundings(env: Environment) -> dict[str, object]:
 def refuse_untrusted(results: Sequence[Result], names: Sequence[Path]) -> None:
     """Raises UsageError for runs that an outage has spoilt, or a clock that was set."""
     for result, name in zip(results, names, strict=True):
-        if disturbed(result):
-            raise UsageError(f"{name}: {disturbed(result)}; such a run is not compared")
+        why = disturbed(result) or result.cannot_tell("bad")
+        if why:
+            raise UsageError(f"{name}: {why}; such a run is not compared")
         if result.failed_series is None and result.accounting.bad:
             raise UsageError(
                 f"{name}: an earlier loadgen, whose latencies are of failed tasks too, has saved "

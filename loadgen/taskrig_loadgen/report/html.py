@@ -73,7 +73,9 @@ def _notices(result: Result) -> list[str]:
         for check in checks(result)
         for problem in check.problems
     ]
-    if not exit_code(result) and not result.accounting.bad and not result.accounting.duplicates:
+    books = result.accounting
+    known = not any(map(result.cannot_tell, ("bad", "duplicates")))
+    if known and not (exit_code(result) or books.bad or books.duplicates):
         said.append(notice("Every task is accounted for; nothing lost, nothing run twice.", "good"))
     return said
 
@@ -266,7 +268,8 @@ def _accounting(result: Result) -> str:
     rows = [["sent", f"{books.sent:,}"]]
     for name, value in books.parts.items():
         mark = "+no " if name in ("lost", "unknown") and value else ""
-        rows.append([f"= {name.replace('_', ' ')}", f"{mark}{value:,}"])
+        shown = "not known" if not value and result.cannot_tell(name) else f"{mark}{value:,}"
+        rows.append([f"= {name.replace('_', ' ')}", shown])
     for name, value in asdict(books).items():
         if name not in PARTS and name != "sent" and value:
             rows.append([name.replace("_", " "), f"{value:,}"])

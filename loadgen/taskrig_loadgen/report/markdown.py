@@ -28,7 +28,9 @@ def summary(result: Result) -> str:
     rows = [*_rows(result.series, ""), *_rows(result.failed_series or {}, " (failed)")]
     lines += [", ".join(facts), "", table(_HEAD, rows, texts=2).rstrip()]
     told = " + ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in books.parts.items() if n)
-    lines += ["", f"{books.sent:,} sent = {told or 0}; {books.duplicates:,} run twice."]
+    unknown = result.cannot_tell("duplicates")
+    twice = f"run twice: {unknown}" if unknown else f"{books.duplicates:,} run twice"
+    lines += ["", f"{books.sent:,} sent = {told or 0}; {twice}."]
     for check in checks(result):
         mark = "**FAIL**" if check.code else "note"
         lines += [f"- {mark}: {cell(problem)}" for problem in check.problems]

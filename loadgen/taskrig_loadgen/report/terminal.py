@@ -11,15 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from taskrig_loadgen.quantity import show_rate, show_s
-from taskrig_loadgen.result.model import (
-    Accounting,
-    Judged,
-    Outside,
-    Result,
-    Searched,
-    Totals,
-    TypeSeries,
-)
+from taskrig_loadgen.result.model import Judged, Outside, Result, Searched, Totals, TypeSeries
 from taskrig_loadgen.result.verdict import checks
 
 _PER_TYPE = ("wait", "service", "e2e")
@@ -35,7 +27,7 @@ def render(result: Result) -> Iterator[RenderableType]:
     if result.failed_series:
         yield Text("the same of tasks that failed, in no figure above", style="bold")
         yield latency_table(result, result.failed_series)
-    yield _accounting(result.accounting)
+    yield _accounting(result)
     yield from _outside(result.outside)
     yield from _verdict(result)
     yield from _expectations(result.expectations)
@@ -99,12 +91,13 @@ def _shorten(name: str) -> str:
     return name if len(name) <= 24 else name[:21] + "..."
 
 
-def _accounting(books: Accounting) -> Text:
-    always = ("succeeded", "failed", "lost")
+def _accounting(result: Result) -> Text:
+    """The parts of what was sent. A part of which nothing is known is left out, never 0."""
+    books, always = result.accounting, ("succeeded", "failed", "lost")
     parts = [
         f"{count:,} {name.replace('_', ' ')}"
         for name, count in books.parts.items()
-        if count or name in always
+        if count or (name in always and not result.cannot_tell(name))
     ]
     line = f"accounting: {books.sent:,} sent = " + " + ".join(parts)
     extra = [

@@ -139,16 +139,22 @@ def _left_out(record: RunRecord, first: int) -> LeftOut | None:
     ended = Counter(ledger.outcome[:first])
     missing = [n for n in record.where.missing if n < first]
     never = sum(ledger.acked[n] != ledger.acked[n] for n in missing)
+    nowhere = len(missing) - never
+    lost = 0 if record.outside else nowhere
     counts = {
         "sent": first - ended[REFUSED] - never,
         "succeeded": ended[SUCCEEDED],
         "failed": ended[FAILED],
         "dead": ended[DEAD],
-        "lost": len(missing) - never,
+        "lost": lost,
+        "gone": nowhere - lost,
         "never_arrived": never,
         "refused": ended[REFUSED],
         "offered": first,
-        "bad": ended[FAILED] + ended[DEAD] + ended[REFUSED] + len(missing),
+        "bad": ended[FAILED] + ended[DEAD] + ended[REFUSED] + never + lost,
+        "duplicates": sum(runs - 1 for runs in ledger.executions[:first] if runs),
+        "unconfirmed": sum(t != t for t in ledger.acked[:first]) - ended[REFUSED],
+        "unsent": 0,  # what was due and never sent came after all that was
     }
     return LeftOut(seconds=record.workload.warmup_s, counts=counts)
 

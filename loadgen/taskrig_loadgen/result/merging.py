@@ -182,8 +182,9 @@ def _left_out(parts: Sequence[LeftOut | None]) -> LeftOut | None:
     known = [part for part in parts if part is not None]
     if not known:
         return None
-    counts = sum((Counter(part.counts) for part in known), Counter())
-    return LeftOut(seconds=max(part.seconds for part in known), counts={"sent": 0, **counts})
+    names = [name for name in known[0].counts if all(name in part.counts for part in known)]
+    counts = {name: sum(part.counts[name] for part in known) for name in names}
+    return LeftOut(seconds=max(part.seconds for part in known), counts=counts)
 
 
 def _away(results: Sequence[Result], started: float) -> list[Away]:

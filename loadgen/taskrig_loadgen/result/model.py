@@ -31,6 +31,10 @@ PARTS = (
     "unknown",
 )
 
+# What a task can have come to, and what only completion records tell.
+ENDS = ("succeeded", "failed", "dead", "lost", "bad")
+RECORDED = ("duplicates", "lost_claims", "interrupted", "retried")
+
 Count = Annotated[int, Meta(ge=0)]
 # Left out, never null, where there are too few samples to know it.
 Figure = Annotated[float | None, Meta(extra_json_schema={"type": "number"})]
@@ -415,11 +419,33 @@ class Result(Struct, kw_only=True):
         """The series of all types together."""
         return self.series[ALL]
 
+    def cannot_tell(self, name: str) -> str:
+        """Why this word of the accounting is not known; empty: it is."""
+        books = self.accounting
+        if books.unknown and name in (*ENDS, "waiting", "in_flight", "delayed"):
+            return f"not known: {books.unknown:,} tasks could not be looked for"
+        watched = self.outside is not UNSET
+        if watched and (name in RECORDED or (books.gone and name in ENDS)):
+            return "not known: the run was watched from outside (--observe)"
+        return ""
+
     def share(self, name: str, of: str = "offered") -> float | None:
-        """A word of the accounting as a share of another, after the warm-up; None of nothing."""
-        books, out = self.accounting, self.left_out.counts if self.left_out else {}
-        whole = getattr(books, of) - out.get(of, 0)
-        return (getattr(books, name) - out.get(name, 0)) / whole if whole > 0 else None
+        """A word of the accounting as a share of another, after the warm-up.
+
+        None where it is not known, not counted apart from the warm-up, or a share of nothing.
+        """
+        count, whole = self.measured(name), self.measured(of)
+        return count / whole if count is not None and whole else None
+
+    def measured(self, name: str) -> int | None:
+        """A word of the accounting after the warm-up; None where it is not known."""
+        count: int = getattr(self.accounting, name)
+        if self.cannot_tell(name):
+            return None
+        if self.left_out is None:
+            return count
+        out = self.left_out.counts.get(name)
+        return None if out is None else count - out
 
     @property
     def failed_share(self) -> float:

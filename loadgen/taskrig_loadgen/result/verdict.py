@@ -7,12 +7,15 @@ it, and `exit_code` is the code of the first check with a problem.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from msgspec import UNSET, Struct
 
 from taskrig_loadgen.quantity import show_s
 from taskrig_loadgen.result.model import Result, Verdict
 
+# The kinds of tasks that did not succeed.
+BAD = ("failed", "dead", "lost", "never_arrived", "refused")
 FAILED_SHARE = 0.01  # of the tasks offered: above it a run tells nothing good of a release
 EXPECTATION_FAILED = 99
 STEP_S = 0.01  # the clocks moved apart by more than this, and ...
@@ -66,7 +69,7 @@ def judge_run(result: Result) -> Verdict:
     """The verdict that is kept with a result; to be judged again after its expectations."""
     books, found = result.accounting, checks(result)
     return Verdict(
-        complete=not (books.left or books.lost or books.unknown),
+        complete=not (books.left or books.lost or books.unknown or books.gone),
         saturated=bool(_saturation(result)),
         overloaded=bool(_overload(result)),
         no_worker=not result.totals.workers,
@@ -86,7 +89,7 @@ def untrusted(result: Result) -> str:
 
     No expectation overrides this: a rate at which tasks fail is not a capacity.
     """
-    return disturbed(result) or _failed(result, FAILED_SHARE, 1.0)
+    return disturbed(result) or result.cannot_tell("bad") or _failed(result, FAILED_SHARE, BAD)
 
 
 def _interrupted(result: Result) -> str:
@@ -143,31 +146,49 @@ def _left(result: Result) -> list[str]:
 
 
 def _failing(result: Result) -> str:
-    """Too many tasks did not succeed, by the bound of the run's own expectations or else by ours.
+    """Too many tasks did not succeed, of the kinds that no expectation of the run bounds."""
+    own = {kind for one in result.expectations for kind in _bounded(one.text)}
+    return _failed(result, FAILED_SHARE, [kind for kind in BAD if kind not in own])
 
-    Whoever expects something of `failed` or `succeeded` has set a bound of their own.
+
+def _bounded(expectation: str) -> Sequence[str]:
+    """The kinds of tasks that did not succeed of which an expectation allows only so many.
+
+    As a share, `failed` is of every kind, and so is what a lower bound of `succeeded` leaves.
     """
-    if any(re.match(r"(failed|succeeded)\b", one.text) for one in result.expectations):
-        return ""
-    return _failed(result, FAILED_SHARE, 1.0)
+    match = _OF_OUTCOMES.match(expectation)
+    if not match:
+        return ()
+    name, share, op, percent = match.groups()
+    if name == "succeeded":
+        return BAD if op in (">", ">=", "==") else ()
+    if op not in ("<", "<=", "=="):
+        return ()
+    return BAD if name == "failed" and (share or percent) else (name,)
 
 
-def _failed(result: Result, above: float, most: float) -> str:
-    """How many tasks did not succeed, and how; empty where the share is not above..most."""
-    books, share = result.accounting, result.failed_share
-    if not above < share <= most:
+_OF_OUTCOMES = re.compile(
+    rf"(succeeded|{'|'.join(BAD)})(?: ?\. ?(share))? ?(<=|>=|==|!=|<|>)[^%]*(%)?"
+)
+
+
+def _failed(result: Result, above: float, kinds: Sequence[str]) -> str:
+    """How many tasks did not succeed, of these kinds; empty where the share is not above that."""
+    counts = {kind: result.measured(kind) or 0 for kind in kinds}
+    offered, bad = result.measured("offered"), sum(counts.values())
+    if not offered or bad <= above * offered:
         return ""
-    kinds = ("failed", "dead", "lost", "never_arrived", "refused")
-    told = [(getattr(books, kind), kind.replace("_", " ")) for kind in kinds]
-    parts = ", ".join(f"{count:,} {kind}" for count, kind in told if count)
-    return f"{share * 100:.3g} % of the tasks did not succeed ({parts})"
+    parts = ", ".join(
+        f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items() if count
+    )
+    return f"{bad / offered * 100:.3g} % of the tasks did not succeed ({parts})"
 
 
 def _notes(result: Result) -> list[str]:
     books = result.accounting
     notes = [
         result.left_out.text if result.left_out else "",
-        _failed(result, 0.0, 1.0) if not _failing(result) else "",
+        _failed(result, 0.0, BAD) if not _failing(result) else "",
         f"{books.duplicates:,} tasks ran more than once" if books.duplicates else "",
     ]
     if not result.totals.workers and result.followed:
