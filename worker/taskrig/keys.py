@@ -95,6 +95,7 @@ class Keys:
     clock      STRING  "ms of Redis TIME, ms": when the retries last followed a clock set back
     version    STRING  format of all this
     origin     STRING  "token queue": random where these keys began, and the queue that they are of
+    groups     ZSET    name of an open group -> its deadline, Unix ms
     """
 
     queue: str
@@ -122,6 +123,7 @@ class Keys:
     clock: str
     version: str
     origin: str
+    groups: str
 
     @classmethod
     def of(cls, queue: str) -> Keys:
@@ -158,10 +160,31 @@ class Keys:
         """LIST of the completion records of one run (expires after an hour)."""
         return f"{prefix(self.queue)}:run:{run_id}"
 
+    def result(self, task_id: str) -> str:
+        """LIST of one JSON document: what became of a task (public; expires)."""
+        return f"{prefix(self.queue)}:result:{task_id}"
+
+    def state(self, task_id: str) -> str:
+        """STRING waiting | running, of a tracked task that has not ended (public; expires)."""
+        return f"{prefix(self.queue)}:state:{task_id}"
+
+    def group(self, name: str) -> str:
+        """STRING of JSON: a group as its producer wrote it (public; expires)."""
+        return f"{prefix(self.queue)}:group:{name}"
+
+    def group_state(self, name: str) -> str:
+        """HASH: how far an adopted group is, and what is to be pushed when it has ended."""
+        return f"{prefix(self.queue)}:group_state:{name}"
+
+    def group_ended(self, name: str) -> str:
+        """STRING: a bit for each member of a group that has ended."""
+        return f"{prefix(self.queue)}:group_ended:{name}"
+
 
 def private_to(key: str) -> str | None:
     """The prefix of the queue that may have `key` among its own keys; None where it cannot be."""
-    names = {*EXPECTED_TYPES, "run", "holders", "rate", "unique", "barriers"}
+    names = {*EXPECTED_TYPES, "run", "holders", "rate", "unique", "barriers", "result", "state"}
+    names |= {"group", "group_state", "group_ended"}
     for at, char in enumerate(key):
         head = key[:at]
         if char == ":" and head and prefix(head) == head and key[at + 1 :].split(":")[0] in names:
@@ -196,4 +219,5 @@ EXPECTED_TYPES = {
     "clock": "string",
     "version": "string",
     "origin": "string",
+    "groups": "zset",
 }
