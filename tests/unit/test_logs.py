@@ -16,7 +16,7 @@ import pytest
 from taskrig.authoring.context import _Bound
 from taskrig.engine.events import Events
 from taskrig.runtime import logs
-from taskrig.runtime.logs import set_up, stay_seen
+from taskrig.runtime.logs import say, set_up, stay_seen
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [A-Z]+ +")
 EVIL = "x\n2026-01-01 00:00:00.000 ERROR   forged"
@@ -329,3 +329,102 @@ def test_what_threads_warnings_and_destructors_say_is_a_log_line_too(written):
     assert "in body" in first["error"]
     assert "__del__" in second["message"] and "in __del__" in second["error"]
     assert (third["logger"], EVIL in third["message"]) == ("py.warnings", True)
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_a_line_without_a_record_is_the_line_that_a_record_makes(written, style, monkeypatch):
+    text = written(style)
+    monkeypatch.setattr("time.time", lambda: 1767225600.98765)
+    say("task %d started, handling %s", 7, EVIL)
+    logs.log.info("task %d started, handling %s", 7, EVIL)
+    first, second = text().splitlines()
+    assert re.sub(r"[\d:.-]+", "0", first) == re.sub(r"[\d:.-]+", "0", second)
+    assert ".98" in first
+
+
+class Listener(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def emit(self, record):
+        self.seen.append(record.getMessage())
+
+
+def on_the_root(seen, monkeypatch):
+    logging.getLogger().addHandler(seen)
+
+
+def on_ours(seen, monkeypatch):
+    logging.getLogger("taskrig").addHandler(seen)
+
+
+def as_a_filter_of_ours(seen, monkeypatch):
+    monkeypatch.setattr(logs.log, "filters", [seen.handle])
+
+
+def as_a_filter_of_the_roots_handler(seen, monkeypatch):
+    logging.getLogger().handlers[0].addFilter(seen.handle)
+
+
+def as_a_form_of_the_roots_handler(seen, monkeypatch):
+    form = logging.Formatter()
+    monkeypatch.setattr(form, "format", lambda record: seen.seen.append(record.getMessage()) or "")
+    logging.getLogger().handlers[0].setFormatter(form)
+
+
+def as_a_record_factory(seen, monkeypatch):
+    def make(*args, **kwargs):
+        record = logging.LogRecord(*args, **kwargs)
+        seen.seen.append(record.getMessage())
+        return record
+
+    monkeypatch.setattr(logging, "_logRecordFactory", make)
+
+
+def in_place_of_a_method_as_error_trackers_do(seen, monkeypatch):
+    monkeypatch.setattr(logging.Logger, "callHandlers", lambda self, record: seen.emit(record))
+
+
+LISTENING = [
+    on_the_root,
+    on_ours,
+    as_a_filter_of_ours,
+    as_a_filter_of_the_roots_handler,
+    as_a_form_of_the_roots_handler,
+    as_a_record_factory,
+    in_place_of_a_method_as_error_trackers_do,
+]
+
+
+@pytest.mark.parametrize("listen", LISTENING)
+def test_whoever_listens_to_our_logger_gets_every_line_as_a_record(written, monkeypatch, listen):
+    written()
+    seen = Listener()
+    listen(seen, monkeypatch)
+    say("task %d started", 7)
+    assert seen.seen == ["task 7 started"]
+
+
+@pytest.mark.parametrize("quiet", ["level", "disable", "handler", "propagate"])
+def test_whoever_wants_no_lines_gets_none(written, monkeypatch, quiet):
+    text = written()
+    if quiet == "level":
+        logs.log.setLevel("WARNING")
+    elif quiet == "disable":
+        monkeypatch.setattr(logging.root.manager, "disable", logging.INFO)
+        logs.log._cache.clear()
+    elif quiet == "handler":
+        logging.getLogger().handlers[0].setLevel("WARNING")
+    else:
+        monkeypatch.setattr(logs.log, "propagate", False)
+        monkeypatch.setattr(logging, "lastResort", None)
+    say("task %d started", 7)
+    logs.log._cache.clear()
+    assert text() == ""
+
+
+def test_a_closed_standard_error_does_not_raise_into_the_run_loop(written):
+    written()
+    sys.stderr.close()
+    say("task %d started", 7)

@@ -14,7 +14,7 @@ from taskrig.engine.clock import ServerClock
 from taskrig.engine.dispositions import Failed, Invalid, Released, Retried, Succeeded
 from taskrig.engine.execution import Execution
 from taskrig.metrics import Metrics, TypeMetrics
-from taskrig.runtime.logs import log_error
+from taskrig.runtime.logs import log_error, say
 from taskrig.runtime.once import Once
 from taskrig.task import Outcome
 
@@ -54,7 +54,7 @@ class Events:
         if self.sample and (self.sample >= 1.0 or random.random() < self.sample):
             execution.number = self.begun
             kind = type_shown(execution)
-            log.info("task %d started, handling %s (%d running)", self.begun, kind, running)
+            say("task %d started, handling %s (%d running)", self.begun, kind, running)
 
     def ended(self, execution: Execution) -> None:
         """A handler returned, failed or was stopped; a success without lines is of no interest."""
@@ -77,7 +77,7 @@ class Events:
             case Succeeded() if number:
                 policy = execution.policy
                 dry = " (a dry run)" if policy is not None and policy.handler.dry_run else ""
-                log.info("task %d done in %.3f s%s", number, took_s, dry)
+                say("task %d done in %.3f s%s", number, took_s, dry)
 
     def _failed(self, execution: Execution, text: str, *args: object) -> None:
         """One line; of an error that is new, or was not shown lately, with its traceback."""

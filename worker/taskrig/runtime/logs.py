@@ -67,16 +67,20 @@ class TextFormatter(_Lines):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record in local time; what would steer a terminal or begin a line is spelled out."""
-        second = int(record.created)
-        if second != self._second:
-            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-            self._second = second
-        head = f"{self._stamp}.{int(record.msecs):03d} {record.levelname:<7}"
-        text = f"{head} " + printable(self.message(record), keep="\t")
+        text = self.line(record.created, record.levelname, record.name, self.message(record))
         if _has_lines(record):
             for line in filter(None, self.error(record).split("\n")):
                 text += "\n  | " + printable(line, keep="\t")
         return text
+
+    def line(self, created: float, level: str, name: str, message: str) -> str:
+        """The first line of a record, and all of one without a traceback."""
+        second = int(created)
+        if second != self._second:
+            self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._second = second
+        milliseconds = int((created - second) * 1000)
+        return f"{self._stamp}.{milliseconds:03d} {level:<7} " + printable(message, keep="\t")
 
 
 class JsonFormatter(_Lines):
@@ -84,15 +88,19 @@ class JsonFormatter(_Lines):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line of JSON."""
-        text = (
-            f'{{"time": {record.created:.3f}, "level": {_quoted(record.levelname.lower())}, '
-            f'"logger": {_quoted(record.name)}, "message": {_quoted(self.message(record))}'
-        )
+        text = self.line(record.created, record.levelname, record.name, self.message(record))[:-1]
         if _has_lines(record) and (error := self.error(record)):
             text += f', "error": {_quoted(error)}'
         if len(vars(record)) != _PLAIN:
             text += "".join(f", {_quoted(name)}: {value}" for name, value in _extra(record))
         return text + "}"
+
+    def line(self, created: float, level: str, name: str, message: str) -> str:
+        """All of a record that has no traceback and no `extra`."""
+        return (
+            f'{{"time": {created:.3f}, "level": {_quoted(level.lower())}, '
+            f'"logger": {_quoted(name)}, "message": {_quoted(message)}}}'
+        )
 
 
 def _has_lines(record: logging.LogRecord) -> bool:
@@ -129,13 +137,29 @@ def _shown(value: object) -> str:
 
 # -- the logging of the process ------------------------------------------------------------------
 
-_own: logging.Handler | None = None
+_own: _Stderr | None = None
 _debug = False
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
-    def __init__(self) -> None:
+    def __init__(self, form: TextFormatter | JsonFormatter) -> None:
         super().__init__(sys.stderr)
+        self._form = form
+        self.setFormatter(form)
+
+    def is_plain(self) -> bool:
+        """Whether it still is as we made it: users and libraries change handlers that they find."""
+        return not self.filters and self.level == logging.NOTSET and self.formatter is self._form
+
+    def write(self, created: float, message: str) -> None:
+        """An INFO line of "taskrig" without a record; like `emit`, never raises."""
+        self.acquire()
+        try:
+            self.stream.write(self._form.line(created, "INFO", "taskrig", message) + "\n")
+        except Exception:  # the stream was closed
+            pass
+        finally:
+            self.release()
 
     def flush(self) -> None:
         """Nothing: it writes every line at once."""
@@ -151,8 +175,7 @@ def set_up(level: str, style: str, *, debug: bool = False, whole: bool = True) -
     _debug = debug
     unblock()
     _never_raise()
-    _own = _Stderr()
-    _own.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    _own = _Stderr(JsonFormatter() if style == "json" else TextFormatter())
     if whole:
         root = logging.getLogger()
         root.handlers[:] = [_own]
@@ -276,6 +299,25 @@ def _tell_of_loss(lines: int, stream: str) -> None:
 
 
 # -- lines of ours -------------------------------------------------------------------------------
+
+_SEE_RECORDS = (logging.Logger.callHandlers, logging.LogRecord)  # libraries put their own there
+
+
+def say(text: str, *args: object) -> None:
+    """Log an INFO line of "taskrig", of which there are two a task: as `log.info` does, but where
+    nobody else would get to see its record, without one."""
+    created = time.time()
+    own = _own
+    if (
+        own is None
+        or [*log.handlers, *(logging.root.handlers if log.propagate else ())] != [own]
+        or not own.is_plain()
+        or log.filters
+        or (logging.Logger.callHandlers, logging.getLogRecordFactory()) != _SEE_RECORDS
+    ):
+        log.info(text, *args)
+    elif log.isEnabledFor(logging.INFO):
+        own.write(created, text % args)
 
 
 def log_error(logger: logging.Logger, lines: str, text: str, *args: object) -> None:
