@@ -68,7 +68,7 @@ def show_s(seconds: float | None) -> str:
 
     A dash where it is not known.
     """
-    if seconds is None or math.isnan(seconds):
+    if seconds is None or not math.isfinite(seconds):
         return "-"
     size = abs(seconds)
     if size < 0.0009995:
@@ -77,8 +77,8 @@ def show_s(seconds: float | None) -> str:
         return f"{_three(seconds * 1e3)} ms"
     if size < 119.5:
         return f"{_three(seconds)} s"
-    whole = round(seconds)
-    return f"{whole // 60}m{whole % 60:02d}s"
+    whole = round(size)
+    return f"{'-' * (seconds < 0)}{whole // 60}m{whole % 60:02d}s"
 
 
 def axis_s(seconds: float) -> str:

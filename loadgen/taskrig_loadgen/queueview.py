@@ -13,6 +13,7 @@ from taskrig.broker.start import key_checks
 from taskrig.keys import Keys
 from taskrig_loadgen.connection import ask
 
+MOST_WORKERS = 10_000  # whose slots are counted
 SLICE = 1000  # most entries read at a time
 
 
@@ -60,7 +61,7 @@ async def look(client: Any, commands: QueueCommands) -> QueueView:
         RedisError, OSError: Redis does not answer, or a key has another type.
     """
     try:
-        seen = await ask(client, commands.survey())
+        seen = await ask(client, commands.survey(MOST_WORKERS))
     except ResponseError as error:
         if "WRONGTYPE" in str(error):  # the server does not say of which key
             for check in key_checks(commands.keys, ()):

@@ -187,6 +187,15 @@ async def test_monitor_shows_depth_done_and_workers(loadgen, worker, redis_clien
         assert part in out
 
 
+async def test_the_slots_of_every_worker_count_also_of_hundreds(loadgen, redis_client):
+    keys, ids = Keys.of(KEY), [f"w{number}" for number in range(300)]
+    redis_client.zadd(keys.workers, dict.fromkeys(ids, 4e12))
+    redis_client.hset(keys.about, mapping=dict.fromkeys(ids, json.dumps({"concurrency": 10})))
+    code, out, _ = await loadgen("monitor", "--once")
+    assert code == 0
+    assert "workers 300  slots 3000" in out
+
+
 @pytest.mark.parametrize(
     ("terminal", "flags", "shown"),
     [("stderr", ["--once"], "waiting 0"), ("stdout", ["--for", "10ms"], "queue async_tasks")],

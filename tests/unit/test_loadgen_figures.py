@@ -77,6 +77,10 @@ def test_a_bad_rate_or_size_is_refused_by_the_name_of_its_flag():
         (59.96, "60.0 s"),
         (0.99999, "1.00 s"),
         (150, "2m30s"),
+        (-150, "-2m30s"),
+        (-3600, "-60m00s"),
+        (-2.5, "-2.50 s"),
+        (math.inf, "-"),
         (math.nan, "-"),
     ],
 )

@@ -43,15 +43,15 @@ class QueueCommands:
         )
         return run_script(scripts.LOOK, keys, self._side, parse=replies.depths)
 
-    def survey(self) -> Command[Survey]:
-        """The whole picture, with up to WORKERS_SHOWN workers."""
+    def survey(self, most: int = WORKERS_SHOWN) -> Command[Survey]:
+        """The whole picture, with up to `most` workers."""
         k = self.keys
         keys = (
             *(k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed, k.dead, k.stats),
             *(k.workers, k.paused, k.about, k.control, k.held, k.paused_types, k.lists),
             k.requeued,
         )
-        arguments = (self._side, WORKERS_SHOWN)
+        arguments = (self._side, most)
         return run_script(scripts.SURVEY, keys, *arguments, parse=lambda r: survey_of(k.queue, r))
 
     def in_flight(self, tags: Sequence[str]) -> Command[list[bool]]:
