@@ -8,7 +8,7 @@ import math
 import pytest
 from msgspec.structs import replace
 
-from taskrig_loadgen.analysis.rate_search import Bracket, grew, why_not, why_this
+from taskrig_loadgen.analysis.rate_search import Bracket, grew, highest_held, why_not, why_this
 from taskrig_loadgen.cli import main, search
 from taskrig_loadgen.result.figures import due_and_started, flat_out_per_s
 from taskrig_loadgen.result.ledger import Ledger
@@ -212,3 +212,39 @@ def test_a_search_keeps_its_answer_and_another_goes_on_from_it(monkeypatch, tmp_
 def test_without_any_hold_the_story_says_why():
     failed = Trial(rate_per_s=50.0, hold=True, value=2.0, why="not wait.p90<1s")
     assert why_this([failed], None, 100.0) == "no rate was held; 50/s does not: not wait.p90<1s"
+
+
+def tried(*trials: tuple[float, bool, bool]) -> list[Trial]:
+    """Of rate, whether it was a hold, whether it passed."""
+    return [
+        Trial(rate_per_s=rate, hold=hold, value=1.0, why="" if ok else "no")
+        for rate, hold, ok in trials
+    ]
+
+
+@pytest.mark.parametrize(
+    ("trials", "answer"),
+    [
+        ([(50, False, True), (50, True, True)], 50),
+        ([(50, True, True), (45, False, False)], None),
+        ([(50, True, True), (50, False, False), (40, True, True)], 40),
+        ([(50, True, True), (60, True, False)], 50),
+        ([(45, False, False), (45, False, True), (50, True, True)], 50),  # after a stray pause
+        ([(45, False, False), (45, False, False), (50, True, True)], None),
+        ([], None),
+    ],
+)
+def test_the_answer_is_the_highest_hold_that_nothing_has_disproved(trials, answer):
+    assert highest_held(tried(*trials)) == answer
+
+
+def test_a_search_that_goes_on_gives_up_an_answer_that_its_trials_disprove(monkeypatch, tmp_path):
+    monkeypatch.setattr(search, "Calibrator", Imagined)
+    saved, again = tmp_path / "s.json", tmp_path / "t.json"
+    flags = ["search", "--mix", "a=1", "--slo", "wait.p90<1s", "--precision", "30%"]
+    assert main([*flags, "--out", str(saved)]) == 0
+    before = json.loads(saved.read_text())["search"]["answer_per_s"]
+
+    monkeypatch.setattr(Imagined, "MOST", before / 2)  # since then half the workers have gone
+    assert main([*flags, "--continue", str(saved), "--out", str(again)]) == 0
+    assert json.loads(again.read_text())["search"]["answer_per_s"] <= before / 2

@@ -19,7 +19,7 @@ from taskrig_loadgen.analysis.rate_search import why_not
 from taskrig_loadgen.cli import main
 from taskrig_loadgen.report import csv as csv_report
 from taskrig_loadgen.report import html, junit, markdown, terminal
-from taskrig_loadgen.result.model import Away, Judged, Result
+from taskrig_loadgen.result.model import Away, Judged, Result, Searched
 from taskrig_loadgen.result.store import save, to_json
 from taskrig_loadgen.result.verdict import checks, exit_code
 from tests.support.results import a_result
@@ -64,11 +64,21 @@ def interrupted() -> Result:
     return result
 
 
+def unanswered() -> Result:
+    result = a_run()
+    result.search = Searched(
+        slo="makespan<1s", flat_out_per_s=50.0, trials=[], answer_per_s=None, why="no rate was held"
+    )
+    judge_all([], result)
+    return result
+
+
 BAD: dict[str, tuple[int, str, Callable[[], Result]]] = {
     "interrupted": (130, "interrupted", interrupted),
     "away": (5, "Redis was away for 2.00 s from second 1.5 on", lambda: a_run(away=[AWAY])),
     "unknown": (5, "7 tasks could not be looked for", changed(unknown=7)),
     "expectation": (99, "makespan < 1ms", lambda: expecting("makespan < 1ms")),
+    "no answer": (99, "no answer: no rate was held", unanswered),
     "clock": (4, "the server's clock moved by 60m00s", clock_set),
     "saturated": (4, "saturated: 7 tasks were due and never sent", changed(unsent=7)),
     "refused": (1, "3 tasks were refused by Redis", changed(refused=3)),

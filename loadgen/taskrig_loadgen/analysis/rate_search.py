@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from taskrig_loadgen.quantity import show_rate
 from taskrig_loadgen.result.model import Judged, Result, Trial
@@ -74,6 +75,30 @@ class Bracket:
         return self.fails * (1 - step)
 
 
+def counted(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that count: of a trial that was repeated at once, after a stray pause, the second."""
+    return [
+        one
+        for one, after in zip_longest(trials, trials[1:])
+        if not (after and one.why and _is_repeated(one, after))
+    ]
+
+
+def _is_repeated(one: Trial, after: Trial) -> bool:
+    return one.rate_per_s == after.rate_per_s and not (one.hold or after.hold)
+
+
+def highest_held(trials: Sequence[Trial]) -> float | None:
+    """The highest rate that a hold has passed and no trial or hold has disproved; None: none.
+
+    A rate that fails speaks against every pass at or above it, whichever came first.
+    """
+    counting = counted(trials)
+    lowest_failed = min((one.rate_per_s for one in counting if one.why), default=math.inf)
+    held = (one.rate_per_s for one in counting if one.hold and not one.why)
+    return max((rate for rate in held if rate < lowest_failed), default=None)
+
+
 def why_not(result: Result, judged: Judged) -> str:
     """Why a run does not show that the SLO holds; empty when it does.
 
@@ -106,7 +131,9 @@ def grew(result: Result) -> bool:
 
 def why_this(trials: Sequence[Trial], answer: float | None, flat_out: float) -> str:
     """Why a search has this answer: what holds, and what is in the way of more."""
-    failed = [one for one in trials if one.why and (answer is None or one.rate_per_s > answer)]
+    failed = [
+        one for one in counted(trials) if one.why and (answer is None or one.rate_per_s > answer)
+    ]
     lowest = min(failed, key=lambda one: one.rate_per_s, default=None)
     next_one = f"; {show_rate(lowest.rate_per_s)} does not: {lowest.why}" if lowest else ""
     if answer is None:

@@ -11,7 +11,14 @@ from taskrig.frame.output import remark
 from taskrig_loadgen.analysis.expectations import Expectation, check_types, parse_expectation
 from taskrig_loadgen.analysis.planner import check_slo, plan_rate
 from taskrig_loadgen.analysis.prediction import queue_from, service_samples
-from taskrig_loadgen.analysis.rate_search import Bracket, grew, why_not, why_this
+from taskrig_loadgen.analysis.rate_search import (
+    Bracket,
+    counted,
+    grew,
+    highest_held,
+    why_not,
+    why_this,
+)
 from taskrig_loadgen.cli import options, output
 from taskrig_loadgen.cli.calibrating import Calibrator, NothingToMeasure
 from taskrig_loadgen.cli.live import run_loop
@@ -101,9 +108,7 @@ class Search:
 
     def story(self) -> Searched:
         """What was tried and found so far."""
-        held = [one for one in self.tried if one.hold and not one.why]
-        best = max(held, key=lambda one: one.rate_per_s, default=None)
-        answer = best.rate_per_s if best else None
+        answer = highest_held(self.tried)
         return Searched(
             slo=self.slo.text,
             flat_out_per_s=self.flat_out,
@@ -146,10 +151,7 @@ def run(args: argparse.Namespace) -> int:
     if latest is None:
         return 130 if search.interrupted else 99
     latest.search = search.story()
-    code = output.finish(latest, args, [slo, *expectations])
-    if search.interrupted:
-        return code
-    return code if held else 99  # whatever else is wrong with the last trial
+    return output.finish(latest, args, [slo, *expectations])
 
 
 def _go_on(search: Search, path: Path) -> None:
@@ -193,7 +195,7 @@ async def _search(
             return None
     flat_out = search.flat_out
     bracket = Bracket(flat_out, close)
-    for before in search.tried:
+    for before in counted(search.tried):
         bracket.book(before.rate_per_s, not before.why)
     rate = min(first or flat_out * FIRST_SHARE, flat_out * MOST_SHARE)
     if first and rate < first:

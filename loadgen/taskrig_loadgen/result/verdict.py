@@ -17,6 +17,7 @@ from taskrig_loadgen.result.model import Result, Verdict
 # The kinds of tasks that did not succeed.
 BAD = ("failed", "dead", "lost", "never_arrived", "refused")
 FAILED_SHARE = 0.01  # of the tasks offered: above it a run tells nothing good of a release
+EXPECTATIONS = "every expectation is met"
 EXPECTATION_FAILED = 99
 STEP_S = 0.01  # the clocks moved apart by more than this, and ...
 DRIFT = 0.0005  # ... by more than this share of the run's length: somebody set one
@@ -43,7 +44,8 @@ def checks(result: Result) -> list[Check]:
         for name, code, problems in (
             ("the run was not interrupted", 130, [_interrupted(result)]),
             ("Redis answered throughout", 5, [_unknown(result), *_away(result)]),
-            ("every expectation is met", EXPECTATION_FAILED, [_unexpected(result)]),
+            ("the search found a rate", EXPECTATION_FAILED, [_unanswered(result)]),
+            (EXPECTATIONS, EXPECTATION_FAILED, [_unexpected(result)]),
             ("one clock", 4, [_clock(result)]),
             ("the load was sent as asked for", 4, [_saturation(result)]),
             ("Redis took every push", 1, _pushes(result)),
@@ -105,6 +107,11 @@ def _unknown(result: Result) -> str:
 
 def _away(result: Result) -> list[str]:
     return [one.text for one in result.away]
+
+
+def _unanswered(result: Result) -> str:
+    unanswered = result.search is not None and result.search.answer_per_s is None
+    return f"no answer: {result.search.why}" if result.search and unanswered else ""
 
 
 def _unexpected(result: Result) -> str:
