@@ -1,4 +1,4 @@
-"""The code of docs/operators.md, docs/producers.md and docs/django.md runs as it stands."""
+"""The code of the docs for people (operators, producers, client, Django) runs as it stands."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -140,6 +141,17 @@ def test_the_fastapi_example_pushes_a_task(world, run):
     run("python", "-c", local(code, world) + textwrap.dedent(client))
     [task] = pushed(world)
     assert (task.type, task.data) == ("make_receipt", {"number": "A1"})
+
+
+def test_the_clients_examples_push_tasks(world, run):
+    push, in_loop, *_ = blocks("client.md", "python")
+    name = run("python", "-c", push).strip()
+    one, delayed, *many = pushed(world, 2502)[::-1]
+    assert (one.id, one.type, delayed.run_at > time.time()) == (name, "email", True)
+    assert [task.data["n"] for task in many] == list(range(2500))
+    world.redis.flushdb()
+    assert run("python", "-c", in_loop) == "order-7\n"
+    assert [task.id for task in pushed(world)] == ["order-7"]
 
 
 # The program that runs it, its block on the page, the file it stands in there, how it is run.

@@ -1,4 +1,4 @@
-"""Taskrig's worker: the names that a handler's author needs.
+"""Taskrig's worker: the names that authors of handlers and producers need.
 
 Each is imported when it is first asked for: the commands take their signals before that.
 """
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from taskrig.authoring.context import Context, context
     from taskrig.authoring.extras import Middleware, Resource, middleware, resource
     from taskrig.authoring.registry import handler
+    from taskrig.client import Queue
     from taskrig.errors import Reject, Retry
     from taskrig.task import Task
 
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Context",
     "Middleware",
+    "Queue",
     "Reject",
     "Resource",
     "Retry",
@@ -35,6 +37,7 @@ _WHERE = {
     "taskrig.authoring.registry": ("handler",),
     "taskrig.authoring.context": ("Context", "context"),
     "taskrig.task": ("Task",),
+    "taskrig.client": ("Queue",),
 }
 
 

@@ -7,6 +7,7 @@ from taskrig.texts import printable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
 MAX_ERROR_CHARS = 500  # of an error kept with a dead letter or printed; messages can be huge
 
@@ -28,6 +29,7 @@ class BrokerUnavailable(TaskrigError):
 
     exit_code = 3
     kind = "other"  # bounded, for the metric redis_errors_total
+    may_have_run = False  # the command was sent, and its answer was lost
 
 
 class BrokerRefused(BrokerUnavailable):
@@ -36,6 +38,17 @@ class BrokerRefused(BrokerUnavailable):
 
 class BrokerBroken(BrokerUnavailable):
     """A command failed on a live server (a key of the wrong type, a script error)."""
+
+
+class PushFailed(BrokerUnavailable):
+    """Redis did not confirm a push. By id: `pushed` tasks are in the queue, `unsure` ones may or
+    may not be, because the answer was lost; the others are not. Nothing is sent again."""
+
+    def __init__(self, text: str, pushed: Sequence[str] = (), unsure: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.pushed = tuple(pushed)
+        self.unsure = tuple(unsure)
+        self.may_have_run = bool(unsure)
 
 
 class Interfered(TaskrigError):

@@ -42,7 +42,7 @@ def moment(key: str, value: Any, task_type: str) -> float | None:
 def _looked_at(key: str, value: Any, task_type: str) -> float | None:
     now = time.time()
     _near[key] = now + _FAR_S[key]
-    wrong = _wrong_moment(value)
+    wrong = wrong_moment(value)
     must = f"it must be Unix seconds, such as {now:.0f}"
     if wrong:
         _say_once(key, wrong, value, task_type, f"{must}; {_IGNORED[key]}")
@@ -55,11 +55,11 @@ def _looked_at(key: str, value: Any, task_type: str) -> float | None:
     return float(value)
 
 
-def _wrong_moment(value: Any) -> str:
+def wrong_moment(value: Any) -> str:
     """What is wrong with it, one of a few; "" where it can be Unix seconds."""
     kind = type(value)
     if kind is not int and kind is not float:
-        return _NAMES[kind]
+        return _NAMES.get(kind, "no number")
     if value <= 0:
         return "not positive"
     if value < 1e11:
@@ -72,14 +72,19 @@ def _wrong_moment(value: Any) -> str:
 
 def task_id(value: Any, task_type: str) -> str | None:
     """The id as text, where `value` can be one."""
-    if type(value) is int:
+    wrong = wrong_id(value)
+    if not wrong:
         return str(value)
-    if type(value) is str and value:
-        return value
-    wrong = "empty" if value == "" else _NAMES.get(type(value), "a fraction")
     must = f"it must be text that is not empty, or a whole number; {_IGNORED['id']}"
     _say_once("id", wrong, value, task_type, must)
     return None
+
+
+def wrong_id(value: Any) -> str:
+    """What is wrong with it, one of a few; "" where it can be an id."""
+    if type(value) is int or (type(value) is str and value):
+        return ""
+    return "empty" if value == "" else _NAMES.get(type(value), "a fraction")
 
 
 def trace_of(fields: dict[str, Any], keys: tuple[str, ...], task_type: str) -> dict[str, str]:

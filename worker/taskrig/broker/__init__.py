@@ -4,6 +4,7 @@ from taskrig.broker.address import Address
 from taskrig.broker.amend import Amender
 from taskrig.broker.broker import Broker
 from taskrig.broker.commands import Command
+from taskrig.broker.connection import Connection
 from taskrig.broker.dead_letter import DeadLetter
 from taskrig.broker.exchange import Arrival, Exchanged, Move
 from taskrig.broker.lease import LeaseConnection
@@ -23,6 +24,7 @@ __all__ = [
     "Arrival",
     "Broker",
     "Command",
+    "Connection",
     "DeadLetter",
     "Depths",
     "Exchanged",

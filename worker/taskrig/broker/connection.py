@@ -147,7 +147,9 @@ class Connection:
         except Exception as fault:
             late = self._abandoned or f"no answer within {self._timeout_s + extra_s:g} s"
             cut = self._abandoned or self._timed_out
-            raise await self._explained(TimeoutError(late) if cut else fault) from fault
+            error = await self._explained(TimeoutError(late) if cut else fault)
+            error.may_have_run = True
+            raise error from fault
         finally:
             self._left = None
             if waiting is not None and (not waiting.done() or waiting.cancelled()):

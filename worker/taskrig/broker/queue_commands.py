@@ -282,9 +282,10 @@ class QueueCommands:
         """Put `raw` in the place of a task's item in flight; False where it is not in flight."""
         return run_script(scripts.AMEND, (self.keys.inflight,), tag, raw, parse=bool)
 
-    def push(self, items: Sequence[bytes]) -> Command[int]:
-        """Push items in order; how many wait then in that list."""
-        return command("LPUSH" if self._side == "right" else "RPUSH", self.keys.queue, *items)
+    def push(self, items: Sequence[bytes], to: str = "") -> Command[int]:
+        """Push items in order, to the queue or another list of it; how many wait there then."""
+        verb = "LPUSH" if self._side == "right" else "RPUSH"
+        return command(verb, to or self.keys.queue, *items)
 
 
 def push_result(key: str, result: bytes) -> Command[int]:

@@ -6,13 +6,26 @@ import threading
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    MaxConnectionsError,
+    NoScriptError,
+    ResponseError,
+)
 
 from taskrig.broker.address import Address
 from taskrig.broker.commands import Command
 from taskrig.runtime import forked
 
 T = TypeVar("T")
+
+# What the server answers with: the command was not executed.
+REFUSALS = (
+    *(ResponseError, AuthenticationError, AuthorizationError),
+    *(BusyLoadingError, MaxConnectionsError),
+)
 
 
 class ThreadConnection:
@@ -43,9 +56,11 @@ class ThreadConnection:
         return command.parse(answer)
 
     def _ask(self, data: bytes) -> Any:
+        sent = False
         with self._turn:
             try:
                 connection = self._connected()
+                sent = True
                 connection.send_packed_command([data])
                 return connection.read_response(disable_decoding=True)
             except NoScriptError:
@@ -54,7 +69,9 @@ class ThreadConnection:
                 self.close()  # also where a signal or a greenlet's end comes: it is out of step
                 if not isinstance(fault, Exception):
                     raise
-                raise self._address.explain(fault) from fault
+                error = self._address.explain(fault)
+                error.may_have_run = sent and not isinstance(fault, REFUSALS)
+                raise error from fault
 
     def _connected(self) -> Any:
         """A connection; one that was closed while it was idle is made again before it is used."""

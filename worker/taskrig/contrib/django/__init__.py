@@ -5,6 +5,6 @@ from taskrig.contrib.django import enqueue
 enqueue("email", {"to": user.email, "subject": "Welcome"})  # sent when the transaction commits
 """
 
-from taskrig.contrib.django.producing import enqueue
+from taskrig.contrib.django.producing import enqueue, queue
 
-__all__ = ["enqueue"]
+__all__ = ["enqueue", "queue"]

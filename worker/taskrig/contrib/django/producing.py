@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import functools
-import json
-import os
-import time
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 
-from taskrig.task import Invalid, decode
+from taskrig.client import Queue
 
 
 def enqueue(
@@ -19,9 +16,10 @@ def enqueue(
     data: Any = None,
     *,
     using: str | None = None,
+    list: str | None = None,  # noqa: A002 - public
     **keys: Any,
-) -> None:
-    """Push one task to the queue of settings.TASKRIG once the transaction commits.
+) -> str:
+    """Push one task to the queue of settings.TASKRIG once the transaction commits; returns its id.
 
     Outside of a transaction it is pushed at once; in one that is rolled back, never.
 
@@ -29,31 +27,23 @@ def enqueue(
         type: the task's type.
         data: what the handler gets; Django's JSON encoder knows dates, decimals and UUIDs.
         using: the database whose transaction counts; None is the default one.
-        keys: more keys of the task, such as id="order-7". `enqueued_at` is set for you.
+        list: one of `queue.lists`; the queue's key by default.
+        keys: `delay` and `run_at` as `taskrig.Queue` has them, and more keys of the task, such as
+            id="order-7". `enqueued_at` is set for you.
 
     Raises:
         ValueError: it would not be a valid task (at once, not at the commit).
-        BrokerUnavailable: Redis is out of reach, at the commit; the transaction stands.
+        PushFailed: Redis is out of reach, at the commit; the transaction stands.
     """
-    task = {"type": type, "data": {} if data is None else data, "enqueued_at": time.time(), **keys}
-    try:
-        item = json.dumps(task, cls=DjangoJSONEncoder, allow_nan=False).encode()
-        decode(item)
-    except Invalid as fault:
-        raise ValueError(f"this would not be a task: {fault.reason}") from None
-    except TypeError as fault:
-        raise ValueError(f"this would not be a task: {fault}") from None
-    transaction.on_commit(functools.partial(_push, item), using=using)
-
-
-def _push(item: bytes) -> None:
-    producer_of(os.getpid()).push([item])
+    made = queue().made(Queue.task(type, data, **keys))
+    transaction.on_commit(functools.partial(queue().push_made, [made], list), using=using)
+    return made.id
 
 
 @functools.cache
-def producer_of(pid: int) -> Any:
-    """This process's producer: a connection must not be shared with the parent of a fork."""
-    from taskrig.broker import Producer
+def queue() -> Queue:
+    """The queue of settings.TASKRIG, for results, states and async views. Transactions do not
+    matter to it: what it enqueues is pushed at once."""
     from taskrig.contrib.django.configured import config_of_settings
 
-    return Producer(config_of_settings())
+    return Queue.of(config_of_settings(), default=DjangoJSONEncoder().default)
