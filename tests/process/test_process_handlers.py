@@ -227,12 +227,15 @@ def test_sigusr1_tells_where_a_process_stands(world, start):
     assert re.search(r'process_handlers.py", line \d+ in hold', worker.logged("in hold"))
 
 
+THREADED = """
+import threading, time
+threading.Thread(target=time.sleep, args=(600,), daemon=True, name="eager").start()
+from tests.support.process_handlers import good, segfaults
+"""
+
+
 def test_a_module_that_starts_threads_gets_processes_that_are_not_forked(world, start):
-    (world.folder / "threaded.py").write_text(
-        "import threading, time\n"
-        "threading.Thread(target=time.sleep, args=(600,), daemon=True, name='eager').start()\n"
-        "from tests.support.process_handlers import good, segfaults\n"
-    )
+    (world.folder / "threaded.py").write_text(THREADED)
     world.enqueue("good", 20)
     world.enqueue("segfaults", id="bad")
     worker = start(handlers=["threaded"])
@@ -240,6 +243,28 @@ def test_a_module_that_starts_threads_gets_processes_that_are_not_forked(world, 
     assert world.totals()["succeeded"] == 20
     assert "starts threads when it is imported (eager)" in worker.log()
     worker.kill()
+
+
+SILENCED = """
+import logging.config
+from taskrig import context
+from tests.support.process_handlers import handler
+logging.config.dictConfig({"version": 1, "root": {"level": "ERROR"}})
+
+@handler("talks", run_in="process")
+def talks(data):
+    context().log.error("it is heard")
+"""
+
+
+def test_a_module_that_sets_up_logging_and_starts_threads_does_not_silence_its_processes(
+    world, start
+):
+    (world.folder / "silenced.py").write_text(THREADED + SILENCED)
+    world.enqueue("talks")
+    worker = start(handlers=["silenced"])
+    world.all_settled(40)
+    worker.logged("it is heard")
 
 
 def test_memory_below_what_a_process_has_at_first_is_refused_at_the_start(world, start):
@@ -258,17 +283,97 @@ def test_processes_work_under_a_supervisor_too(world, start):
     until(lambda: not processes_of(world), 10, lambda: f"{processes_of(world)}")
 
 
-def test_a_worker_whose_maker_of_processes_is_killed_ends_and_loses_nothing(world, start):
-    world.enqueue("hold", 4, s=30)
-    worker = start()
-    until(lambda: len(world.runs()) == 2, what="two run")
-    maker = {parent_of(one.pid) for one in world.journal("start")}.pop()
+def maker_of(worker):
+    """The process that makes those of tasks."""
+    return int(Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text())
+
+
+def kill_maker_of(world, worker):
+    maker = maker_of(worker)
     os.kill(maker, signal.SIGKILL)
+    until(lambda: processes_of(world).get(maker) in (None, "Z"), what="the maker has ended")
+
+
+def test_a_maker_of_processes_that_is_killed_is_replaced_and_what_ran_runs_again(world, start):
+    worker = start()
+    world.enqueue("until_drain", 2, id="runs")
+    until(lambda: world.runs()["runs"] == 2, what="two run")
+    world.enqueue("good", id="waits")
+    kill_maker_of(world, worker)
+    until(lambda: world.runs()["runs"] == 4, what="both run again")
+    assert "the process that starts those of tasks has ended by SIGKILL; another" in worker.log()
+    assert world.dead() == [] and world.totals()["released"] == 2
+    assert worker.drain() == 0
+    world.assert_conserved()
+    assert world.totals()["succeeded"] + world.waiting() == 3
+
+
+@pytest.mark.parametrize("module", ["threads", "none"])
+def test_tasks_that_come_while_the_maker_of_processes_dies_run(world, start, module):
+    handlers = HANDLERS
+    if module == "threads":
+        (world.folder / "threaded.py").write_text(THREADED)
+        handlers = ["threaded"]
+    worker = start(handlers=handlers)
+    worker.pause()  # what comes now it learns in one turn: tasks, and that the maker has died
+    world.enqueue("good", 4)
+    kill_maker_of(world, worker)
+    worker.resume()
+    world.all_settled()
+    assert world.totals()["succeeded"] == 4
+    assert worker.drain() == 0
+
+
+def test_a_worker_whose_makers_of_processes_are_killed_again_and_again_ends(world, start):
+    worker = start()
+    kill_maker_of(world, worker)
+    worker.logged("another one is started")
+    until(lambda: maker_of(worker), what="there is another")
+    world.enqueue("hold", 4, s=30)
+    until(lambda: len(world.runs()) == 2, what="two run")
+    kill_maker_of(world, worker)
     assert worker.exit_code() == 1
-    assert "the process that starts those of tasks has ended" in worker.log()
+    assert "the process that starts those of tasks has ended by SIGKILL again" in worker.log()
     until(lambda: not processes_of(world), 10, lambda: f"{processes_of(world)}")
     world.assert_conserved()
 
 
-def parent_of(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+NO_ROOM = """
+import errno, os
+from pathlib import Path
+from tests.support.process_handlers import good, hold, sleeps
+
+fork, full = os.fork, Path(os.environ["TASKRIG_TEST_FOLDER"], "full")
+
+def fork_if_there_is_room():
+    if full.exists():
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    return fork()
+
+os.fork = fork_if_there_is_room
+"""
+
+
+def test_where_no_process_can_be_made_for_now_tasks_wait_and_no_other_is_hurt(world, start):
+    (world.folder / "crowded.py").write_text(NO_ROOM)
+    worker = start(handlers=["crowded", "tests.support.handlers"])
+    world.enqueue("hold", id="runs", s=2)
+    until(lambda: world.runs()["runs"], what="it runs")
+    (world.folder / "full").touch()
+    world.enqueue("good", id="later")
+    worker.logged("cannot make a process for tasks (Resource temporarily unavailable)")
+    assert not world.runs()["later"]
+    (world.folder / "full").unlink()
+    world.all_settled()
+    assert world.totals()["succeeded"] == 2
+    assert worker.drain() == 0
+
+
+def test_a_task_whose_process_cannot_be_made_is_given_back_at_a_drain(world, start):
+    (world.folder / "crowded.py").write_text(NO_ROOM)
+    worker = start(handlers=["crowded"], worker={"drain_timeout": 0.2})
+    (world.folder / "full").touch()
+    world.enqueue("good")
+    worker.logged("cannot make a process")
+    assert worker.drain() == 0
+    assert world.waiting() == 1 and world.totals()["released"] == 1

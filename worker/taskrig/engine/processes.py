@@ -8,11 +8,12 @@ over its memory, and when the worker gives its task back; whatever ends it ends 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -31,6 +32,8 @@ RELEASE_GRACE_S = 0.5  # when its task is given back: it may start elsewhere a s
 LOOK_S = 0.1  # how often the memory of what runs is looked at
 RESOURCES_S = 15.0  # how long one that has no task may take to end
 CLOSE_S = 10.0  # how long children may take to close their resources when the worker ends
+AGAIN_S = 0.5  # until another try where the system could not make a process
+BEGUN, NOT_MADE = -1, -2  # in the place of a child's wait status
 MAX_REPORT_BYTES = 1 << 20
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -92,10 +95,14 @@ class Launcher(Protocol):
         """Send a signal to a child, and SIGKILL to its process group too."""
 
     def news(self) -> Sequence[tuple[int, int, int]]:
-        """(child's number, pid, wait status or -1 where it has just begun); raises EOFError."""
+        """(child's number, its pid, its wait status), in news of a child that has just BEGUN that
+        in the status's place. NOT_MADE comes with an errno for a pid. Raises EOFError."""
 
     def fileno(self) -> int:
         """Readable when there is news."""
+
+    def restart(self) -> None:
+        """Begin again, after it has ended; raises Interfered where it must not, or cannot."""
 
     def close(self) -> None:
         """End all that is left of the children."""
@@ -180,39 +187,78 @@ class TaskProcess:
             self.link.close()
 
 
+class MemoryWatch:
+    """Looks at the memory of children that run a task, while any does."""
+
+    def __init__(
+        self, children: Mapping[int, TaskProcess], stop: Callable[[TaskProcess, str], None]
+    ) -> None:
+        self._children = children
+        self._stop = stop
+        self._loop = asyncio.get_running_loop()
+        self._looking = False
+
+    def begin(self) -> None:
+        """A task has begun."""
+        if not self._looking:
+            self._looking = True
+            self._loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        for child in list(self._children.values()):
+            if child.execution is None:
+                continue
+            self._looking = True
+            most = _most_memory(child.execution)
+            child.look()
+            if most and child.memory > most:
+                self._stop(child, "memory")
+        if self._looking:
+            self._loop.call_later(LOOK_S, self._look)
+
+
+class Slots:
+    """Which tasks may have a child now, and which wait for one."""
+
+    def __init__(self, most: int) -> None:
+        self.busy = 0
+        self._most = most
+        self._waiting: deque[Execution] = deque()  # they hold slots of the worker
+
+    def keep_waiting(self, execution: Execution) -> bool:
+        """Whether no child is free for it; then `next` gives it when one is."""
+        if self.busy < self._most:
+            return False
+        self._waiting.append(execution)
+        return True
+
+    def next(self) -> Execution | None:
+        """A task that waits and can start now."""
+        while self._waiting and self.busy < self._most:
+            execution = self._waiting.popleft()
+            if execution.disposition is None:
+                return execution
+        return None
+
+
 class Processes:
     """The children of one worker, at most `slots` that run a task. To be used in the event loop."""
 
     def __init__(self, launcher: Launcher, slots: int, inbox: Inbox, metrics: Metrics) -> None:
-        self.waiting: deque[Execution] = deque()  # hold slots of the worker, and no child is free
+        self.slots = Slots(slots)
         self.draining = False
         self._launcher = launcher
-        self._slots = slots
         self._inbox = inbox
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
         self.children: dict[int, TaskProcess] = {}
         self._idle: list[TaskProcess] = []
-        self._busy = 0
-        self._looking = False
+        self._unmade = 0  # tasks whose process could not be made, and is to be tried again
+        self._watch = MemoryWatch(self.children, self.stop)
         self._loop.add_reader(launcher.fileno(), self._hear)
 
     # -- tasks -----------------------------------------------------------------------------------
-
-    def keep_waiting(self, execution: Execution) -> bool:
-        """Whether no child is free for it; then `next` gives it when one is."""
-        if self._busy < self._slots:
-            return False
-        self.waiting.append(execution)
-        return True
-
-    def next(self) -> Execution | None:
-        """A task that waits and can start now."""
-        while self.waiting and self._busy < self._slots:
-            execution = self.waiting.popleft()
-            if execution.disposition is None:
-                return execution
-        return None
 
     def run(self, execution: Execution, done: Callable[[Execution], None]) -> None:
         """Have a child run it; `done` is called when it has its disposition."""
@@ -224,15 +270,15 @@ class Processes:
             )
         )
         child = self._idle.pop() if self._idle else self._launch()
-        while not child.send(message):  # it has just ended: another one
+        while not child.send(message) and child.tasks:  # it has just ended: another one
             child = self._idle.pop() if self._idle else self._launch()
-        self._busy += 1
+        self.slots.busy += 1
         child.tasks += 1
         child.execution, child.done = execution, done
         execution.process = child
-        if not self._looking:
-            self._looking = True
-            self._loop.call_later(LOOK_S, self._look)
+        self._watch.begin()
+        if not child.reachable:
+            self._not_made(child)  # its launcher has just ended, as will be heard
 
     def stop(self, child: object, why: str) -> None:
         """End a child: "timeout" and "released" politely at first, anything else at once."""
@@ -322,7 +368,7 @@ class Processes:
         child.execution = child.done = None
         if execution is None or done is None:
             return
-        self._busy -= 1
+        self.slots.busy -= 1
         execution.process = None
         done(execution)
 
@@ -331,17 +377,68 @@ class Processes:
         try:
             news = self._launcher.news()
         except EOFError:
-            self._loop.remove_reader(self._launcher.fileno())
-            while self.children:  # they have ended with it
-                self.children.popitem()[1].hang_up()
-            self._inbox.order(Fail(Interfered("the process that starts those of tasks has ended")))
+            self._begin_again()
             return
         for number, pid, status in news:
             child = self.children.get(number)
-            if child is not None and status < 0:
+            if child is None:
+                continue
+            if status == BEGUN:
                 child.pid = pid
-            elif child is not None:
+            elif status == NOT_MADE:
+                if not self._unmade:
+                    log.error(
+                        "cannot make a process for tasks (%s); trying again", os.strerror(pid)
+                    )
+                self._not_made(child)
+            else:
                 self._has_ended(child, status)
+
+    def _begin_again(self) -> None:
+        """The launcher has ended, and all children with it."""
+        self._loop.remove_reader(self._launcher.fileno())
+        lost = list(self.children.values())
+        self.children.clear()
+        self._idle.clear()
+        for child in lost:
+            child.hang_up()
+            if child.pid:  # what it has started is nobody's now
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(child.pid, signal.SIGKILL)
+        try:
+            self._launcher.restart()
+        except Interfered as fault:
+            self._inbox.order(Fail(fault))
+            return
+        self._loop.add_reader(self._launcher.fileno(), self._hear)
+        for child in lost:
+            if child.execution is not None:
+                child.execution.stop_reason = child.execution.stop_reason or "released"
+                child.execution.end_stopped()
+                self._over(child)
+
+    def _not_made(self, child: TaskProcess) -> None:
+        """There is no process for its task: it waits a little."""
+        self._unmade += 1
+        del self.children[child.number]
+        child.hang_up()
+        self._loop.call_later(AGAIN_S, self._try_again, child)
+
+    def _try_again(self, unmade: TaskProcess) -> None:
+        self._unmade -= 1
+        execution, done = unmade.execution, unmade.done
+        if execution is None or done is None:
+            return
+        if execution.stop_reason:
+            execution.end_stopped()
+        if execution.disposition is not None:
+            self._over(unmade)
+            return
+        self.slots.busy -= 1
+        try:
+            self.run(execution, done)
+        except Exception as fault:
+            self._inbox.order(Fail(fault))
 
     def _has_ended(self, child: TaskProcess, status: int) -> None:
         self._read(child)  # what it said at last
@@ -353,20 +450,6 @@ class Processes:
         if reason:
             self._metrics.process_ends[reason] += 1
         self._over(child)
-
-    def _look(self) -> None:
-        """Look at the memory of what runs."""
-        self._looking = False
-        for child in list(self.children.values()):
-            if child.execution is None:
-                continue
-            self._looking = True
-            most = _most_memory(child.execution)
-            child.look()
-            if most and child.memory > most:
-                self.stop(child, "memory")
-        if self._looking:
-            self._loop.call_later(LOOK_S, self._look)
 
 
 def memory_of(processes: Processes) -> tuple[int, int]:

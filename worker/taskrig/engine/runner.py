@@ -125,7 +125,7 @@ class Runner:
         policy, task, events = execution.policy, execution.task, self.events
         assert policy is not None and task is not None
         processes = self.elsewhere.processes if policy.run_in is PROCESS else None
-        if processes is not None and processes.keep_waiting(execution):
+        if processes is not None and processes.slots.keep_waiting(execution):
             return
         execution.started = time.monotonic()
         if policy.timeout_s is not None:
@@ -196,7 +196,7 @@ class Runner:
         try:
             self._ended(execution)
             processes = self.elsewhere.processes
-            while processes is not None and (waiting := processes.next()) is not None:
+            while processes is not None and (waiting := processes.slots.next()) is not None:
                 self.begin(waiting)
         except Exception as bug:
             self._inbox.order(Fail(bug))

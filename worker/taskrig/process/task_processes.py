@@ -27,15 +27,17 @@ from typing import NoReturn
 from taskrig.authoring.registry import Registry
 from taskrig.config.sections import Config
 from taskrig.engine.policies import Policies
-from taskrig.engine.processes import PAGE
-from taskrig.errors import UsageError
+from taskrig.engine.processes import BEGUN, NOT_MADE, PAGE
+from taskrig.errors import Interfered, UsageError
 from taskrig.process.task_child import TaskChild
 from taskrig.runtime import forked
+from taskrig.runtime.logs import stay_seen
 from taskrig.units import size_text
 
 log = logging.getLogger("taskrig")
 
 ROLE_ENV = "TASKRIG_ROLE"  # set for processes that are no worker: what they are, as JSON
+RESTART_S = 10.0  # one that ends again within this is not started once more
 END_S = 2.0  # how long the last processes may take to end after SIGKILL
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 
@@ -65,14 +67,14 @@ def launcher_for(
     ours, theirs = socket.socketpair()
     others = [one for one in threading.enumerate() if one is not threading.main_thread()]
     foreign = [one.name for one in others if one.name != "outlet"]
+    for descriptor in keep_from:
+        os.set_inheritable(descriptor, False)
     if foreign:
         log.warning(
             "a handler module starts threads when it is imported (%s), so processes for tasks are "
             "not forked: each imports the handlers again",
             ", ".join(foreign)[:200],
         )
-        for descriptor in keep_from:
-            os.set_inheritable(descriptor, False)
         pid = _program("template", theirs)
     else:
         sys.stdout.flush()
@@ -83,7 +85,7 @@ def launcher_for(
                 os.close(descriptor)
             _Template(theirs, _forking(theirs, registry, policies)).serve()
     theirs.close()
-    return Launcher(ours, pid)
+    return Launcher(ours, pid, "template" if foreign else "forking template")
 
 
 def play_role(config: Config, registry: Callable[[], Registry]) -> None:
@@ -97,7 +99,11 @@ def play_role(config: Config, registry: Callable[[], Registry]) -> None:
     if role["role"] == "template":
         _Template(link, lambda one: _program("child", one)).serve()
     handlers = registry()
-    _be_a_child(link, handlers, Policies(handlers, config.tasks), role["parent"])
+    stay_seen()
+    policies = Policies(handlers, config.tasks)
+    if role["role"] == "forking template":
+        _Template(link, _forking(link, handlers, policies)).serve()
+    _be_a_child(link, handlers, policies, role["parent"])
 
 
 def _program(role: str, link: socket.socket) -> int:
@@ -149,10 +155,12 @@ def _be_a_child(
 class Launcher:
     """The worker's end."""
 
-    def __init__(self, control: socket.socket, pid: int) -> None:
-        """`pid`: of the process that makes children."""
+    def __init__(self, control: socket.socket, pid: int, role: str) -> None:
+        """`pid`: of the process that makes children; `role`: of another one in its place."""
         self._control = control
         self._pid = pid
+        self._role = role
+        self._restarted = -RESTART_S
         self._next = 0
         self._unread = b""
         self._lock = threading.Lock()
@@ -183,22 +191,52 @@ class Launcher:
             socket.send_fds(self._control, [line.encode() + b"\n"], descriptors)
 
     def news(self) -> Sequence[tuple[int, int, int]]:
-        """(child's number, pid, wait status or -1 where it has just begun); raises EOFError."""
-        received = self._control.recv(65536)
+        """What there is to tell of children, as `engine.processes.Launcher` has it."""
+        received = b""
+        with contextlib.suppress(ConnectionResetError):  # it has died with words of ours unread
+            received = self._control.recv(65536)
         if not received:
             raise EOFError
         *lines, self._unread = (self._unread + received).split(b"\n")
         return [_three(line) for line in lines]
 
+    def restart(self) -> None:
+        """Start another process in place of the one that has ended.
+
+        Raises:
+            Interfered: that was one in place of another already, or there can be none.
+        """
+        ended = f"the process that starts those of tasks has ended{self._await_end()}"
+        now = time.monotonic()
+        if now - self._restarted < RESTART_S:
+            raise Interfered(f"{ended} again")
+        self._restarted = now
+        try:
+            ours, theirs = socket.socketpair()
+            with self._lock, theirs:
+                self._pid = _program(self._role, theirs)
+                self._control.close()
+                self._control, self._unread = ours, b""
+        except OSError as fault:
+            raise Interfered(f"{ended}, and there is no other ({fault.strerror})") from None
+        log.error("%s; another one is started, and what ran goes back to the queue", ended)
+
     def close(self) -> None:
         """End all that is left of the children."""
         self._control.close()
+        self._await_end()
+
+    def _await_end(self) -> str:
+        """Wait for the end of the process; how it ended, where that is known."""
         until = time.monotonic() + 2 * END_S
         with contextlib.suppress(ChildProcessError):  # a handler has waited for it
-            while not os.waitpid(self._pid, os.WNOHANG)[0]:
+            while not (ended := os.waitpid(self._pid, os.WNOHANG))[0]:
                 time.sleep(0.005)
                 if time.monotonic() > until:
                     _send_signal(self._pid, signal.SIGKILL)
+            code = os.waitstatus_to_exitcode(ended[1])
+            return f" by {signal.Signals(-code).name}" if code < 0 else f" with exit code {code}"
+        return ""
 
 
 def _three(line: bytes) -> tuple[int, int, int]:
@@ -227,8 +265,10 @@ class _Template:
             os.set_blocking(wake, False)
             signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
             signal.signal(signal.SIGCHLD, lambda *_: None)
-            self._obey_until_the_end(ended)
-            self._end_all()
+            try:
+                self._obey_until_the_end(ended)
+            finally:
+                self._end_all()
         except BaseException:
             log.exception("the process that makes those of tasks broke")
         os._exit(0)
@@ -257,9 +297,13 @@ class _Template:
         number = int(words[1])
         if words[0] == "make":
             with socket.socket(fileno=links.pop(0)) as link:
-                pid = self._make(link)
+                try:
+                    pid = self._make(link)
+                except OSError as fault:  # too many processes, too little memory
+                    self._say(number, fault.errno or 0, NOT_MADE)
+                    return
             self._children[pid], self._pids[number] = number, pid
-            self._say(number, pid, -1)
+            self._say(number, pid, BEGUN)
         elif number in self._pids:
             what = int(words[2])
             _send_signal(self._pids[number], what)
