@@ -90,7 +90,7 @@ def test_the_operators_commands_run_as_they_stand(world, run):
     letter = world.redis.xrange(world.keys.dead, count=1)[0][0].decode()
     names = {"TAG": tag, "WORKER": tag.partition(":")[0], "ID": letter}
     in_order = sorted(blocks("operators.md", "sh"), key=lambda code: "worker drain" in code)
-    assert len(in_order) == 6  # the drain comes last: it ends the worker
+    assert len(in_order) == 7  # the drain comes last: it ends the worker
 
     for code in in_order:
         run("sh", "-eu", "-c", code, **names)

@@ -10,6 +10,7 @@ from taskrig.cli import (
     dead,
     healthcheck,
     pause,
+    push,
     queue,
     run,
     status,
@@ -20,7 +21,10 @@ from taskrig.cli import (
 from taskrig.frame.parser import Parser, parse
 from taskrig.frame.program import run_program
 
-COMMANDS = (run, status, pause, steer, dead, queue, web, check, config, healthcheck, version)
+COMMANDS = (
+    *(run, status, push, pause, steer, dead, queue),
+    *(web, check, config, healthcheck, version),
+)
 
 DESCRIPTION = """\
 Run plain JSON tasks from a Redis list without losing any.
@@ -33,6 +37,7 @@ examples:
   worker --max-concurrent 10              ... ten tasks at once
   worker status                           the queue, its workers, what runs and for how long
   worker dead list                        what failed, and why
+  worker push email '{"to": "a@b.example"}'  one task from the shell
   worker check                            validate the configuration, list the handlers
   worker config show --origin             every setting, and where it came from
 
