@@ -192,6 +192,28 @@ def test_a_calibration_of_what_it_cannot_measure_is_refused(other, capsys):
     assert "--calibrate needs one queue" in capsys.readouterr().err
 
 
+async def test_a_calibration_is_of_the_queue_that_the_run_is_for(loadgen):
+    flags = ["--rate", "9", "--duration", "1s", "--calibrate", "--queues", "other=1"]
+    code, _, err = await loadgen("run", "--mix", "a=1", *flags)
+    assert code == 2
+    assert "no live worker on 'other'" in err
+
+
+async def test_the_probe_before_a_run_with_a_warm_up_is_long_enough_at_once(loadgen, redis_client):
+    """Eight tasks for each slot take over a second: more of them would tell nothing new."""
+    flags = ["--rate", "5", "--duration", "2s", "--warmup", "1s", "--calibrate"]
+    async with FakeWorker(loadgen.url, KEY, slots=40, service_s=lambda _: 0.4):
+        process = await loadgen.start("run", "--mix", "a=1", *flags)
+        assert process.stderr is not None
+        async for line in process.stderr:
+            if line.strip().startswith(b"calibrating"):
+                break
+        pushed = int(redis_client.hget(Keys.of(KEY).stats, "succeeded"))
+        process.kill()
+        await process.wait()
+    assert pushed == 320
+
+
 async def test_a_search_without_a_worker_says_so(loadgen):
     code, _, err = await loadgen("search", "--mix", "a=1", "--slo", "wait.p99<100ms")
     assert code == 2

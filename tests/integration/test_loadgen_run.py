@@ -335,6 +335,17 @@ async def test_several_queues_get_their_shares_and_are_reported_as_one(loadgen, 
     assert result["totals"]["concurrency"] == 10
 
 
+async def test_queues_with_equal_shares_get_exactly_the_tasks_of_the_run_together(loadgen):
+    async with (
+        FakeWorker(loadgen.url, "a", slots=5),
+        FakeWorker(loadgen.url, "b", slots=5),
+        FakeWorker(loadgen.url, "c", slots=5),
+    ):
+        flags = ["--rate", "100", "--duration", "1s", "--queues", "a=1,b=1,c=1"]
+        _, result = await loadgen.result("run", "--mix", "x=1", *flags)
+    assert result["accounting"]["sent"] == 100
+
+
 @pytest.mark.parametrize("queues", ["", "a", "a=0", "a=1,a=2", "=1", "a=x"])
 def test_bad_queues_are_refused(queues):
     from taskrig.errors import UsageError

@@ -221,6 +221,17 @@ def test_the_turnaround_of_a_slot_and_the_pick_up_by_a_free_one_are_told_apart()
     assert slot_costs(ledger, 0) == SlotCosts(lag_s=costs.lag_s)
 
 
+def test_what_a_slot_costs_in_the_warm_up_is_left_out():
+    ledger = Ledger(["a"])
+    for number, pause in enumerate([0.05] * 10 + [0.001] * 10):
+        start = number * 0.1 + pause
+        ledger.confirm(ledger.add([0], [-1.0 - pause], -1.0), -1.0)
+        ledger.record(f"{number} succeeded {start} {number * 0.1 + 0.1} w 0 0 {start}".encode())
+    costs = slot_costs(ledger, 1, first=10)
+    assert costs.turnaround_s == pytest.approx(0.001)
+    assert costs.lag_s == pytest.approx(0.001)
+
+
 def test_the_usual_cost_of_a_slot_knows_its_slow_turns_and_forgets_a_pause():
     ledger = Ledger(["a"])
     free = 0.0
@@ -247,5 +258,7 @@ def test_the_cpu_of_a_task_is_what_the_workers_say_between_two_of_their_words():
     assert cpu_s == pytest.approx(2 * 0.02 / 10, rel=0.05)  # 20 ms a second each, for 10 tasks
     assert memory == 10**7 + 79
     assert worker_use(ledger, views[:30]) == (None, 10**7 + 29)  # only one word that is new
+    late_s, _ = worker_use(ledger, views, after=110.0)
+    assert late_s is None  # nor are there two after the warm-up
     silent = [SimpleNamespace(at=1.0, workers=[Worker("x", "h", 1, 5, 0)])]
     assert worker_use(ledger, silent) == (None, None)

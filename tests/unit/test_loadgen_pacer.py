@@ -15,6 +15,7 @@ from taskrig_loadgen.load.pacer import (
     Arrivals,
     Profile,
     Segment,
+    apportioned,
     constant,
     parse_arrivals,
     parse_profile,
@@ -76,6 +77,21 @@ def test_exactly_as_many_tasks_are_due_as_the_profile_holds(profile):
 @pytest.mark.parametrize(("rate", "length_s"), [(8.3, 60), (10, 10.1), (0.1, 30), (33.3, 3)])
 def test_rates_and_bursts_send_exactly_what_was_asked(rate, length_s, arrivals):
     assert len(due(constant(rate, length_s), arrivals)) == round(rate * length_s)
+
+
+@settings(deadline=None)  # it checks times that are computed, not how fast
+@given(st.floats(0.1, 300), st.floats(1, 60), st.integers(1, 5000))
+def test_bursts_of_any_size_send_exactly_rate_times_duration(rate, length_s, burst):
+    assert len(due(constant(rate, length_s), f"burst:{burst}")) == round(rate * length_s)
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(1, 1000), min_size=1, max_size=20))
+def test_tasks_cut_into_shares_are_whole_and_add_up(count, weights):
+    shares = [weight / sum(weights) for weight in weights]
+    counts = apportioned(count, shares)
+    assert sum(counts) == count
+    for part, share in zip(counts, shares, strict=True):
+        assert abs(part - count * share) < 1.001
 
 
 def test_bursts_come_together_and_keep_the_rate():

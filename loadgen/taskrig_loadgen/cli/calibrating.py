@@ -86,7 +86,11 @@ class Calibrator:
         count, rate = max(8 * slots, 50), 0.0
         for _ in range(3):  # short tasks need more of them to fill a second
             probe = replace(
-                self.workload, mix=mix, profile=None, repeat=max(1, -(-count // mix.total))
+                self.workload,
+                mix=mix,
+                profile=None,
+                repeat=max(1, -(-count // mix.total)),
+                warmup_s=0.0,  # all are due at once: nothing would be left
             )
             totals = (await self.conduct(probe)).totals
             rate = totals.flat_out_per_s or totals.drained_per_s or 0.0

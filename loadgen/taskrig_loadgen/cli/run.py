@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,14 @@ from taskrig_loadgen.cli.live import conduct, conduct_all, run_loop
 from taskrig_loadgen.cli.workload_file import read_workload
 from taskrig_loadgen.load import meant
 from taskrig_loadgen.load.mix import parse_mix
-from taskrig_loadgen.load.pacer import Arrivals, constant, parse_arrivals, parse_profile
+from taskrig_loadgen.load.pacer import (
+    Arrivals,
+    Profile,
+    apportioned,
+    constant,
+    parse_arrivals,
+    parse_profile,
+)
 from taskrig_loadgen.load.workload import Workload, sized_data
 from taskrig_loadgen.quantity import duration_s, rate_per_s, size_bytes
 from taskrig_loadgen.report.exporter import RunCollector, serve
@@ -104,44 +111,69 @@ def run(args: argparse.Namespace) -> int:
     workload, more = make_workload(args, config)
     check_types(expectations, workload.mix.types)
     check_types(more, workload.mix.types, f"{args.workload}: expect")
-    profile = workload.profile
-    assert profile is not None  # make_workload refuses a run without one
     barrier = parse_barrier(args.barrier) if args.barrier else None
     shares = parse_queues(args.queues) if args.queues else {config.queue.key: 1.0}
     if len(shares) > 1 and args.metrics:
         raise UsageError("--metrics follows one queue; leave out --queues or --metrics")
     if args.calibrate and (len(shares) > 1 or barrier or args.observe != "probe"):
         raise UsageError("--calibrate needs one queue, --observe probe and no --barrier")
+    parts = _parts(config, workload, shares)
     calibration = None
     if args.calibrate:
-        calibrator = Calibrator(config, workload, "calibration")
+        calibrator = Calibrator(*parts[0], "calibration")
         calibration = run_loop(calibrator.calibrated())
         if calibrator.interrupted and calibrator.latest is not None:
             return output.finish(calibrator.latest, args, [])
-    lists = config.queue.lists and config.queue.sources  # of one queue, which follows them all
     experiments = [
         Experiment(
-            config if key in lists else with_key(config, key),
-            replace(
-                workload,
-                profile=profile.scaled(share),
-                seed=workload.seed + number,
-                list=key if key in lists else "",
-            ),
+            *part,
             kind="run",
             observe=args.observe,
             scrape_urls=args.worker_metrics,
             barrier=barrier,
             calibration=calibration,
         )
-        for number, (key, share) in enumerate(shares.items())
+        for part in parts
     ]
     remark(
-        f"offering {workload.mix.text} at {profile.text} ({workload.arrivals.text}), "
+        f"offering {workload.mix.text} at {_profile(workload).text} ({workload.arrivals.text}), "
         f"about {workload.total:,.0f} tasks, to {', '.join(map(repr, shares))}"
     )
     result = _conduct(experiments, workload, args)
     return output.finish(result, args, [*more, *expectations])
+
+
+def _profile(workload: Workload) -> Profile:
+    assert workload.profile is not None  # make_workload refuses a run without one
+    return workload.profile
+
+
+def _parts(
+    config: Config, workload: Workload, shares: Mapping[str, float]
+) -> list[tuple[Config, Workload]]:
+    """The config and the workload of each queue: together they send what was asked, exactly.
+
+    Raises:
+        UsageError: the share of a queue is less than one task.
+    """
+    profile, lists = _profile(workload), config.queue.lists and config.queue.sources
+    whole = round(profile.total)
+    counts: Iterable[float] = apportioned(whole, list(shares.values()))
+    if workload.arrivals.kind == "poisson":  # it sends as many on average only
+        counts = [whole * share for share in shares.values()]
+    parts = []
+    for number, (key, count) in enumerate(zip(shares, counts, strict=True)):
+        if count < 1 and len(shares) > 1:
+            raise UsageError(f"--queues: the share of {key!r} is less than one of {whole:,} tasks")
+        part = replace(
+            workload,
+            profile=profile.scaled(count / profile.total) if len(shares) > 1 else profile,
+            seed=workload.seed + number,
+            list=key if key in lists else "",
+        )
+        # Lists of one queue have one config, which follows them all.
+        parts.append((config if key in lists else with_key(config, key), part))
+    return parts
 
 
 def _conduct(

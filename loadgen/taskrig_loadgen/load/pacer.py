@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -108,6 +108,16 @@ class Profile:
                     return
                 segment = following
             yield start + segment.when(point - before)
+
+
+def apportioned(count: int, shares: Sequence[float]) -> list[int]:
+    """A number of tasks cut into shares (of 1): whole numbers with exactly that sum."""
+    exact = [count * share for share in shares]
+    counts = [int(part) for part in exact]
+    by_rest = sorted(range(len(shares)), key=lambda n: counts[n] - exact[n])
+    for number in by_rest[: count - sum(counts)]:
+        counts[number] += 1
+    return counts
 
 
 def constant(rate: float, length_s: float) -> Profile:

@@ -167,14 +167,15 @@ def _totals(record: RunRecord, first: int) -> Totals:
     drain = settled - min((t for t in ledger.start[first:] if t == t), default=math.nan)
     done = ledger.outcome.count(SUCCEEDED, first)
     concurrency = max((view.concurrency for view in record.views), default=0)
-    costs = slot_costs(ledger, concurrency)
+    costs = slot_costs(ledger, concurrency, first=first)
     services, basis = _services(ledger)
     ideal = None
     if services and concurrency and workload.profile is None:
         ideal = list_schedule_s(services, concurrency)
     offered, achieved = _rates(record, first)
     due, started = _measured(record)
-    cpu_s, memory_bytes = worker_use(ledger, record.views)
+    measured_from = record.started + workload.warmup_s if workload.warmup_s else -math.inf
+    cpu_s, memory_bytes = worker_use(ledger, record.views, after=measured_from)
     return Totals(
         makespan_s=_number(makespan),
         serial_s=math.fsum(services) if services else None,

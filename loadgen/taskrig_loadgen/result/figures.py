@@ -141,25 +141,27 @@ class SlotCosts:
     lag_s: float | None = None  # from the intended time to the queue
 
 
-def slot_costs(ledger: Ledger, slots: int) -> SlotCosts:
-    """Follow the slots through a run.
+def slot_costs(ledger: Ledger, slots: int, *, first: int = 0) -> SlotCosts:
+    """Follow the slots through a run; costs are those of tasks from number `first` on.
 
     A task that was in the queue before its slot became free shows what the worker needs to settle
     one task and start the next; one that found a slot free shows how long a push needs to reach a
     handler. Starts later than 100 ms are neither (a stalled machine, a paused queue).
     """
     tasks = sorted(
-        (start, end, intended, acked)
-        for start, end, intended, acked in zip(
-            ledger.start, ledger.end, ledger.intended, ledger.acked, strict=True
+        (start, end, intended, acked, number >= first)
+        for number, (start, end, intended, acked) in enumerate(
+            zip(ledger.start, ledger.end, ledger.intended, ledger.acked, strict=True)
         )
         if start == start and acked == acked
     )
-    lags = array("d", (acked - intended for _, _, intended, acked in tasks))
+    lags = array("d", (acked - intended for _, _, intended, acked, counts in tasks if counts))
     free = [-math.inf] * slots
     turnarounds, pickups = array("d"), array("d")
-    for start, end, intended, acked in tasks if slots else ():
+    for start, end, intended, acked, counts in tasks if slots else ():
         freed = heapq.heapreplace(free, end)
+        if not counts:
+            continue
         if acked < freed <= start < freed + _LATE_S:
             turnarounds.append(start - freed)
         elif freed < intended <= start < intended + _LATE_S:
@@ -188,8 +190,12 @@ def _usual(values: array[float]) -> float | None:
     return math.fsum(kept) / len(kept)
 
 
-def worker_use(ledger: Ledger, views: Sequence[QueueView]) -> tuple[float | None, int | None]:
+def worker_use(
+    ledger: Ledger, views: Sequence[QueueView], *, after: float = -math.inf
+) -> tuple[float | None, int | None]:
     """CPU of the workers' processes for one task, and the most memory of one; None: not known.
+
+    The CPU is of what ended `after` that time of the server's clock.
 
     A worker tells both with its lease, every few seconds. When it told the first that is seen is
     not known, so what counts is between the second and the last.
@@ -199,6 +205,8 @@ def worker_use(ledger: Ledger, views: Sequence[QueueView]) -> tuple[float | None
     for view in views:
         for worker in view.workers:
             memory = max(memory, worker.memory_bytes)
+            if view.at < after:
+                continue
             readings = told.setdefault(worker.id, [])
             if worker.cpu_s is not None and (not readings or readings[-1][1] != worker.cpu_s):
                 readings.append((view.at, worker.cpu_s))
