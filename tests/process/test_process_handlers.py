@@ -377,3 +377,66 @@ def test_a_task_whose_process_cannot_be_made_is_given_back_at_a_drain(world, sta
     worker.logged("cannot make a process")
     assert worker.drain() == 0
     assert world.waiting() == 1 and world.totals()["released"] == 1
+
+
+@pytest.mark.parametrize("first", ["the worker", "its processes"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stop_that_reaches_every_process_lets_tasks_in_processes_finish(
+    world, start, number, first
+):
+    world.enqueue("good", 2)
+    world.enqueue("hold", 2, s=1)
+    worker = start()
+    until(lambda: len([one for one in world.journal("start") if one.id in (0, 1)]) == 4)
+    told = sorted(processes_of(world), reverse=first != "the worker")
+    for pid in told:
+        os.kill(pid, number)
+    assert worker.exit_code() == 0
+    assert world.dead() == []
+    assert world.totals()["succeeded"] == 4
+
+
+def test_a_stop_that_reaches_every_process_gives_back_what_does_not_finish(world, start):
+    world.enqueue("hold", 2, s=60)
+    worker = start(worker={"drain_timeout": 0.5})
+    until(lambda: len(world.runs()) == 2, what="two run")
+    for pid in processes_of(world):
+        os.kill(pid, signal.SIGTERM)
+    assert worker.exit_code() == 0
+    assert world.dead() == []
+    assert world.waiting() == 2 and world.totals()["released"] == 2
+
+
+SLOWLY = """
+import os, pathlib, time
+with pathlib.Path(os.environ["TASKRIG_TEST_FOLDER"], "importing").open("a") as at:
+    at.write(f"{os.getpid()}\\n")
+time.sleep(1)
+"""
+
+
+def test_a_stop_that_reaches_a_process_that_still_imports_its_handlers_fails_no_task(world, start):
+    (world.folder / "slow.py").write_text(SLOWLY + THREADED)
+    worker = start(handlers=["slow"])
+    world.enqueue("good")
+    until(lambda: len((world.folder / "importing").read_text().split()) == 2, what="it imports")
+    for pid in processes_of(world):
+        os.kill(pid, signal.SIGTERM)
+    assert worker.exit_code() == 0
+    assert world.dead() == []
+    assert world.totals()["succeeded"] == 1
+
+
+SMALL = """
+import resource
+from tests.support.process_handlers import good, grows
+resource.setrlimit(resource.RLIMIT_DATA, (2**30, 2**30))
+"""
+
+
+def test_memory_above_what_the_system_allows_is_no_reason_to_fail(world, start):
+    (world.folder / "small.py").write_text(SMALL)
+    world.enqueue("good", 2)
+    worker = start(handlers=["small"], tasks={"good": {"memory": "2GiB"}})
+    world.all_settled()
+    assert world.totals()["succeeded"] == 2, (world.dead(), worker.log())

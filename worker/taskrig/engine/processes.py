@@ -34,6 +34,7 @@ RESOURCES_S = 15.0  # how long one that has no task may take to end
 CLOSE_S = 10.0  # how long children may take to close their resources when the worker ends
 AGAIN_S = 0.5  # until another try where the system could not make a process
 BEGUN, NOT_MADE = -1, -2  # in the place of a child's wait status
+DRAIN, STOP = b"", b"stop"  # to a child: the worker drains; end, as a SIGTERM that comes now says
 MAX_REPORT_BYTES = 1 << 20
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -288,6 +289,7 @@ class Processes:
         if why not in ("timeout", "released"):
             self._launcher.signal(child.number, signal.SIGKILL)
             return
+        child.send(STOP)  # without it a SIGTERM is somebody else's
         self._launcher.signal(child.number, signal.SIGTERM)
         grace_s = GRACE_S if why == "timeout" else RELEASE_GRACE_S
         self._loop.call_later(grace_s, self._launcher.signal, child.number, signal.SIGKILL)
@@ -296,7 +298,7 @@ class Processes:
         """Let handlers see that the worker is about to stop."""
         self.draining = True
         for child in self.children.values():
-            child.send(b"")
+            child.send(DRAIN)
 
     def tell(self) -> None:
         """Have those that run a task print where they stand; from any thread."""
@@ -321,7 +323,7 @@ class Processes:
         self.children[child.number] = child
         self._loop.add_reader(child.link.fileno(), self._read, child)
         if self.draining:
-            child.send(b"")
+            child.send(DRAIN)
         return child
 
     def _read(self, child: TaskProcess) -> None:

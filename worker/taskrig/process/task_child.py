@@ -1,7 +1,8 @@
 """What a child process runs: tasks of its worker, one after the other, until the worker hangs up.
 
 Handlers, middleware, resources, context and log lines are as in the worker. SIGTERM stops the task
-that runs, as an exception in a plain function and as a cancellation in a coroutine.
+that runs, as an exception in a plain function and as a cancellation in a coroutine, when the worker
+has said so: a signal that somebody sends to all processes of a worker is for the worker to obey.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import logging
+import os
 import resource
 import select
 import signal
@@ -17,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
+from types import FrameType
 from typing import Any, NoReturn
 
 import msgspec
@@ -27,11 +30,11 @@ from taskrig.authoring.registry import Registry
 from taskrig.engine.dispositions import Failed, Retried
 from taskrig.engine.execution import Execution, Pipeline, call_handler
 from taskrig.engine.policies import Policies
-from taskrig.engine.processes import PAGE, Assignment, Frames, Report, framed
+from taskrig.engine.processes import DRAIN, PAGE, STOP, Assignment, Frames, Report, framed
 from taskrig.engine.unfinished import refuse_unfinished
 from taskrig.errors import TaskrigError
 from taskrig.process.ending import exit_now
-from taskrig.runtime import forked
+from taskrig.runtime import early, forked
 from taskrig.runtime.tracebacks import trace
 from taskrig.task import Delivery
 
@@ -89,12 +92,18 @@ class TaskChild:
         process.set(self._worker)
         faulthandler.register(signal.SIGUSR1, all_threads=False)
         self._take_sigterm()
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, _pass_over)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, early.ENDING)
         forked.begin(self._loop)
         forked.own(self)
         holding = self._open() if self._resources else None
         while received := self._receive():
-            for message in self._frames.feed(received):
-                if not message:
+            messages = list(self._frames.feed(received))
+            if STOP in messages:
+                exit_now(0)
+            for message in messages:
+                if message == DRAIN:
                     self._worker.draining = True
                 else:
                     self._do(msgspec.msgpack.decode(message, type=Assignment))
@@ -202,6 +211,8 @@ class TaskChild:
         most = policy.options.memory if policy is not None else None
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
         wanted = hard if most is None or (data := _data_bytes()) is None else data + most
+        if hard != resource.RLIM_INFINITY:
+            wanted = min(wanted, hard)
         if soft != wanted:
             resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
@@ -211,6 +222,8 @@ class TaskChild:
         signal.signal(signal.SIGTERM, self._stop)  # again: a handler may have set its own
 
     def _stop(self, *_: object) -> None:
+        if not forked.child and not _is_told_to_stop(self._link):
+            return
         execution = self._execution
         if execution is None:
             exit_now(0)
@@ -222,6 +235,27 @@ class TaskChild:
         if self._work is None:
             raise SystemExit(f"stopped: {execution.stop_reason}")
         self._loop.call_soon_threadsafe(self._work.cancel)
+
+
+def _is_told_to_stop(link: socket.socket) -> bool:
+    """Whether the worker's word has come; also where there is no worker any more."""
+    try:
+        came = link.recv(READ_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return not came or came.endswith(framed(STOP))
+
+
+def _pass_over(number: int, frame: FrameType | None) -> None:
+    """A signal that is for the worker to obey; in a process that a handler forks it is as ever."""
+    if not forked.child:
+        return
+    if number == signal.SIGINT:
+        signal.default_int_handler(number, frame)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 async def _awaited(function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:

@@ -30,13 +30,12 @@ from taskrig.engine.policies import Policies
 from taskrig.engine.processes import BEGUN, NOT_MADE, PAGE
 from taskrig.errors import Interfered, UsageError
 from taskrig.process.task_child import TaskChild
-from taskrig.runtime import forked
+from taskrig.runtime import early, forked
 from taskrig.runtime.logs import stay_seen
 from taskrig.units import size_text
 
 log = logging.getLogger("taskrig")
 
-ROLE_ENV = "TASKRIG_ROLE"  # set for processes that are no worker: what they are, as JSON
 RESTART_S = 10.0  # one that ends again within this is not started once more
 END_S = 2.0  # how long the last processes may take to end after SIGKILL
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
@@ -90,7 +89,7 @@ def launcher_for(
 
 def play_role(config: Config, registry: Callable[[], Registry]) -> None:
     """Does not return in a process that was started to be something else than a worker."""
-    told = os.environ.pop(ROLE_ENV, None)
+    told = os.environ.pop(early.ROLE_ENV, None)
     if told is None:
         return
     role = json.loads(told)
@@ -113,8 +112,9 @@ def _program(role: str, link: socket.socket) -> int:
     return os.posix_spawn(
         sys.executable,
         [sys.executable, *sys.orig_argv[1:]],
-        {**os.environ, ROLE_ENV: told},
+        {**os.environ, early.ROLE_ENV: told},
         file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+        setsigmask=early.ENDING,  # until it has its role, and knows what to do about them
     )
 
 
@@ -141,9 +141,7 @@ def _be_a_child(
         if os.getppid() != parent:
             os._exit(1)
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         TaskChild(link, policies, registry).run()
     except SystemExit:  # told to end, between two tasks
         os._exit(0)
@@ -260,6 +258,7 @@ class _Template:
             _prctl(PR_SET_CHILD_SUBREAPER, 1)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
                 signal.signal(number, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, early.ENDING)
             ended, wake = os.pipe()
             os.set_blocking(ended, False)
             os.set_blocking(wake, False)

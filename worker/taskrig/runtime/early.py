@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # what is in C of it: its enums take ten times as long
 
+ROLE_ENV = "TASKRIG_ROLE"  # set for processes that are no worker: what they are, as JSON
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TELL = (signal.SIGUSR1,)
 _NAMES: dict[int, str] = {
@@ -68,8 +69,11 @@ def take_back() -> list[int]:
 def end_at_once(code: int, name: str = "") -> None:
     """Until somebody else takes them, end with `code` when they come: nothing has begun.
 
-    With a `name`, one line says so.
+    With a `name`, one line says so. A process of a worker that is none itself is started with these
+    signals held back, and takes them with its role.
     """
+    if ROLE_ENV in os.environ:
+        return
 
     def end(number: int, _frame: FrameType | None) -> None:
         from select import select  # no Python code: another import may be half done
