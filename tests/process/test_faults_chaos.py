@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 import redis
@@ -44,6 +48,38 @@ def test_nothing_is_lost_while_workers_are_killed_and_redis_and_the_wire_break(t
     assert {"worker killed", "redis restarted"} <= {one["name"] for one in document["faults"]}
     assert "lost 0" in done.stdout
     assert list((tmp_path / "logs").glob("worker-*.log"))
+
+
+@pytest.fixture
+def chaos_at_a_terminal(tmp_path):
+    """`loadgen chaos` in a process group of its own, as a shell starts it."""
+    command = [sys.executable, "-m", "taskrig_loadgen", "chaos", "--duration", "60s"]
+    command += ["--rate", "50", "--workers", "1", "--json", str(tmp_path / "chaos.json")]
+    process = subprocess.Popen(
+        [*command, "--keep", str(tmp_path / "logs")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_ctrl_c_ends_a_chaos_run_with_130_and_what_is_known(chaos_at_a_terminal, tmp_path):
+    process = chaos_at_a_terminal
+    for line in process.stderr:
+        if "sent" in line and "sent 0" not in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)  # the whole group, as a terminal does
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted: lost 0 until then" in out
+    document = json.loads((tmp_path / "chaos.json").read_text())
+    assert document["interrupted"]
+    assert document["accepted"] == document["found"] > 0
+    assert (tmp_path / "logs" / "worker-1.log").exists()
 
 
 @pytest.fixture

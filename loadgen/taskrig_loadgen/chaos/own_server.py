@@ -138,7 +138,10 @@ class RedisServer:
             raise RuntimeError("this server runs already")
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log)
+            # Ctrl-C at a terminal is for the program that started it, and ends it in its turn.
+            self._process = subprocess.Popen(
+                self._command(), stdout=log, stderr=log, start_new_session=True
+            )
         if wait:
             try:
                 wait_for_ping(self.url)

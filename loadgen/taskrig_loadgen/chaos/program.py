@@ -26,7 +26,7 @@ from taskrig_loadgen.connection import clear_errors, open_redis
 from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.queueview import further_lists
 from taskrig_loadgen.result.model import Result
-from taskrig_loadgen.run.experiment import Experiment
+from taskrig_loadgen.run.experiment import Experiment, InterruptedEarly
 
 START_WITHIN_S = 20.0  # all workers are alive
 FIRST_AT_S = 2.0  # the load is steady
@@ -48,6 +48,12 @@ class ChaosReport:
     unexpected: list[str] = field(default_factory=list)  # workers that ended by themselves
     workers_started: int = 0
     lease_s: float = 0.0
+    interrupted: bool = False  # what was sent until then is accounted for, and may not have ended
+
+    @property
+    def exit_code(self) -> int:
+        """130 for half a run, else 0 where the promise was kept."""
+        return 130 if self.interrupted else 0 if self.holds else 1
 
     @property
     def lost(self) -> int:
@@ -65,7 +71,7 @@ class ChaosReport:
         books = self.result.accounting
         return (
             self.lost == 0
-            and self.left == 0
+            and (self.left == 0 or self.interrupted)
             and books.failed == books.dead == 0  # no handler fails, so it would be poison
             and self.accepted == self.found
             and not self.unexpected
@@ -119,6 +125,11 @@ class Chaos:
         self._folder = folder
         self._shape = (workers, concurrent, lease_s)
         self.experiment = Experiment(self.config, workload, kind="chaos")
+        self._interrupted = False
+
+    def interrupt(self) -> None:
+        """End soon; while the load runs, its experiment is to be interrupted instead."""
+        self._interrupted = True
 
     async def run(
         self, conduct: Callable[[Experiment], Awaitable[Result]], say: Callable[[str], None]
@@ -130,7 +141,7 @@ class Chaos:
             say: told each fault in one line.
 
         Raises:
-            TaskrigError: no server, or workers that do not run.
+            TaskrigError: no server, or workers that do not run, or interrupted before the load.
         """
         await asyncio.to_thread(self._server.start)
         try:
@@ -170,6 +181,8 @@ class Chaos:
         ended = asyncio.Event()
         supervising = asyncio.create_task(fleet.supervise())
         await self._until_alive(client, arena.keys, supervising)
+        if self._interrupted:
+            raise InterruptedEarly("interrupted before the first push: nothing was sent")
         breaking = asyncio.create_task(self._break(arena, ended, say))
         try:
             result = await conduct(self.experiment)
@@ -192,12 +205,13 @@ class Chaos:
             fleet.unexpected,
             fleet.started,
             self._shape[2],
+            interrupted=self._interrupted or result.interrupted,
         )
 
     async def _until_alive(self, client: Any, keys: Keys, supervising: asyncio.Task[None]) -> None:
         """Wait until every worker has a lease, or the fleet is broken."""
         deadline = time.monotonic() + START_WITHIN_S
-        while not supervising.done() and time.monotonic() < deadline:
+        while not (supervising.done() or self._interrupted) and time.monotonic() < deadline:
             with clear_errors(self.config):
                 if await client.zcard(keys.workers) >= self._shape[0]:
                     return

@@ -15,7 +15,7 @@ from taskrig.frame.output import remark
 from taskrig_loadgen.chaos.program import Chaos, ChaosReport
 from taskrig_loadgen.cli import options, output
 from taskrig_loadgen.cli.console import report_console
-from taskrig_loadgen.cli.live import conduct, run_loop
+from taskrig_loadgen.cli.live import conduct, on_interrupt, run_loop
 from taskrig_loadgen.load.mix import parse_mix
 from taskrig_loadgen.load.pacer import constant
 from taskrig_loadgen.load.workload import Workload
@@ -23,7 +23,7 @@ from taskrig_loadgen.quantity import duration_s, rate_per_s
 from taskrig_loadgen.report.chaos import log_lines, render
 from taskrig_loadgen.result.model import Result
 from taskrig_loadgen.result.store import check_target, write_file
-from taskrig_loadgen.run.experiment import Experiment
+from taskrig_loadgen.run.experiment import Experiment, InterruptedEarly
 
 EXAMPLE = """loadgen chaos
   loadgen chaos --duration 3m --rate 700"""
@@ -87,13 +87,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--lease: must be from 0.5s to 60s, got {args.lease}")
     if args.json:
         check_target(args.json)
+    if args.keep and args.keep.exists() and not args.keep.is_dir():
+        raise UsageError(f"--keep: {args.keep} is not a folder")
     workload = Workload(
         mix=parse_mix(MIX),
         profile=constant(rate_per_s(args.rate, "--rate"), length_s),
         seed=args.seed,
         drain_timeout_s=max(20.0, 5 * lease_s),
     )
-    folder = Path(tempfile.mkdtemp(prefix="taskrig-chaos-"))
+    folder, holds = Path(tempfile.mkdtemp(prefix="taskrig-chaos-")), False
     try:
         chaos = Chaos(
             config,
@@ -104,23 +106,40 @@ def run(args: argparse.Namespace) -> int:
             folder=folder,
         )
         report = run_loop(_run(chaos, workload))
+        holds = report.holds
         _show(report, args)
-        if args.keep:
-            shutil.copytree(folder, args.keep, dirs_exist_ok=True)
-        elif not report.holds:
-            remark(f"logs of the server and the workers: {folder}")
-            return 1
-        return 0 if report.holds else 1
+        return report.exit_code
+    except InterruptedEarly:
+        holds = True
+        raise
     finally:
-        if args.keep or "report" not in locals() or report.holds:
-            shutil.rmtree(folder, ignore_errors=True)
+        _leave_logs(folder, args.keep, wanted=not holds)
+
+
+def _leave_logs(folder: Path, keep: Path | None, *, wanted: bool) -> None:
+    """Copy the logs where they are to be kept; drop them only where they are there or not wanted.
+
+    Args:
+        wanted: the promise was not kept, or there is no report: they may say why.
+    """
+    if keep is not None:
+        try:
+            shutil.copytree(folder, keep, dirs_exist_ok=True)
+        except OSError as error:  # as on a full disk
+            remark(f"cannot copy the logs to {keep}: {error}; they are in {folder}")
+            return
+    elif wanted and any(folder.glob("worker-*.log")):
+        remark(f"logs of the server and the workers: {folder}")
+        return
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _run(chaos: Chaos, workload: Workload) -> ChaosReport:
     async def shown(experiment: Experiment) -> Result:
         return await conduct(experiment, workload, chaos.config.queue.key)
 
-    return await chaos.run(shown, remark)
+    with on_interrupt(chaos.interrupt):
+        return await chaos.run(shown, remark)
 
 
 def _show(report: ChaosReport, args: argparse.Namespace) -> None:
@@ -136,6 +155,7 @@ def _show(report: ChaosReport, args: argparse.Namespace) -> None:
 def _document(report: ChaosReport) -> dict[str, object]:
     return {
         "holds": report.holds,
+        "interrupted": report.interrupted,
         "accepted": report.accepted,
         "found": report.found,
         "totals": report.totals,

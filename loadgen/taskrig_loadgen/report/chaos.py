@@ -72,7 +72,11 @@ def _verdict(report: ChaosReport) -> Iterator[Text]:
     for one in report.injected:
         if one.gave_up:
             yield Text(f"not recovered: {one.name} at {one.at_s:.1f} s {one.target}", style="red")
-    if report.holds:
+    if report.interrupted and report.holds:
+        yield Text(
+            f"\ninterrupted: lost 0 until then, {report.left:,} not ended", style="bold yellow"
+        )
+    elif report.holds:
         yield Text("\nlost 0: the promise holds", style="bold green")
     else:
         yield Text("\nthe promise does NOT hold", style="bold red")
