@@ -78,6 +78,10 @@ bench-peers: $(READY) ## Run the same work on other task queues, side by side (A
 bench-docs: $(READY) ## Make docs/benchmarks.md from what bench and bench-peers found
 	@$(PY) -m benchmarks document $(ARGS)
 
+.PHONY: pictures
+pictures: $(READY) ## Take the pictures of the README and docs from a real run (needs chromium and chromedriver; SECONDS=60)
+	@$(PY) -m tests.browser.pictures
+
 .PHONY: profile
 profile: $(READY) ## Show where a drain of no-op tasks spends its time (ARGS='--slots 10')
 	@$(PY) -m benchmarks profile $(ARGS)

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--hide-scrollbars",
-    "--disable-background-networking",
-    "--no-first-run",
-    "--force-color-profile=srgb",
-)
+from tests.browser.page import NEEDS, find_programs, start_chromium
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[webdriver.Chrome]:
     """One browser for all tests of the session."""
-    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if browser is None or driver is None:
-        why = "no chromium and chromedriver on the PATH (Debian: chromium chromium-driver)"
+    programs = find_programs()
+    if programs is None:
         if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
-    options = Options()
-    options.binary_location = browser
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    one = webdriver.Chrome(options=options, service=Service(driver))
-    one.set_page_load_timeout(20)
+            pytest.fail(NEEDS)
+        pytest.skip(NEEDS)
+    one = start_chromium(*programs)
     yield one
     one.quit()

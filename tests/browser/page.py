@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.support.waiting import until
+
+NEEDS = "no chromium and chromedriver on the PATH (Debian: chromium chromium-driver)"
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--force-color-profile=srgb",
+)
+
+
+def find_programs() -> tuple[str, str] | None:
+    """The browser and its driver, where both are installed."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    return (browser, driver) if browser and driver else None
+
+
+def start_chromium(browser: str, driver: str) -> Chrome:
+    """A browser without a window; whoever starts it quits it."""
+    options = Options()
+    options.binary_location = browser
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = Chrome(options=options, service=Service(driver))
+    chrome.set_page_load_timeout(20)
+    return chrome
 
 
 class Browser:
@@ -103,9 +137,9 @@ class Browser:
         """What the console holds: errors of scripts, of the policy, of the network."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
-    def picture(self, path: Path) -> None:
-        """Save the whole page as it looks."""
-        height = self.run("document.documentElement.scrollHeight")
+    def picture(self, path: Path, most: int = 20_000) -> None:
+        """Save the whole page as it looks, down to `most` pixels."""
+        height = min(most, self.run("document.documentElement.scrollHeight"))
         width = self.run("innerWidth")
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",

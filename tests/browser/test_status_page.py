@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
@@ -14,7 +12,6 @@ from tests.browser.page import Browser
 from tests.support.waiting import until
 
 TOKEN = "correct-horse-battery-staple"
-PICTURES = os.environ.get("TASKRIG_PICTURES")  # a folder: keep pictures of the page there
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=\"document.title='run'\">"
 ASIDE = "document.querySelector('tr[data-key=note]')?.cells[2].textContent"
 
@@ -289,7 +286,7 @@ def test_redis_away_is_said_and_the_page_comes_back_by_itself(server, world_on, 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
-def test_it_fits_the_screen_and_can_be_read(world, page, width, dark, tmp_path):
+def test_it_fits_the_screen_and_can_be_read(world, page, width, dark):
     browser = page(width=width, height=844 if width < 600 else 900, dark=dark)
     world.enqueue("sleep", 120, s=0.1)
     world.enqueue("raise", 2, kind="ValueError")
@@ -326,11 +323,6 @@ def test_it_fits_the_screen_and_can_be_read(world, page, width, dark, tmp_path):
         ".map(e => e.outerHTML)"
     )
     assert nameless == []
-    folder = Path(PICTURES) if PICTURES else tmp_path
-    browser.picture(
-        folder / f"status-page-{'phone' if width < 600 else 'desktop'}"
-        f"-{'dark' if dark else 'light'}.png"
-    )
 
 
 _CONTRAST = """(() => {
