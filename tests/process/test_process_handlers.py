@@ -128,6 +128,31 @@ def test_a_resource_is_opened_once_in_each_process(world, start):
     assert world.totals()["succeeded"] == 20
 
 
+CANCELLED = """
+import asyncio, os, pathlib
+from taskrig import resource
+from tests.support.process_handlers import good
+
+@resource
+async def cancelled():
+    opened = pathlib.Path(os.environ["TASKRIG_TEST_FOLDER"], "opened")
+    if opened.exists():  # in the worker it opens
+        raise asyncio.CancelledError
+    opened.touch()
+    yield
+"""
+
+
+def test_a_resource_that_is_cancelled_while_it_opens_keeps_no_task_waiting(world, start):
+    (world.folder / "pool.py").write_text(CANCELLED)
+    world.enqueue("good", 2)
+    start(handlers=["pool"])
+    world.all_settled()
+    says = "pool.cancelled does not open: CancelledError"
+    assert all(says in one["error"].decode() for one in world.dead()), world.dead()
+    assert len(world.dead()) == 2
+
+
 ROUND = """
 import asyncio, os
 from taskrig import handler, middleware

@@ -55,6 +55,28 @@ async def test_one_that_does_not_open_closes_the_others_and_is_named():
     assert steps == ["closed"]
 
 
+async def test_one_that_is_cancelled_while_it_opens_does_not_open_unless_its_opener_is():
+    async def gives_up():
+        raise asyncio.CancelledError
+        yield
+
+    async def waits():
+        await asyncio.sleep(60)
+        yield
+
+    async def open_it(one):
+        async with opened([resource(one)], print):
+            raise AssertionError("never reached")
+
+    with pytest.raises(TaskrigError, match=r"gives_up does not open: CancelledError"):
+        await open_it(gives_up)
+    opening = asyncio.create_task(open_it(waits))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+
+
 async def test_one_that_does_not_close_well_is_told_of():
     said = []
 

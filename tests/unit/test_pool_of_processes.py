@@ -1,16 +1,22 @@
-"""The pool of processes for tasks, with a launcher that cannot do what it is asked for."""
+"""The pool of processes for tasks, its launcher and a child, where one cannot do as asked."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import traceback
 
 import pytest
 
+from taskrig.authoring.registry import Registry
 from taskrig.engine.execution import Execution
 from taskrig.engine.inbox import Inbox
-from taskrig.engine.processes import Processes
+from taskrig.engine.policies import Policies
+from taskrig.engine.processes import Processes, TaskProcess
+from taskrig.errors import TaskrigError
 from taskrig.metrics import Metrics
+from taskrig.process.task_child import TaskChild
 from taskrig.process.task_processes import Launcher
 from taskrig.task import Delivery
 
@@ -64,3 +70,44 @@ def test_a_launcher_that_dies_with_words_unread_has_ended_like_any_other():
     theirs.close()
     with ours, pytest.raises(EOFError):
         launcher.news()
+
+
+def a_process():
+    return os.posix_spawnp("sleep", ["sleep", "60"], os.environ)
+
+
+def kill(pid):
+    """It has ended then, and nobody has reaped it."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def reap(pid):
+    os.waitpid(pid, 0)
+
+
+async def test_the_memory_of_a_process_that_has_ended_is_what_it_was_when_it_was_seen_last():
+    ours, theirs = socket.socketpair()
+    child = TaskProcess(1, ours)
+    with theirs:
+        child.pid = a_process()
+        child.look()
+        seen = child.memory
+        kill(child.pid)
+        child.look()
+        assert child.memory == seen > 0
+        reap(child.pid)
+    child.hang_up()
+
+
+def test_tasks_that_meet_resources_which_do_not_open_do_not_lengthen_the_tracebacks_of_others():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = TaskChild(ours, Policies(Registry(), {}), Registry())
+        child._broken = TaskrigError("it does not open")
+        execution = Execution(Delivery("w:1", b""))
+        lengths = {
+            len([*traceback.walk_tb(child._outcome(execution).__traceback__)]) for _ in "123"
+        }
+        child._loop.close()
+    assert len(lengths) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -78,11 +79,19 @@ async def opened(
             manager = one.opened()
             try:
                 await manager.__aenter__()
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                    raise
                 text = f"{one.name} does not open: {describe(error)}{at_place(error)}"
                 raise TaskrigError(text) from error
             stack.push_async_callback(_close, manager, one.name, say)
         yield
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody cancels the task that runs; else the resource itself has raised it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _close(

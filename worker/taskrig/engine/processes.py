@@ -25,6 +25,7 @@ from taskrig.engine.inbox import Fail, Inbox
 from taskrig.errors import Interfered
 from taskrig.metrics import Metrics
 from taskrig.runtime import forked
+from taskrig.runtime.memory import resident_bytes
 from taskrig.runtime.tracebacks import Trace
 
 GRACE_S = 1.0  # from SIGTERM to SIGKILL, at a timeout
@@ -36,7 +37,6 @@ AGAIN_S = 0.5  # until another try where the system could not make a process
 BEGUN, NOT_MADE = -1, -2  # in the place of a child's wait status
 DRAIN, STOP = b"", b"stop"  # to a child: the worker drains; end, as a SIGTERM that comes now says
 MAX_REPORT_BYTES = 1 << 20
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Assignment(msgspec.Struct, array_like=True):
@@ -138,12 +138,9 @@ class TaskProcess:
         return self.link.fileno() >= 0
 
     def look(self) -> None:
-        """Ask the system for its memory; nothing is known where there is no /proc."""
-        try:
-            with open(f"/proc/{self.pid}/statm", "rb") as statm:
-                self.memory = int(statm.read().split()[1]) * PAGE
-        except (OSError, IndexError):
-            self.memory = 0
+        """Ask the system for its memory; the last figure stays where it has ended."""
+        if self.pid:
+            self.memory = resident_bytes(self.pid) or self.memory
 
     def send(self, message: bytes) -> bool:
         """Send it, now or as soon as there is room; False where it cannot be reached any more."""

@@ -15,7 +15,6 @@ import resource
 import select
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
@@ -30,11 +29,12 @@ from taskrig.authoring.registry import Registry
 from taskrig.engine.dispositions import Failed, Retried
 from taskrig.engine.execution import Execution, Pipeline, call_handler
 from taskrig.engine.policies import Policies
-from taskrig.engine.processes import DRAIN, PAGE, STOP, Assignment, Frames, Report, framed
+from taskrig.engine.processes import DRAIN, STOP, Assignment, Frames, Report, framed
 from taskrig.engine.unfinished import refuse_unfinished
 from taskrig.errors import TaskrigError
 from taskrig.process.ending import exit_now
 from taskrig.runtime import early, forked
+from taskrig.runtime.memory import data_bytes
 from taskrig.runtime.tracebacks import trace
 from taskrig.task import Delivery
 
@@ -136,7 +136,10 @@ class TaskChild:
                 is_open.set_result(None)
 
         holding = self._loop.create_task(hold())
-        self._loop.run_until_complete(is_open)
+        first = asyncio.wait([holding, is_open], return_when=asyncio.FIRST_COMPLETED)
+        self._loop.run_until_complete(first)
+        if not is_open.done():
+            holding.result()  # raises: somebody has cancelled it
         return holding
 
     # -- one task --------------------------------------------------------------------------------
@@ -162,7 +165,7 @@ class TaskChild:
         try:
             running.set(execution)
             if self._broken is not None:
-                raise self._broken
+                raise self._broken.with_traceback(None)  # else it grows with each task
             self._call(execution)
         except BaseException as fault:
             return fault
@@ -210,7 +213,7 @@ class TaskChild:
         policy = execution.policy
         most = policy.options.memory if policy is not None else None
         soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        wanted = hard if most is None or (data := _data_bytes()) is None else data + most
+        wanted = hard if most is None or not (data := data_bytes()) else data + most
         if hard != resource.RLIM_INFINITY:
             wanted = min(wanted, hard)
         if soft != wanted:
@@ -276,11 +279,3 @@ def _report_of(execution: Execution) -> Report:
         case Failed(reason=reason, error=error):
             return Report("failed", reason, error, 0.0, execution.trace)
     raise AssertionError(execution.disposition)
-
-
-def _data_bytes() -> int | None:
-    """What counts for RLIMIT_DATA; None where that cannot be seen."""
-    if sys.platform != "linux":
-        return None
-    with open("/proc/self/statm", "rb") as statm:
-        return int(statm.read().split()[5]) * PAGE

@@ -27,11 +27,12 @@ from typing import NoReturn
 from taskrig.authoring.registry import Registry
 from taskrig.config.sections import Config
 from taskrig.engine.policies import Policies
-from taskrig.engine.processes import BEGUN, NOT_MADE, PAGE
+from taskrig.engine.processes import BEGUN, NOT_MADE
 from taskrig.errors import Interfered, UsageError
 from taskrig.process.task_child import TaskChild
 from taskrig.runtime import early, forked
 from taskrig.runtime.logs import stay_seen
+from taskrig.runtime.memory import resident_bytes
 from taskrig.units import size_text
 
 log = logging.getLogger("taskrig")
@@ -55,7 +56,7 @@ def launcher_for(
     served = policies.in_processes()
     if not served:
         return None
-    baseline = _resident_bytes()
+    baseline = resident_bytes()
     for policy in served:
         most = policy.options.memory
         if most is not None and most <= baseline:
@@ -354,12 +355,3 @@ def _send_signal(pid: int, number: int) -> None:
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
-
-
-def _resident_bytes() -> int:
-    """What this process has in memory; 0 where that cannot be seen."""
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * PAGE
-    except OSError:
-        return 0
