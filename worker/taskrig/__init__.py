@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from taskrig.authoring.extras import Middleware, Resource, middleware, resource
     from taskrig.authoring.registry import handler
     from taskrig.client import Queue
-    from taskrig.errors import Reject, Retry
+    from taskrig.errors import BatchFailed, Reject, Retry
     from taskrig.task import Task
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchFailed",
     "Context",
     "Middleware",
     "Queue",
@@ -32,7 +33,7 @@ __all__ = [
 ]
 
 _WHERE = {
-    "taskrig.errors": ("Reject", "Retry"),
+    "taskrig.errors": ("BatchFailed", "Reject", "Retry"),
     "taskrig.authoring.extras": ("Middleware", "Resource", "middleware", "resource"),
     "taskrig.authoring.registry": ("handler",),
     "taskrig.authoring.context": ("Context", "context"),

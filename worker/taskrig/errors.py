@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
+
 from taskrig.texts import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 MAX_ERROR_CHARS = 500  # of an error kept with a dead letter or printed; messages can be huge
 
@@ -70,6 +72,38 @@ class Retry(Exception):
             raise ValueError(f"after must be a number of seconds from 0, got {after!r}")
         super().__init__(why)
         self.after_s = after
+
+
+class BatchFailed(Exception):
+    """Raised by a handler with `batch`: these of its tasks failed, the others succeeded."""
+
+    errors: dict[int, BaseException]
+
+    def __init__(self, errors: Mapping[int, BaseException]) -> None:
+        """`errors`: by the task's index in the list; each is judged as if raised for its task."""
+        self.errors = {}
+        for index, error in errors.items():
+            if not isinstance(error, BaseException):
+                raise TypeError(f"BatchFailed takes an exception a task, got {error!r:.200}")
+            self.errors[operator.index(index)] = error
+        first = next((f"; task {i}: {describe(e)}" for i, e in self.errors.items()), "")
+        super().__init__(f"{len(self.errors)} tasks of the batch failed{first}")
+
+
+def faults_of(fault: BaseException | None, count: int) -> list[BaseException | None]:
+    """What each of a batch's `count` tasks failed with, None where it succeeded."""
+    if fault is None or not issubclass(type(fault), BatchFailed):
+        return [fault] * count
+    wrong: BaseException
+    try:
+        errors = dict(fault.errors)  # type: ignore[attr-defined]
+        outside = [index for index in errors if not 0 <= index < count]
+        if not outside and all(isinstance(one, BaseException) for one in errors.values()):
+            return [errors.get(index) for index in range(count)]
+        wrong = IndexError(f"BatchFailed names task {outside[0]} of {count}, counted from 0")
+    except BaseException:  # whatever a class of the handler's own does here
+        wrong = fault
+    return [wrong.with_traceback(fault.__traceback__)] * count
 
 
 def ended_with(part: asyncio.Task[None]) -> BaseException | None:

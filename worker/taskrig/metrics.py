@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 from taskrig.task import REASONS
 
 DURATION_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 10.0, 60.0, 300.0)
+BATCH_BUCKETS = (1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0, 5000.0)  # tasks
 WAIT_BUCKETS = (0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0, 300.0, 1800.0)
 ROUNDTRIP_BUCKETS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0)
 OUTCOMES = ("succeeded", "failed", "retried", "released", "dead", "delayed", "held")
@@ -47,7 +48,7 @@ class Buckets:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        """Count one value, in seconds."""
+        """Count one value, in the unit of the bounds."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
@@ -63,13 +64,14 @@ class Buckets:
 class TypeMetrics:
     """What is counted for one task type."""
 
-    __slots__ = ("duration", "in_flight", "outcomes", "wait")
+    __slots__ = ("batches", "duration", "in_flight", "outcomes", "wait")
 
     def __init__(self) -> None:
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
         self.duration = Buckets(DURATION_BUCKETS)
         self.wait = Buckets(WAIT_BUCKETS)
         self.in_flight = 0
+        self.batches: Buckets | None = None  # tasks a batch, of a type that has batches
 
 
 class Metrics(Collector):
@@ -230,7 +232,12 @@ class Metrics(Collector):
             labels=["type"],
         )
         running = GaugeMetricFamily(
-            "worker_tasks_in_flight", "Tasks that run in this worker now.", labels=["type"]
+            "worker_tasks_in_flight",
+            "Tasks that run in this worker now; a batch counts as one.",
+            labels=["type"],
+        )
+        sizes = HistogramMetricFamily(
+            "worker_batch_size", "Tasks of one call, of types with batches.", labels=["type"]
         )
         for name, t in self.types.items():
             for outcome, count in t.outcomes.items():
@@ -241,12 +248,14 @@ class Metrics(Collector):
             duration.add_metric([name], t.duration.cumulative(), t.duration.total)
             wait.add_metric([name], t.wait.cumulative(), t.wait.total)
             running.add_metric([name], t.in_flight)
+            if t.batches is not None:
+                sizes.add_metric([name], t.batches.cumulative(), t.batches.total)
         invalid = CounterMetricFamily(
             "worker_invalid_items", "List items that are no tasks, by reason.", labels=["reason"]
         )
         for reason, count in self.invalid.items():
             invalid.add_metric([reason], count)
-        yield from (total, duration, wait, running, invalid)
+        yield from (total, duration, wait, running, sizes, invalid)
 
     def _queue(self) -> Iterator[Metric]:
         depth = GaugeMetricFamily(

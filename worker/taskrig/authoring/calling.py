@@ -6,6 +6,7 @@ import ast
 import functools
 import inspect
 import sys
+import typing
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -13,11 +14,13 @@ from typing import Any
 DATA = "data"
 TASK = "the whole task"
 TYPE_AND_DATA = "type, data"
+TASKS = "a list of tasks"
 
 _STARS: dict[object, str] = {
     inspect.Parameter.VAR_POSITIONAL: "*",
     inspect.Parameter.VAR_KEYWORD: "**",
 }
+_WANTED = {DATA: "the task's data", TASKS: "a list of tasks, since it has batch"}
 _LONGEST_CHAIN = 100  # of functions that wrap each other
 
 
@@ -183,9 +186,23 @@ def fault_of(function: Any, takes: str) -> str | None:
         return "is a method that needs an object; make it a static method, or decorate object.name"
     signature = _signature(function)
     if signature is None or _accepts(signature, 2 if takes == TYPE_AND_DATA else 1):
-        return None
-    wanted = "the task's data" if takes == DATA else "the whole task, or two, type and data"
+        return _no_list(function, signature) if takes == TASKS else None
+    wanted = _WANTED.get(takes, "the whole task, or two, type and data")
     return f"must take one argument, {wanted}; it takes ({_parameters(signature)})"
+
+
+def _no_list(function: Any, signature: inspect.Signature | None) -> str | None:
+    """Why a function with batch does not take a list, where its annotation says so."""
+    names = list(signature.parameters) if signature is not None else []
+    try:
+        hint = typing.get_type_hints(core(function)).get(names[0])
+        kind = typing.get_origin(hint) or hint
+        if not isinstance(kind, type) or issubclass(list, kind):
+            return None
+    except Exception:  # an annotation that cannot be evaluated, or says nothing of a class
+        return None
+    shown = inspect.formatannotation(hint)
+    return f"must take a list of tasks, since it has batch; it takes ({names[0]}: {shown})"
 
 
 def _needs_object(function: Any) -> bool:

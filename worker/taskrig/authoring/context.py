@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,6 +29,14 @@ class Running(Protocol):
     def retries_left(self) -> int:
         """How often it may be tried again after this run."""
 
+    @property
+    def each(self) -> Sequence[Running]:
+        """Itself, or all tasks of its batch."""
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it runs as a batch, also of one task."""
+
 
 class Process:
     """What holds for the whole worker; handlers inherit it from the loop that starts them."""
@@ -43,48 +52,69 @@ process: ContextVar[Process] = ContextVar("process")
 
 
 class Context:
-    """One run of one task. Counts begin at 1, times are `time.monotonic()` seconds."""
+    """One run of one task, or of a batch. Counts begin at 1, times are `time.monotonic()` seconds.
 
-    __slots__ = ("_running",)
+    What belongs to one task (`task`, `raw`, `tag`, `deliveries`, `attempts`, `retries_left`) is, of
+    a batch, in `each`.
+    """
 
-    def __init__(self, run: Running) -> None:
+    __slots__ = ("_of", "_running")
+
+    def __init__(self, run: Running, of: Running | None = None) -> None:
+        """`of`: the task of a batch that it is about."""
         self._running = run
+        self._of = run if of is None and not run.is_batch else of
+
+    @property
+    def each(self) -> list[Context]:
+        """The context of each task, in the order of the list that the handler got."""
+        if self._of is not None:
+            return [self]
+        return [Context(self._running, one) for one in self._running.each]
+
+    @property
+    def _one(self) -> Running:
+        if self._of is None:
+            raise RuntimeError("this is a batch of tasks: ask one of them, as context().each has")
+        return self._of
 
     @property
     def task(self) -> Task:
         """The task: `type`, `data`, and the optional keys that its producer gave."""
-        assert self._running.task is not None
-        return self._running.task
+        assert self._one.task is not None
+        return self._one.task
 
     @property
     def type(self) -> str:
         """The task's type, which a default handler cannot know otherwise."""
-        return self.task.type
+        task = self._running.task
+        assert task is not None
+        return task.type
 
     @property
     def raw(self) -> bytes:
         """The task as it was pushed."""
-        return self._running.delivery.raw
+        return self._one.delivery.raw
 
     @property
     def tag(self) -> str:
         """The unique name of this delivery, as it stands in P:inflight and in log lines."""
-        return self._running.delivery.tag
+        return self._one.delivery.tag
 
     @property
     def deliveries(self) -> int:
         """1 at first, and 1 more for every worker that died while it ran this task."""
-        return self._running.delivery.deliveries + 1
+        return self._one.delivery.deliveries + 1
 
     @property
     def attempts(self) -> int:
         """1 at first, and 1 more for every run that failed and was to be retried."""
-        return self._running.delivery.attempts + 1
+        return self._one.delivery.attempts + 1
 
     @property
     def retries_left(self) -> int:
         """How often this task is tried again where it goes on failing; 0: this run is the last."""
-        return self._running.retries_left
+        return self._one.retries_left
 
     @property
     def stopped(self) -> str:
@@ -111,8 +141,14 @@ class Context:
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose lines carry the tag and the type."""
-        return _Bound(_log, {"tag": self.tag, "type": self.type})
+        """A logger whose lines carry the tag (of a batch, the first one) and the type."""
+        if self._of is not None:
+            return _Bound(_log, {"tag": self.tag, "type": self.type})
+        more = len(self._running.each) - 1
+        first = self._running.delivery.tag
+        return _Bound(
+            _log, {"tag": f"{first} and {more} more" if more else first, "type": self.type}
+        )
 
 
 class _Bound(logging.LoggerAdapter[logging.Logger]):

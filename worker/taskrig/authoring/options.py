@@ -9,6 +9,8 @@ from taskrig import units
 
 BACKOFF_S = 1.0  # upper bound of the first wait before a task is tried again
 BACKOFF_MAX_S = 300.0  # upper bound of any such wait
+LINGER_S = 0.05  # how long the oldest task of a batch waits for more
+MAX_BATCH = 10_000
 MAX_PERIOD_S = 1e6 * 86400  # of a rate
 LOOP, THREAD, PROCESS = "loop", "thread", "process"  # where a handler runs
 
@@ -29,6 +31,8 @@ class Options:
     run_in: str | None = None  # THREAD or PROCESS
     memory: int | None = None  # bytes
     max_tasks_per_process: int | None = None
+    batch: int | None = None  # tasks a call
+    linger_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.run_in not in (None, THREAD, PROCESS):
@@ -37,7 +41,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be more than 0, got {value!r}")
-        for name in ("retries", "backoff_s", "backoff_max_s"):
+        for name in ("retries", "backoff_s", "backoff_max_s", "linger_s"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must be at least 0, got {value!r}")
@@ -45,6 +49,12 @@ class Options:
             value = getattr(self, name)
             if value is not None and not value >= 1:
                 raise ValueError(f"{name} must be at least 1, got {value!r}")
+        if self.batch is not None and not (
+            type(self.batch) is int and 1 <= self.batch <= MAX_BATCH
+        ):
+            raise ValueError(
+                f"batch must be a number of tasks from 1 to {MAX_BATCH}, got {self.batch!r}"
+            )
         if self.rate_limit is not None:
             rate(self.rate_limit)
 

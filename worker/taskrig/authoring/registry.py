@@ -30,7 +30,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Handler:
     """One handler: the function, its type, and how it is run.
 
-    `takes` says what the function is called with: `calling.DATA`, `TASK` or `TYPE_AND_DATA`.
+    `takes` says what the function is called with: `calling.DATA`, `TASK`, `TYPE_AND_DATA` or
+    `TASKS`.
     `place` is the file and line that declare it. `dry_run` says why its tasks have no effect, in
     words; "" for the usual handler, which does something.
     """
@@ -51,6 +52,8 @@ class Handler:
         self.is_sync = not calling.is_async(function)
         self.label = UNKNOWN if task_type == DEFAULT else task_type
         self.takes = calling.takes_of(function, every_type=task_type == DEFAULT)
+        if options.batch is not None:
+            self.takes = calling.TASKS
         self.takes_data = self.takes == calling.DATA
         self.dry_run = ""
 
@@ -58,6 +61,8 @@ class Handler:
         """What its function is called with."""
         if self.takes_data:
             return (task.data,)
+        if self.takes == calling.TASKS:
+            return ([task],)
         return (task.fields,) if self.takes == calling.TASK else (task.type, task.data)
 
     def standing(self) -> Handler:
@@ -92,6 +97,8 @@ def handler(
     run_in: Literal["thread", "process"] | None = None,
     memory: int | str | None = None,
     max_tasks_per_process: int | None = None,
+    batch: int | None = None,
+    linger_s: float | None = None,
 ) -> Callable[[F], F]:
     """Declare a function as the handler of a task type (`"*"`: of every type without one).
 
@@ -111,21 +118,21 @@ def handler(
             event loop of its own there. A process ends at the timeout, whatever it does.
         memory: the most that its process may have, in bytes or as text: "512MiB".
         max_tasks_per_process: a process that has run so many tasks is replaced.
+        batch: call the function with a list of up to this number of tasks, of which each succeeds
+            or fails on its own (see BatchFailed).
+        linger_s: how long the oldest of them waits for more, in seconds (0.05).
 
     `tasks.<type>` in config.yaml goes before each of them.
 
     The function takes the task's `data` (any JSON value); that of `"*"` takes the whole task as a
-    dict or, with two parameters, type and data. A coroutine function runs in the event loop, a
-    plain function in a thread, unless `run_in` says otherwise. What it returns is ignored; what it
-    raises fails the task.
+    dict or, with two parameters, type and data; one with `batch` takes a list of Task. A coroutine
+    function runs in the event loop, a plain function in a thread, unless `run_in` says otherwise.
+    What it returns is ignored; what it raises fails the task.
 
     Raises:
         ValueError: the type or an option cannot be.
     """
-    if callable(type):
-        raise ValueError('write @handler("type"), with the type of the tasks that it takes')
-    if not isinstance(type, str) or not 1 <= len(type.encode()) <= 256:
-        raise ValueError(f"a handler's type is a string of 1 to 256 bytes, got {type!r}")
+    _refuse_type(type)
     options = Options(
         timeout_s=timeout_s,
         retries=retries,
@@ -139,7 +146,10 @@ def handler(
         run_in=run_in,
         memory=memory_bytes(memory),
         max_tasks_per_process=max_tasks_per_process,
+        batch=batch,
+        linger_s=linger_s,
     )
+    _refuse_batch(type, options)
 
     def decorate(function: F) -> F:
         if calling.yields(function):
@@ -154,6 +164,20 @@ def handler(
         return function
 
     return decorate
+
+
+def _refuse_type(task_type: object) -> None:
+    if callable(task_type):
+        raise ValueError('write @handler("type"), with the type of the tasks that it takes')
+    if not isinstance(task_type, str) or not 1 <= len(task_type.encode()) <= 256:
+        raise ValueError(f"a handler's type is a string of 1 to 256 bytes, got {task_type!r}")
+
+
+def _refuse_batch(task_type: str, options: Options) -> None:
+    if options.batch is not None and task_type == DEFAULT:
+        raise ValueError('batch needs a type of its own: the tasks of "*" are of many types')
+    if options.linger_s is not None and options.batch is None:
+        raise ValueError(f"linger_s is for handlers with batch; the one of {task_type!r} has none")
 
 
 def handlers_of(function: Callable[..., Any]) -> tuple[Handler, ...]:

@@ -9,7 +9,7 @@ from taskrig.broker.dead_letter import DeadLetter
 from taskrig.broker.exchange import Arrival, Exchanged, Move
 from taskrig.broker.lease import LeaseConnection
 from taskrig.broker.produce import Producer
-from taskrig.broker.queue_commands import CLAIM_ITEMS, QueueCommands
+from taskrig.broker.queue_commands import CLAIM_BYTES, CLAIM_ITEMS, QueueCommands
 from taskrig.broker.replies import Depths, Orphans, Scheduled, Slice
 from taskrig.broker.results import Results
 from taskrig.broker.start import check_start
@@ -18,6 +18,7 @@ from taskrig.broker.survey import PausedType, Rates, Survey
 from taskrig.broker.thread_connection import ThreadConnection
 
 __all__ = [
+    "CLAIM_BYTES",
     "CLAIM_ITEMS",
     "Address",
     "Amender",

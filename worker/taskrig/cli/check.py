@@ -49,6 +49,7 @@ def execute(args: argparse.Namespace) -> int:
         registry = load_handlers(config.handlers, config)
     entries, policies = registry.entries(), Policies(registry, config.tasks)
     policies.in_processes()
+    policies.batched()
     print(f"config    {config.source or 'no file; the defaults serve'}")
     print(f"redis     {config.redis.masked_url()}")
     print(f"queue     {config.queue.told}")

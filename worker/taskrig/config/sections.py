@@ -16,7 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from taskrig.authoring.importing import checked_name
-from taskrig.authoring.options import rate
+from taskrig.authoring.options import MAX_BATCH, rate
 from taskrig.config import values
 from taskrig.config.redis_url import checked, database, masked
 from taskrig.config.values import Bytes, Host, Line, Seconds, Secret, Section, Word, good
@@ -172,6 +172,10 @@ class TaskConfig(Section):
     """Memory limit of its process; above it the process is killed and the task fails."""
     max_tasks_per_process: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
     """A process is replaced after this number of tasks."""
+    batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] | None = None
+    """How many tasks one call takes at most; only for handlers declared with `batch`."""
+    linger_s: Annotated[Seconds, Field(ge=0, le=3600)] | None = None
+    """How long the oldest task of a batch waits for more (50ms)."""
 
 
 class DeadLettersConfig(Section):

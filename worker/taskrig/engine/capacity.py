@@ -1,8 +1,9 @@
 """How many tasks this worker can take now: the one place that answers it.
 
 It counts what runs, what has outlived its timeout in a thread, what a claim that is under way may
-still bring, and what `max_tasks` leaves. Numbers of tags live here too: a number is used once, so
-that after a lost reply the worker can ask for exactly the tags that call could have created.
+still bring, and what `max_tasks` leaves; tasks that gather in batches use no slots. Numbers of tags
+live here too: a number is used once, so that after a lost reply the worker can ask for exactly the
+tags that call could have created.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Capacity:
         self.max_tasks = max_tasks
         self.claims = Claims()
         self.running: dict[str, Execution] = {}  # by tag
+        self.batched: dict[str, Execution] = {}  # in batches, by tag; they use no slots
+        self.ahead = 0  # to be claimed beside free slots; below 0: tasks that keep slots
         self.overdue: set[Execution] = set()  # plain functions that outlived their timeout
         self.alone: Execution | None = None  # runs with nothing beside it
         self.making_room = False  # an entry on its last delivery waits for this worker to be idle
@@ -90,19 +93,20 @@ class Capacity:
         if not self.claiming or self.alone is not None:
             return 0
         claims, running = self.claims, len(self.running)
+        in_hand = running + len(self.batched)
         on_the_way = claims.open_want + (claims.reserved is not None)
-        free = self.limit - running - len(self.overdue)
+        free = self.limit - running - len(self.overdue) + self.ahead
         if self.max_tasks is not None:
-            free = min(free, self.max_tasks - self.counted - running)
+            free = min(free, self.max_tasks - self.counted - in_hand)
         free -= on_the_way
-        if self.making_room and (running or claims.reserved is not None):
+        if self.making_room and (in_hand or claims.reserved is not None):
             return 1 if looking and free > 0 else 0
-        return max(0, min(free, self._share))
+        return max(0, min(free, max(self._share, self.ahead)))
 
     @property
     def used_up(self) -> bool:
         """Whether max_tasks is reached and nothing runs any more."""
-        return self.counted == self.max_tasks and not self.running
+        return self.counted == self.max_tasks and not self.running and not self.batched
 
 
 class Outlook:

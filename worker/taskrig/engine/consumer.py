@@ -121,7 +121,8 @@ class Consumer:
 
     def _has_business(self) -> bool:
         capacity, inbox = self.capacity, self.inbox
-        if capacity.claiming or capacity.running or inbox.ended or inbox.popped:
+        in_hand = capacity.running or capacity.batched or inbox.ended
+        if capacity.claiming or in_hand or inbox.popped:
             return True
         # A claim whose reply is still to come, or was lost: what it brought is given back.
         claims = capacity.claims
@@ -132,6 +133,11 @@ class Consumer:
         capacity, ended = self.capacity, self.inbox.ended
         while self.inbox.popped:
             self._take_popped(self.inbox.popped.pop(0))
+        batches = self._runner.elsewhere.batches
+        if batches is not None:
+            for first in batches.due():
+                self._runner.begin(first)
+            batches.look_ahead()
         if not capacity.claiming:
             ended.sort(key=newest_first)  # each goes to the front: the oldest is last
         batch = ended[:SETTLE_MAX]
@@ -171,7 +177,7 @@ class Consumer:
             for e in batch
         ]
         # With one that a blocking pop may bring.
-        in_hand = len(capacity.running) + (claims.reserved is not None)
+        in_hand = len(capacity.running) + len(capacity.batched) + (claims.reserved is not None)
         before = time.monotonic()
         try:
             reply = await self._broker.exchange(settled, want, first, in_hand, one_by_one)
@@ -229,6 +235,8 @@ class Consumer:
         capacity.making_room = reply.why == "alone"
         if capacity.making_room and capacity.claims.reserved is not None:
             self._pops[0].interrupt()
+        if capacity.making_room and runner.elsewhere.batches is not None:
+            runner.elsewhere.batches.hurry()
         if reply.why == "drain" and capacity.claiming:
             self._on_drain("an operator asked for it")
         if want:
@@ -261,9 +269,10 @@ class Consumer:
                 and not capacity.claims.lost
                 and self.outage.since is None
             ):
-                # Held tasks want every free slot at once, and several lists as many claims: then
-                # none is set aside for an arrival.
-                rides = self._limiter is None and len(self._pops) == 1
+                # Held tasks and batches want every free slot at once, and several lists as many
+                # claims: then none is set aside for an arrival.
+                batches = self._runner.elsewhere.batches
+                rides = self._limiter is None and batches is None and len(self._pops) == 1
                 pop.ask(capacity.claims.reserve() if rides else None, outlook.due_in_s())
 
     def _take_popped(self, popped: Popped) -> None:
@@ -305,7 +314,9 @@ class Consumer:
         self._outlook.look_again()
         if error.kind == "wrong_type":
             error = await self._broker.with_wrong_key(error)
-        self.outage.began(error, len(self.capacity.running) + len(self.inbox.ended))
+        capacity = self.capacity
+        held = len(capacity.running) + len(capacity.batched) + len(self.inbox.ended)
+        self.outage.began(error, held)
 
     async def _obey(self) -> None:
         """Obey orders as they come, also while an exchange is under way."""
@@ -343,6 +354,8 @@ class Consumer:
         if not self.capacity.claiming:
             return False
         self.capacity.claiming = False
+        if self._runner.elsewhere.batches is not None:
+            self._runner.elsewhere.batches.release()
         for pop in self._pops:
             pop.interrupt()
         return True

@@ -17,6 +17,7 @@ from taskrig.authoring.registry import Registry
 from taskrig.broker import CLAIM_ITEMS, Address, Broker, Depths
 from taskrig.config.sections import Config
 from taskrig.cron import parse_line
+from taskrig.engine.batches import Batches
 from taskrig.engine.capacity import Capacity, Outlook
 from taskrig.engine.consumer import Consumer
 from taskrig.engine.dispositions import RELEASED
@@ -38,7 +39,7 @@ from taskrig.engine.runner import Elsewhere, Runner
 from taskrig.engine.scheduler import Scheduler
 from taskrig.engine.threads import Threads
 from taskrig.errors import BrokerUnavailable, ended_with
-from taskrig.metrics import Metrics
+from taskrig.metrics import BATCH_BUCKETS, Buckets, Metrics
 
 log = logging.getLogger("taskrig")
 
@@ -63,8 +64,8 @@ class Engine:
         the reason when the worker is to drain."""
         worker = config.worker
         policies = Policies(registry, config.tasks)
-        for policy in policies.values():
-            policy.numbers = metrics.of(policy.label)
+        batched = policies.batched()
+        _count(policies, metrics)
         limited = policies.limited()
         unique = any(policy.limits is not None and policy.limits.unique for policy in limited)
         self.limited_names = [p.limits.name for p in limited if p.limits is not None]
@@ -76,12 +77,10 @@ class Engine:
         events = Events(metrics, config.log, lease.clock, registry)
         pipeline = Pipeline(policies, registry.middleware)
         capacity = Capacity(worker.max_concurrent, worker.max_tasks, CLAIM_ITEMS)
-        processes = None
-        if launcher is not None:
-            slots = worker.process_slots or len(os.sched_getaffinity(0))
-            processes = Processes(launcher, slots, inbox, metrics)
-            metrics.processes = partial(memory_of, processes)
-        elsewhere = Elsewhere(Threads(registry.at_thread_end), processes)
+        processes = _processes(launcher, worker.process_slots, inbox, metrics)
+        gathers = (pipeline, capacity, inbox, worker.max_deliveries)
+        batches = Batches(*gathers) if batched else None
+        elsewhere = Elsewhere(Threads(registry.at_thread_end), processes, batches)
         runner = self._runner = Runner(
             *(pipeline, capacity, inbox, events, elsewhere, worker.max_deliveries)
         )
@@ -118,9 +117,10 @@ class Engine:
 
     def in_hand(self) -> tuple[int, list[str]]:
         """(tasks that are not settled, tags of those that can be released); from any thread."""
-        running, ended = self.running, list(self.inbox.ended)
+        capacity, ended = self._runner.capacity, list(self.inbox.ended)
+        open_tags = [*list(capacity.running), *list(capacity.batched)]
         back = [one.delivery.tag for one in ended if one.disposition is RELEASED]
-        return len(running) + len(ended), [*(one.delivery.tag for one in running), *back]
+        return len(open_tags) + len(ended), [*open_tags, *back]
 
     async def run(self) -> None:
         """Serve until drained.
@@ -189,3 +189,22 @@ class Engine:
             finally:
                 overdue.cancel()
         await self._broker.close()
+
+
+def _count(policies: Policies, metrics: Metrics) -> None:
+    """Give each policy the metrics of its type."""
+    for policy in policies.values():
+        policy.numbers = metrics.of(policy.label)
+        if policy.batch is not None:
+            policy.numbers.batches = Buckets(BATCH_BUCKETS)
+
+
+def _processes(
+    launcher: Launcher | None, slots: int | None, inbox: Inbox, metrics: Metrics
+) -> Processes | None:
+    """The pool of processes for tasks, where types run in some; None: as many slots as cores."""
+    if launcher is None:
+        return None
+    made = Processes(launcher, slots or len(os.sched_getaffinity(0)), inbox, metrics)
+    metrics.processes = partial(memory_of, made)
+    return made

@@ -6,6 +6,7 @@ import logging
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 
 from taskrig.authoring.registry import UNKNOWN, Registry
@@ -46,15 +47,49 @@ class Events:
 
     def started(self, execution: Execution, running: int) -> None:
         """A handler is about to be called; only of interest with lines, or a time of enqueueing."""
-        task, numbers = execution.task, execution.numbers
-        if task is not None and task.enqueued_at is not None and numbers is not None:
-            now = self._clock.at(execution.started) or time.time()
-            since = max(task.enqueued_at, execution.delivery.requeued_at)
-            numbers.wait.observe(max(0.0, now - since))
+        self._waited(execution, execution)
         if self.sample and (self.sample >= 1.0 or random.random() < self.sample):
             execution.number = self.begun
             kind = type_shown(execution)
             say("task %d started, handling %s (%d running)", self.begun, kind, running)
+
+    def _waited(self, execution: Execution, run: Execution) -> None:
+        """Observe for how long a task has waited for `run`, where its producer gave a time."""
+        task, numbers = execution.task, run.numbers
+        if task is not None and task.enqueued_at is not None and numbers is not None:
+            now = self._clock.at(run.started) or time.time()
+            since = max(task.enqueued_at, execution.delivery.requeued_at)
+            numbers.wait.observe(max(0.0, now - since))
+
+    def batch_started(self, first: Execution, running: int) -> None:
+        """A handler is about to be called with the batch that `first` carries."""
+        for one in first.each:
+            self._waited(one, first)
+        if first.numbers is not None and first.numbers.batches is not None:
+            first.numbers.batches.observe(len(first.each))
+        if self.sample and (self.sample >= 1.0 or random.random() < self.sample):
+            first.number = self.begun
+            log.info(
+                "batch %d started, handling %d of %s (%d running)",
+                *(self.begun, len(first.each), type_shown(first), running),
+            )
+
+    def batch_ended(self, first: Execution) -> None:
+        """The handler of a batch returned, failed or was stopped: one line for all its tasks."""
+        took_s, number = first.ended - first.started, first.number
+        ends = [one.disposition for one in first.each if one.disposition is not None]
+        counts = Counter(one.outcome.value for one in ends)
+        shown = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+        failed = [one for one in first.each if isinstance(one.disposition, (Failed, Retried))]
+        if failed and self._failures:
+            cause = failed[0].disposition
+            self._failed(
+                *(failed[0], "batch %d ended after %.3f s (%s): %s; the first error: %s"),
+                *(number or self.begun, took_s, type_shown(first), shown),
+                getattr(cause, "error", ""),
+            )
+        elif number:
+            log.info("batch %d done in %.3f s: %s", number, took_s, shown)
 
     def ended(self, execution: Execution) -> None:
         """A handler returned, failed or was stopped; a success without lines is of no interest."""

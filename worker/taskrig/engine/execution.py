@@ -46,6 +46,24 @@ class TaskProcess(Protocol):
     memory: int
 
 
+class Batch(msgspec.Struct, eq=False):
+    """The tasks of one call of a handler, of which the first carries this.
+
+    `cancelled`: the tags of those that an operator has cancelled while it ran.
+    """
+
+    executions: list[Execution]
+    cancelled: set[str] = msgspec.field(default_factory=set)
+
+    def share_stop(self, first: Execution) -> None:
+        """Tell each why the run was stopped. Beside one that an operator cancels others run
+        again."""
+        reason = first.stop_reason
+        for one in self.executions:
+            spared = reason == "cancelled" and one.delivery.tag not in self.cancelled
+            one.stop_reason = "released" if spared else reason
+
+
 class Execution(msgspec.Struct, eq=False):
     """One delivery in this worker's hands, from claim to settlement.
 
@@ -72,6 +90,17 @@ class Execution(msgspec.Struct, eq=False):
     thread: threading.Thread | None = None  # that runs its plain function now
     process: TaskProcess | None = None  # that runs it now
     trace: Trace | None = None  # where the handler was when it failed or was stopped
+    batch: Batch | None = None  # that runs as this execution
+
+    @property
+    def each(self) -> Sequence[Execution]:
+        """The executions that end with this one: itself, and the others of its batch."""
+        return (self,) if self.batch is None else self.batch.executions
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it runs as a batch, also of one task."""
+        return self.batch is not None
 
     @property
     def retries_left(self) -> int:
@@ -184,15 +213,24 @@ def _wait(execution: Execution, disposition: Disposition) -> None:
 def _failed(execution: Execution, fault: BaseException) -> None:
     again = issubclass(type(fault), Retry)
     execution.fail("error", describe(fault), wait_of(fault) if again else None)
-    if isinstance(execution.disposition, Failed) or not again:
+    if execution.trace is None and (isinstance(execution.disposition, Failed) or not again):
         execution.trace = trace(fault)
 
 
 def _stopped(execution: Execution, fault: BaseException) -> None:
     execution.end_stopped()
-    if execution.disposition is not RELEASED:
+    if execution.trace is None and execution.disposition is not RELEASED:
         thread = execution.thread
         execution.trace = stands(thread) if thread is not None else trace(fault)
+
+
+def arguments_of(execution: Execution) -> tuple[Any, ...]:
+    """What its handler's function is called with."""
+    policy, task, batch = execution.policy, execution.task, execution.batch
+    assert policy is not None and task is not None
+    if batch is not None:
+        return ([one.task for one in batch.executions],)
+    return policy.handler.arguments(task)
 
 
 async def call_handler(

@@ -26,7 +26,7 @@ class Farewell:
     def _look(self) -> None:
         now, consumer = time.monotonic(), self._consumer
         capacity = consumer.capacity
-        in_hand = capacity.running or consumer.inbox.ended
+        in_hand = capacity.running or capacity.batched or consumer.inbox.ended
         if capacity.claiming or (in_hand and consumer.state is not State.RELEASING):
             self._since = now
         if now - max(self._since, consumer.outage.answered_at) < SILENT_S:

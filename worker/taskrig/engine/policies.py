@@ -10,6 +10,7 @@ from typing import Any
 from taskrig.authoring.options import (
     BACKOFF_MAX_S,
     BACKOFF_S,
+    LINGER_S,
     LOOP,
     PROCESS,
     THREAD,
@@ -81,12 +82,14 @@ class TaskPolicy:
 
     `options` are those that hold: the config's, else the decorator's.
     `limits` is None for a type without any: its tasks start as soon as they are claimed.
-    `run_in` is LOOP, THREAD or PROCESS; `function` is what a thread calls.
+    `run_in` is LOOP, THREAD or PROCESS; `function` is what a thread calls. `batch` is the most
+    tasks of one call, None for a handler that takes one task; `linger_s` how long one waits for
+    more.
     """
 
     __slots__ = (
-        *("_backoff_max_s", "_backoff_s", "expires_s", "function", "handler", "label", "limits"),
-        *("numbers", "options", "retries", "run_in", "timeout_s"),
+        *("batch", "expires_s", "function", "handler", "label"),
+        *("limits", "linger_s", "numbers", "options", "retries", "run_in", "timeout_s"),
     )
 
     def __init__(self, task_type: str, handler: Handler, label: str, options: Options) -> None:
@@ -100,15 +103,19 @@ class TaskPolicy:
         if self.run_in is THREAD and not handler.is_sync:
             self.function = partial(_run_in_its_own_loop, handler.function)
         self.timeout_s = options.timeout_s
+        self.batch = options.batch if handler.options.batch is not None else None
+        self.linger_s = LINGER_S if options.linger_s is None else options.linger_s
         self.expires_s = options.expires_s
         self.retries = options.retries or 0
-        self._backoff_s = BACKOFF_S if options.backoff_s is None else options.backoff_s
-        most_s = options.backoff_max_s
-        self._backoff_max_s = BACKOFF_MAX_S if most_s is None else most_s
 
     def pause_s(self, attempt: int) -> float:
         """How long to wait after failure number `attempt`, counted from 1; seconds."""
-        return backoff_s(attempt, base_s=self._backoff_s, cap_s=self._backoff_max_s)
+        base_s, cap_s = self.options.backoff_s, self.options.backoff_max_s
+        return backoff_s(
+            attempt,
+            base_s=BACKOFF_S if base_s is None else base_s,
+            cap_s=BACKOFF_MAX_S if cap_s is None else cap_s,
+        )
 
 
 def _run_in_its_own_loop(function: Callable[..., Any], *arguments: Any) -> None:
@@ -165,6 +172,21 @@ class Policies(dict[str, TaskPolicy]):
                     f"run_in: process, and {policy.handler.name} runs in the {policy.run_in}"
                 )
         return [policy for policy in self.values() if policy.run_in is PROCESS]
+
+    def batched(self) -> list[TaskPolicy]:
+        """The policies of types whose handlers take batches.
+
+        Raises:
+            UsageError: a type has settings of batches, and its handler takes one task.
+        """
+        for name, policy in self.items():
+            options = policy.options
+            if policy.batch is None and (options.batch is not None or options.linger_s is not None):
+                raise UsageError(
+                    f"tasks.{name}: batch and linger are for handlers that take a list, declared "
+                    f"with @handler(..., batch=...); {policy.handler.name} takes one task"
+                )
+        return [policy for policy in self.values() if policy.batch is not None]
 
     def limited(self) -> list[TaskPolicy]:
         """The policies of types that have limits."""

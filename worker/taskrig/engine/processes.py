@@ -36,7 +36,7 @@ CLOSE_S = 10.0  # how long children may take to close their resources when the w
 AGAIN_S = 0.5  # until another try where the system could not make a process
 BEGUN, NOT_MADE = -1, -2  # in the place of a child's wait status
 DRAIN, STOP = b"", b"stop"  # to a child: the worker drains; end, as a SIGTERM that comes now says
-MAX_REPORT_BYTES = 1 << 20
+MAX_REPORT_BYTES = 64 << 20  # of a large batch, with an error and a traceback for each task
 
 
 class Assignment(msgspec.Struct, array_like=True):
@@ -48,17 +48,19 @@ class Assignment(msgspec.Struct, array_like=True):
     attempts: int
     requeued_at: float
     deadline: float | None
+    more: list[Assignment] = []  # the others of its batch
 
 
 class Report(msgspec.Struct, array_like=True):
     """What became of a task in a child. `outcome`: succeeded, failed, retried, or stopped where the
-    child was told to end and stood at `trace`."""
+    child was told to end and stood at `trace`; or batch, with a report of each task."""
 
     outcome: str
     reason: str = ""
     error: str = ""
     after_s: float = 0.0
     trace: Trace | None = None
+    each: list[Report] = []
 
 
 class Frames:
@@ -260,18 +262,14 @@ class Processes:
 
     def run(self, execution: Execution, done: Callable[[Execution], None]) -> None:
         """Have a child run it; `done` is called when it has its disposition."""
-        delivery = execution.delivery
-        message = msgspec.msgpack.encode(
-            Assignment(
-                *(delivery.tag, delivery.raw, delivery.deliveries, delivery.attempts),
-                *(delivery.requeued_at, execution.deadline),
-            )
-        )
+        first, *more = (_assignment(one, execution.deadline) for one in execution.each)
+        first.more = more
+        message = msgspec.msgpack.encode(first)
         child = self._idle.pop() if self._idle else self._launch()
         while not child.send(message) and child.tasks:  # it has just ended: another one
             child = self._idle.pop() if self._idle else self._launch()
         self.slots.busy += 1
-        child.tasks += 1
+        child.tasks += len(execution.each)
         child.execution, child.done = execution, done
         execution.process = child
         self._watch.begin()
@@ -342,20 +340,16 @@ class Processes:
         if report.outcome == "stopped":
             child.stood = report.trace
             return
-        match report.outcome:
-            case "succeeded":
-                execution.disposition = SUCCEEDED
-            case "retried":
-                execution.disposition = Retried(report.reason, report.error, report.after_s)
-            case _:
-                execution.disposition = Failed(report.reason, report.error)
-        execution.trace = report.trace
+        reports = report.each or [report]
+        for one, its_own in zip(execution.each, reports, strict=True):
+            _apply(one, its_own)
+        memory = any(one.reason == "memory" for one in reports)
         policy = execution.policy
         most = policy.options.max_tasks_per_process if policy is not None else None
         if child.ends or not child.reachable:
             pass  # it is on its way out
-        elif report.reason == "memory" or (most is not None and child.tasks >= most):
-            child.ends = report.reason or "max_tasks"
+        elif memory or (most is not None and child.tasks >= most):
+            child.ends = "memory" if memory else "max_tasks"
             child.hang_up()
         else:
             self._idle.append(child)
@@ -413,7 +407,7 @@ class Processes:
         for child in lost:
             if child.execution is not None:
                 child.execution.stop_reason = child.execution.stop_reason or "released"
-                child.execution.end_stopped()
+                _end_stopped(child.execution)
                 self._over(child)
 
     def _not_made(self, child: TaskProcess) -> None:
@@ -429,7 +423,7 @@ class Processes:
         if execution is None or done is None:
             return
         if execution.stop_reason:
-            execution.end_stopped()
+            _end_stopped(execution)
         if execution.disposition is not None:
             self._over(unmade)
             return
@@ -444,7 +438,10 @@ class Processes:
         child.hang_up()
         del self.children[child.number]
         if child.execution is not None:
-            _judge(child, child.execution, status, self.draining)
+            if child.execution.batch is not None:
+                child.execution.batch.share_stop(child.execution)
+            for one in child.execution.each:
+                _judge(child, one, status, self.draining)
         reason = child.ends or ("" if self.draining else "crashed")
         if reason:
             self._metrics.process_ends[reason] += 1
@@ -457,6 +454,34 @@ def memory_of(processes: Processes) -> tuple[int, int]:
     for child in children:
         child.look()
     return len(children), sum(child.memory for child in children)
+
+
+def _assignment(execution: Execution, deadline: float | None) -> Assignment:
+    delivery = execution.delivery
+    return Assignment(
+        *(delivery.tag, delivery.raw, delivery.deliveries, delivery.attempts),
+        *(delivery.requeued_at, deadline),
+    )
+
+
+def _end_stopped(execution: Execution) -> None:
+    """Say of a task, or of each of its batch, that the worker stopped it."""
+    if execution.batch is not None:
+        execution.batch.share_stop(execution)
+    for one in execution.each:
+        one.end_stopped()
+
+
+def _apply(execution: Execution, report: Report) -> None:
+    """What the child says of a task."""
+    match report.outcome:
+        case "succeeded":
+            execution.disposition = SUCCEEDED
+        case "retried":
+            execution.disposition = Retried(report.reason, report.error, report.after_s)
+        case _:
+            execution.disposition = Failed(report.reason, report.error)
+    execution.trace = report.trace
 
 
 def _judge(child: TaskProcess, execution: Execution, status: int, draining: bool) -> None:

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 from taskrig.authoring.context import running
 from taskrig.authoring.options import PROCESS, THREAD
 from taskrig.authoring.registry import Handler
+from taskrig.engine.batches import Batches, judge
 from taskrig.engine.capacity import Capacity
 from taskrig.engine.dispositions import RELEASED, SUCCEEDED
 from taskrig.engine.events import Events, log
-from taskrig.engine.execution import Execution, Pipeline, call_handler, in_a_task
+from taskrig.engine.execution import Execution, Pipeline, arguments_of, call_handler, in_a_task
 from taskrig.engine.inbox import Fail, Inbox
 from taskrig.engine.processes import Processes
 from taskrig.engine.threads import Call, Threads
@@ -32,10 +33,12 @@ STUBBORN_S = 1.0  # how long a cancelled handler may take to end before it is le
 
 
 class Elsewhere(NamedTuple):
-    """Where handlers run that do not run in the event loop. Only some workers have processes."""
+    """Where tasks go that do not begin at once in the event loop. Only some workers have processes,
+    or handlers that take batches."""
 
     threads: Threads
     processes: Processes | None
+    batches: Batches | None = None
 
     async def close(self) -> None:
         """Everything has ended: let threads and processes close what they keep."""
@@ -124,6 +127,11 @@ class Runner:
         """Start the handler."""
         policy, task, events = execution.policy, execution.task, self.events
         assert policy is not None and task is not None
+        if policy.batch is not None and execution.batch is None:
+            batches = self.elsewhere.batches
+            assert batches is not None
+            if batches.gather(execution):
+                return  # it begins when its batch does
         processes = self.elsewhere.processes if policy.run_in is PROCESS else None
         if processes is not None and processes.slots.keep_waiting(execution):
             return
@@ -134,10 +142,12 @@ class Runner:
         execution.numbers = policy.numbers
         policy.numbers.in_flight += 1
         events.begun += 1
-        if events.sample or task.enqueued_at is not None:
+        if execution.batch is not None:
+            events.batch_started(execution, len(self.capacity.running))
+        elif events.sample or task.enqueued_at is not None:
             events.started(execution, len(self.capacity.running))
         handler = policy.handler
-        arguments = (task.data,) if handler.takes_data else handler.arguments(task)
+        arguments = (task.data,) if handler.takes_data else arguments_of(execution)
         if processes is not None:
             processes.run(execution, self._end_in_process)
             return
@@ -183,7 +193,9 @@ class Runner:
         if execution.disposition is not None:
             return  # it was given up before
         try:
-            if fault is None:
+            if execution.batch is not None:
+                judge(execution, fault)
+            elif fault is None:
                 execution.disposition = SUCCEEDED
             else:
                 self.pipeline.dispose(execution, fault)
@@ -211,7 +223,9 @@ class Runner:
         if numbers is not None:
             numbers.in_flight -= 1
             numbers.duration.observe(execution.ended - execution.started)
-        if execution.number or execution.disposition is not SUCCEEDED:
+        if execution.batch is not None:
+            self.events.batch_ended(execution)
+        elif execution.number or execution.disposition is not SUCCEEDED:
             self.events.ended(execution)
         self._put_by(execution)
 
@@ -228,6 +242,8 @@ class Runner:
             capacity.alone = None
         if execution.disposition is not None and execution.disposition.counted:
             capacity.counted += 1
+        if execution.batch is not None and self.elsewhere.batches is not None:
+            self.elsewhere.batches.ended(execution)
         self._inbox.ended.append(execution)
         self._inbox.wake()
 
@@ -261,7 +277,11 @@ class Runner:
 
     def cancel(self, tag: str) -> None:
         """An operator's wish; it comes with every exchange until the task has been settled."""
-        execution = self.capacity.running.get(tag)
+        execution, batches = self.capacity.running.get(tag), self.elsewhere.batches
+        if execution is None and batches is not None:
+            execution = batches.cancel(tag)
+        if execution is not None and execution.batch is not None:
+            execution.batch.cancelled.add(tag)
         if execution is not None and not execution.stop_reason and execution.numbers is not None:
             log.warning("cancelling task %s: an operator asked for it", tag)
             self.stop(execution, "cancelled")

@@ -26,8 +26,9 @@ import msgspec
 from taskrig.authoring.context import Process, process, running
 from taskrig.authoring.extras import opened
 from taskrig.authoring.registry import Registry
-from taskrig.engine.dispositions import Failed, Retried
-from taskrig.engine.execution import Execution, Pipeline, call_handler
+from taskrig.engine.batches import judge
+from taskrig.engine.dispositions import Failed, Retried, Succeeded
+from taskrig.engine.execution import Batch, Execution, Pipeline, arguments_of, call_handler
 from taskrig.engine.policies import Policies
 from taskrig.engine.processes import DRAIN, STOP, Assignment, Frames, Report, framed
 from taskrig.engine.unfinished import refuse_unfinished
@@ -145,12 +146,9 @@ class TaskChild:
     # -- one task --------------------------------------------------------------------------------
 
     def _do(self, given: Assignment) -> None:
-        delivery = Delivery(given.tag, given.raw, given.deliveries, given.attempts)
-        delivery.requeued_at = given.requeued_at
-        execution = Execution(delivery, deadline=given.deadline, started=time.monotonic())
-        self._pipeline.decode(execution)
-        assert execution.task is not None
-        execution.policy = self._pipeline.policies.find(execution.task.type)
+        execution = self._given(given)
+        if execution.policy is not None and execution.policy.batch is not None:
+            execution.batch = Batch([execution, *map(self._given, given.more)])
         self._limit_memory(execution)
         self._take_sigterm()
         self._execution = execution
@@ -159,6 +157,15 @@ class TaskChild:
         if forked.child:
             forked.leave(fault)
         self._report(execution, fault)
+
+    def _given(self, given: Assignment) -> Execution:
+        delivery = Delivery(given.tag, given.raw, given.deliveries, given.attempts)
+        delivery.requeued_at = given.requeued_at
+        execution = Execution(delivery, deadline=given.deadline, started=time.monotonic())
+        self._pipeline.decode(execution)
+        assert execution.task is not None
+        execution.policy = self._pipeline.policies.find(execution.task.type)
+        return execution
 
     def _outcome(self, execution: Execution) -> BaseException | None:
         """Run the handler; what it raised."""
@@ -172,10 +179,9 @@ class TaskChild:
         return None
 
     def _call(self, execution: Execution) -> None:
-        policy, task = execution.policy, execution.task
-        assert policy is not None and task is not None
+        policy, arguments = execution.policy, arguments_of(execution)
+        assert policy is not None
         handler = policy.handler
-        arguments = handler.arguments(task)
         if self._pipeline.middleware:
             self._complete(
                 call_handler(execution, arguments, self._pipeline.middleware, _in_thread)
@@ -193,15 +199,19 @@ class TaskChild:
             self._work = None
 
     def _report(self, execution: Execution, fault: BaseException | None) -> None:
-        if fault is None:
-            self._send(Report("succeeded"))
-        elif self._stopped:
+        if fault is not None and self._stopped:
             self._send(Report("stopped", trace=trace(fault)))
+        elif execution.batch is None and fault is None:
+            self._send(Report("succeeded"))
         else:
-            self._pipeline.dispose(execution, fault)
-            if isinstance(fault, MemoryError):
-                execution.fail("memory", "MemoryError: its process got no more memory")
-            self._send(_report_of(execution))
+            if execution.batch is not None:
+                judge(execution, fault)
+            elif fault is not None:
+                self._pipeline.dispose(execution, fault)
+            for one in execution.each if isinstance(fault, MemoryError) else ():
+                one.fail("memory", "MemoryError: its process got no more memory")
+            reports = [_report_of(one) for one in execution.each]
+            self._send(Report("batch", each=reports) if execution.batch else reports[0])
         if self._stopped:
             exit_now(0)
 
@@ -274,6 +284,8 @@ async def _in_thread(
 
 def _report_of(execution: Execution) -> Report:
     match execution.disposition:
+        case Succeeded():
+            return Report("succeeded")
         case Retried(reason=reason, error=error, after_s=after_s):
             return Report("retried", reason, error, after_s, execution.trace)
         case Failed(reason=reason, error=error):

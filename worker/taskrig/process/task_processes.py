@@ -53,6 +53,7 @@ def launcher_for(
         UsageError: the settings of a type's processes cannot be.
     """
     policies = Policies(registry, config.tasks)
+    policies.batched()  # refuses what cannot be
     served = policies.in_processes()
     if not served:
         return None

@@ -77,7 +77,8 @@ class Gauges:
         metrics.paused = int(seen.paused)
         metrics.trimmed = seen.trimmed
         self._dropped.seen(seen.trimmed)
-        in_hand = len(self._runner.capacity.running) + len(self._inbox.ended)
+        capacity = self._runner.capacity
+        in_hand = len(capacity.running) + len(capacity.batched) + len(self._inbox.ended)
         self._lost_data.seen(seen.origin, seen.claimed, in_hand)
         if not seen.origin or not seen.lists.keys() >= self._lists:  # gone, or never written
             self._lost_data.origin = await self._broker.register()

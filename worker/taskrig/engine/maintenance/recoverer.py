@@ -95,7 +95,7 @@ class Recoverer:
         """(n, tags): below number n, these are all the tags that this worker has."""
         capacity = self._capacity
         ended = [execution.delivery.tag for execution in self._inbox.ended]
-        return capacity.claims.below, [*capacity.running, *ended]
+        return capacity.claims.below, [*capacity.running, *capacity.batched, *ended]
 
     async def _scan(self, hold_ms: int) -> bool:
         """Scan all in flight, or with 0 this worker's own; False when it may not be done now."""
