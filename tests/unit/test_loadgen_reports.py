@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import csv
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -22,11 +24,17 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
-from taskrig.errors import UsageError
-from taskrig_loadgen.cli import main, output
+from taskrig.config.load import load_config
+from taskrig.errors import TaskrigError, UsageError
+from taskrig_loadgen.analysis.expectations import judge_all, parse_expectation
+from taskrig_loadgen.cli import live, main, monitor, output
+from taskrig_loadgen.cli import sweep as cli_sweep
+from taskrig_loadgen.cli.console import report_console
 from taskrig_loadgen.load.mix import parse_mix
 from taskrig_loadgen.load.pacer import constant
 from taskrig_loadgen.load.workload import Workload
+from taskrig_loadgen.maths.histogram import curve, encode
+from taskrig_loadgen.queueview import QueueView, Worker
 from taskrig_loadgen.report import csv as csv_report
 from taskrig_loadgen.report import html, junit, markdown, terminal
 from taskrig_loadgen.report.exporter import RunCollector
@@ -312,6 +320,69 @@ def test_a_disk_that_is_full_costs_neither_the_report_nor_the_other_files(flag, 
     assert "<testsuite" in (tmp_path / "j.xml").read_text()
 
 
+@pytest.mark.parametrize("command", ["sweep", "compare", "plan"])
+def test_a_full_disk_costs_no_other_report_either(command, tmp_path, monkeypatch, capsys):
+    paths = [str(tmp_path / f"{number}.json") for number in range(5)]
+    for number, path in enumerate(paths):
+        save(replace(a_result(rate=100), run_id=str(number), expectations=[]), Path(path))
+    monkeypatch.setattr(cli_sweep, "run_loop", lambda main: main.close() or [a_result("a=3,b=1")])
+    flags = {
+        "sweep": ["--mix", "a=3,b=1"],
+        "compare": [*paths, "--", *paths],
+        "plan": ["--from", paths[0], "--rate", "10"],
+    }
+    said = {"sweep": "speed-up", "compare": "no difference shown", "plan": "KEDA"}
+    command_line = [command, "--html", "/dev/full", *flags[command]]
+    assert main(command_line) == 2
+    shown = capsys.readouterr()
+    assert "No space left" in shown.err
+    assert said[command] in shown.out
+
+
+STEERING = "a\x1b[2J\x1b]0;owned\x07\x9b31m"
+
+
+def test_nothing_that_a_type_or_redis_says_steers_the_terminal(capsys):
+    result = a_result(f"{STEERING}=3,b=1")
+    result.send_errors = {f"ERR {STEERING}": 3}
+    result.command = [STEERING]
+    judge_all([parse_expectation(f"e2e{{type={STEERING}}}.max < 1s")], result)
+    output.show(result, as_json=False)
+
+    shown = capsys.readouterr().out
+    assert "\\x1b[2J" in shown
+    assert not any(c in shown for c in "\x1b\x07\x9b")
+
+
+def test_a_monitor_shows_a_name_that_steers_as_text(capsys):
+    view = QueueView(1.0, 0, 0, 0, 0, False, {STEERING: 1}, (Worker(STEERING, STEERING, 1, 5, 0),))
+    report_console().print(monitor._picture(view, 0.0, "", load_config(None, env={})))
+    report_console().print(monitor._picture(view, 0.0, STEERING, load_config(None, env={})))
+    print(monitor._line(view, 0.0, STEERING))
+
+    shown = capsys.readouterr().out
+    assert "\\x1b[2J" in shown
+    assert not any(c in shown for c in "\x1b\x07\x9b")
+
+
+def test_a_chart_has_a_value_for_each_share_also_for_two_that_are_one():
+    values = [n / 1000 for n in range(1, 1001)]
+    shares = [0.5, 0.9, 0.9, math.nextafter(1.0, 0.0), 1.0]
+    found = curve(encode(values), shares)
+
+    assert found == pytest.approx([0.5, 0.9, 0.9, 1.0, 1.0], rel=0.01)
+
+
+def test_a_command_line_of_stray_bytes_is_written_as_it_was_typed(tmp_path, capsys):
+    result = a_result()
+    result.command = ["loadgen", "--out", "\udcff.json"]
+    save(result, tmp_path / "r.json")
+    html_flags = ["--html", str(tmp_path / "r.html"), "--markdown", str(tmp_path / "r.md")]
+
+    assert main(["report", str(tmp_path / "r.json"), *html_flags, "--expect", "lost == 0"]) == 0
+    assert "\\udcff.json" in (tmp_path / "r.html").read_text()
+
+
 def test_quiet_leaves_the_report_and_errors(tmp_path, capsys):
     save(a_result(), tmp_path / "r.json")
     command = ["report", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]
@@ -372,3 +443,31 @@ def test_the_terminal_report_shows_types_as_they_are():
     assert "x[bold]y" in text
     assert "400 sent = 400 succeeded + 0 failed + 0 lost" in text
     assert "FAIL" in text
+
+
+class Generator:
+    """An experiment of a queue: fails, or sends until it is interrupted."""
+
+    def __init__(self, queue, error=None):
+        self.queue, self.stage, self._error = queue, Stage(), error
+        self._stopped = asyncio.Event()
+
+    def interrupt(self, *, wait=False):
+        self._stopped.set()
+
+    async def run(self):
+        if self._error:
+            raise self._error
+        await self._stopped.wait()
+        await asyncio.sleep(0.05)  # the final search
+        return replace(a_result(), queue=self.queue)
+
+
+async def test_where_one_queue_fails_the_others_account_for_what_they_have_sent(capsys):
+    fails = Generator("b", TaskrigError("the key 'b' holds a hash"))
+    with pytest.raises(TaskrigError, match="the key 'b' holds a hash"):
+        await asyncio.wait_for(live.conduct_all([Generator("a"), fails, Generator("c")]), 20)
+
+    said = capsys.readouterr().err
+    assert "a: stopped, 400 sent and 0 left in it" in said
+    assert "c: stopped, 400 sent and 0 left in it" in said

@@ -217,6 +217,27 @@ def test_a_run_in_which_redis_was_away_is_not_compared_planned_from_or_searched(
     assert "Redis was away" in why_not(a_run(away=[AWAY]), held)
 
 
+def test_half_a_run_is_not_compared_with_whole_ones(tmp_path, capsys):
+    good = saved(tmp_path, "a", 0.0, random.Random(1))
+    half = interrupted()
+    for number in range(5):
+        save(replace(half, run_id=str(number)), tmp_path / f"half-{number}.json")
+    halves = [str(tmp_path / f"half-{number}.json") for number in range(5)]
+    assert main(["compare", *halves, "--", *halves]) == 2
+    assert main(["ab", "--a", f"cat {good[0]}", "--b", f"cat {halves[0]}", "--runs", "5"]) == 1
+    assert capsys.readouterr().err.count("interrupted: the figures cover what was sent") == 2
+
+
+def test_ab_says_of_a_result_that_it_cannot_read_why_and_how_a_command_was_killed(tmp_path, capsys):
+    newer = to_json(a_run()).replace('"version": 1', '"version": 99')
+    (tmp_path / "newer.json").write_text(newer)
+    command = f"cat {tmp_path / 'newer.json'}"
+    assert main(["ab", "--a", command, "--b", "true", "--figure", "e2e.p50"]) == 1
+    assert "format version 99" in capsys.readouterr().err
+    assert main(["ab", "--a", "kill -9 $$", "--b", "true"]) == 1
+    assert "SIGKILL ended: kill -9 $$" in capsys.readouterr().err
+
+
 def test_while_redis_is_away_depths_are_a_gap_and_neither_side_is_blamed():
     result = a_result(rate=100, away=[Away(at_s=1.5, length_s=1.4, looks=9)])
     assert [row.waiting for row in result.timeline[:4]] == [3, None, None, None]

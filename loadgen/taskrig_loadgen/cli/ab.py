@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
-import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,9 +17,9 @@ from taskrig_loadgen.analysis.comparison import MIN_RUNS
 from taskrig_loadgen.analysis.expectations import figure_of
 from taskrig_loadgen.cli import compare as judge
 from taskrig_loadgen.cli import options, output
-from taskrig_loadgen.result.model import Result
+from taskrig_loadgen.result.model import FORMAT, Result
 from taskrig_loadgen.result.store import parse
-from taskrig_loadgen.result.verdict import disturbed
+from taskrig_loadgen.result.verdict import not_comparable
 
 EXAMPLE = "loadgen ab --a 'sleep 0.01' --b 'sleep 0.02' --runs 5 || echo B is slower"
 
@@ -108,25 +109,38 @@ def _measure(command: str, figures: list[str], *, may_fail: bool) -> Measured:
         ["/bin/sh", "-c", command], stdout=subprocess.PIPE, encoding="utf-8", errors="replace"
     )
     wall_s = time.perf_counter() - before
-    result = _result(done.stdout)
-    if result is not None and disturbed(result):
-        raise CommandFailed(f"{disturbed(result)}, in: {command}")
+    result = _result(done.stdout, command)
+    if result is not None and not_comparable(result):
+        raise CommandFailed(f"{not_comparable(result)}; from: {command}")
     if result is None and done.returncode:
         if not may_fail or done.returncode in BROKEN or done.returncode < 0:
-            raise CommandFailed(f"exit {done.returncode} from: {shlex.quote(command)}")
+            raise CommandFailed(f"{_ended(done.returncode)}: {command}")
         return Measured(dict.fromkeys(figures), 1.0)
     found = {figure: _figure(figure, done.stdout, result, wall_s, command) for figure in figures}
     return Measured(found, result.failed_share if result else 0.0)
 
 
-def _result(out: str) -> Result | None:
-    """The result that a command has printed, if it has printed one."""
-    if not out.lstrip().startswith("{"):
+def _ended(code: int) -> str:
+    """How a command ended that failed."""
+    if code >= 0:
+        return f"exit {code} from"
+    with contextlib.suppress(ValueError):
+        return f"{signal.Signals(-code).name} ended"
+    return f"signal {-code} ended"
+
+
+def _result(out: str, command: str) -> Result | None:
+    """The result that a command has printed, if it has printed one.
+
+    Raises:
+        CommandFailed: it has, and it cannot be read: of another version, or not whole.
+    """
+    if not out.lstrip().startswith("{") or f'"format": "{FORMAT}"' not in out:
         return None
     try:
-        return parse(out, "stdout")
-    except UsageError:
-        return None
+        return parse(out, "what it printed")
+    except UsageError as error:
+        raise CommandFailed(f"{error}; from: {command}") from None
 
 
 def _figure(

@@ -25,7 +25,7 @@ from taskrig_loadgen.cli.console import report_console
 from taskrig_loadgen.report import comparison as report
 from taskrig_loadgen.result.model import Environment, Result
 from taskrig_loadgen.result.store import load
-from taskrig_loadgen.result.verdict import disturbed
+from taskrig_loadgen.result.verdict import not_comparable
 
 EXAMPLE = "loadgen compare base-*.json -- new-*.json --figure e2e.p50"
 DEFAULT_FIGURES = ("e2e.p50", "service.p50")
@@ -147,7 +147,7 @@ def _surroundings(env: Environment) -> dict[str, object]:
 def refuse_untrusted(results: Sequence[Result], names: Sequence[Path]) -> None:
     """Raises UsageError for runs that an outage has spoilt, or a clock that was set."""
     for result, name in zip(results, names, strict=True):
-        why = disturbed(result) or result.cannot_tell("bad")
+        why = not_comparable(result)
         if why:
             raise UsageError(f"{name}: {why}; such a run is not compared")
         if result.failed_series is None and result.accounting.bad:
@@ -206,10 +206,13 @@ def judge(
 
 def show(found: Sequence[Comparison], args: argparse.Namespace) -> int:
     """Print the answers and write the files that the flags name; 3 when any is worse."""
-    if args.json:
-        print(json.dumps([asdict(one) for one in found], indent=1))
-    else:
+
+    def say() -> None:
+        if args.json:
+            print(json.dumps([asdict(one) for one in found], indent=1))
+            return
         for part in report.render(found):
             report_console().print(part)
-    output.write_texts(args, {"html": report.page, "markdown": report.summary}, found)
+
+    output.leave(output.texts(args, {"html": report.page, "markdown": report.summary}, found), say)
     return 3 if any(one.regression for one in found) else 0

@@ -106,7 +106,13 @@ async def conduct(
 async def conduct_all(
     experiments: Sequence[Experiment], *, wait_on_interrupt: bool = False
 ) -> list[Result]:
-    """Run several at once, one plain line a second for all of them; Ctrl-C ends them all."""
+    """Run several at once, one plain line a second for all of them; Ctrl-C ends them all.
+
+    Where one fails, the others stop sending and account for what they have sent.
+
+    Raises:
+        TaskrigError: the first failure, after all have ended.
+    """
 
     def interrupt() -> None:
         for one in experiments:
@@ -115,9 +121,13 @@ async def conduct_all(
 
     with on_interrupt(interrupt):
         running = [asyncio.create_task(one.run()) for one in experiments]
-        everything = asyncio.gather(*running)
-        while not everything.done():
-            await asyncio.wait([everything], timeout=1.0)
+        failed = False
+        while pending := [one for one in running if not one.done()]:
+            await asyncio.wait(pending, timeout=1.0, return_when=asyncio.FIRST_EXCEPTION)
+            if not failed and any(one.done() and one.exception() for one in running):
+                failed = True
+                for one in experiments:
+                    one.interrupt()
             parts = []
             for one in experiments:
                 ledger, view = one.stage.ledger, one.stage.view
@@ -126,9 +136,21 @@ async def conduct_all(
                     away_s, depth = one.stage.away_s, f"waiting {view.waiting:,}"
                     depth = f"REDIS IS AWAY for {show_s(away_s)}" if away_s else depth
                     parts.append(f"{one.queue}: {told} {depth}")
-            if parts and not everything.done():
+            if parts and any(not one.done() for one in running):
                 remark("  |  ".join(parts))
-        return await everything
+    return _all_results(await asyncio.gather(*running, return_exceptions=True))
+
+
+def _all_results(ended: Sequence[Result | BaseException]) -> list[Result]:
+    """What several runs have found; raises the first failure, after a word on the others."""
+    results = [one for one in ended if isinstance(one, Result)]
+    fault = next((one for one in ended if isinstance(one, BaseException)), None)
+    if fault is None:
+        return results
+    for result in results:
+        books = result.accounting
+        remark(f"{result.queue}: stopped, {books.sent:,} sent and {books.left:,} left in it")
+    raise fault
 
 
 async def _live(view: _View, running: asyncio.Task[Result], experiment: Experiment) -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from taskrig.broker import QueueCommands
 from taskrig.config.sections import Config
+from taskrig.texts import printable
 from taskrig_loadgen.cli import options
 from taskrig_loadgen.cli.console import report_console
 from taskrig_loadgen.cli.live import on_interrupt, run_loop
@@ -103,7 +104,7 @@ async def _stopped_within(stop: asyncio.Event, seconds: float) -> bool:
 
 def _line(view: QueueView, rate: float, problem: str) -> str:
     if problem:
-        return problem
+        return printable(problem)
     paused = "  PAUSED" if view.paused else ""
     return (
         f"waiting {view.waiting:,}  in flight {view.in_flight:,}  delayed {view.delayed:,}  "

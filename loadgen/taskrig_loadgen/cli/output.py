@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from taskrig_loadgen.result.store import check_target, to_json, write_file
 from taskrig_loadgen.result.verdict import exit_code
 
 T = TypeVar("T")
+File = tuple[str, Path, Callable[[], str]]  # its flag, where it goes, and what makes its text
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -69,15 +70,39 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def write_texts(
+def texts(
     args: argparse.Namespace, makers: Mapping[str, Callable[[T], str]], found: T
-) -> None:
-    """Write those of --html and --markdown that are given; raises UsageError."""
+) -> Iterator[File]:
+    """Those of --html and --markdown that are given."""
     for name, make in makers.items():
         path: Path | None = getattr(args, name)
         if path is not None:
-            write_file(path, make(found))
+            yield name, path, partial(make, found)
+
+
+def leave(files: Iterable[File], say: Callable[[], None]) -> None:
+    """Write every file, then `say` the report.
+
+    A file that cannot be written, as on a full disk, costs neither another one nor the report.
+
+    Raises:
+        UsageError: at the end, for the files that could not be written.
+    """
+    problems = []
+    for name, path, text in files:
+        try:
+            if name == "csv":
+                path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(path, text())
+        except UsageError as error:
+            problems.append(str(error))
+        except OSError as error:
+            problems.append(f"cannot make the folder {path.parent}: {error.strerror}")
+        else:
             remark(f"{name}: {path}")
+    say()
+    if problems:
+        raise UsageError("\n".join(problems))
 
 
 def file_name(text: str) -> Path:
@@ -122,32 +147,14 @@ def finish(result: Result, args: argparse.Namespace, expectations: list[Expectat
 def deliver(result: Result, args: argparse.Namespace) -> int:
     """Write every file that the flags name, print the report, return the exit code.
 
-    A file that cannot be written, as on a full disk, costs neither another one nor the report.
-
     Raises:
         UsageError: at the end, for the files that could not be written.
     """
-    problems = []
-    for name, path, text in _files(result, args):
-        try:
-            if name == "csv":
-                path.parent.mkdir(parents=True, exist_ok=True)
-            write_file(path, text())
-        except UsageError as error:
-            problems.append(str(error))
-        except OSError as error:
-            problems.append(f"cannot make the folder {path.parent}: {error.strerror}")
-        else:
-            remark(f"{name}: {path}")
-    show(result, as_json=args.json)
-    if problems:
-        raise UsageError("\n".join(problems))
+    leave(_files(result, args), partial(show, result, as_json=args.json))
     return exit_code(result)
 
 
-def _files(
-    result: Result, args: argparse.Namespace
-) -> Iterator[tuple[str, Path, Callable[[], str]]]:
+def _files(result: Result, args: argparse.Namespace) -> Iterator[File]:
     """What the flags name: flag, file, and what makes its text."""
     out: Path | None = getattr(args, "out", None)
     if out is not None:

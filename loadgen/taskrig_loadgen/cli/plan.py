@@ -9,9 +9,8 @@ from pathlib import Path
 import msgspec
 
 from taskrig.errors import UsageError
-from taskrig.frame.output import remark
 from taskrig_loadgen.analysis.expectations import parse_expectation
-from taskrig_loadgen.analysis.planner import SIZES, Demand, check_slo, make_plan, plan_rate
+from taskrig_loadgen.analysis.planner import SIZES, Demand, Plan, check_slo, make_plan, plan_rate
 from taskrig_loadgen.analysis.prediction import (
     calibration_of,
     predicted,
@@ -22,7 +21,7 @@ from taskrig_loadgen.cli import options, output
 from taskrig_loadgen.cli.console import report_console
 from taskrig_loadgen.quantity import rate_per_s
 from taskrig_loadgen.report import plan as report
-from taskrig_loadgen.result.store import load, write_file
+from taskrig_loadgen.result.store import load
 from taskrig_loadgen.result.verdict import untrusted
 
 EXAMPLE = "loadgen plan --from run.json --rate 800 --slo 'wait.p99<1s'"
@@ -91,12 +90,14 @@ def run(args: argparse.Namespace) -> int:
     plan.trust = predicted(result)
     if slo:
         plan.rate_on_measured_slots_per_s = plan_rate(queue, slo, demand.services_s)
-    if args.html:
-        write_file(args.html, report.page(plan, demand))
-        remark(f"html: {args.html}")
-    if args.json:
+    pages = [("html", args.html, lambda: report.page(plan, demand))] if args.html else []
+    output.leave(pages, lambda: _show(plan, as_json=args.json))
+    return 0
+
+
+def _show(plan: Plan, *, as_json: bool) -> None:
+    if as_json:
         print(json.dumps(msgspec.to_builtins(plan), indent=1))
-        return 0
+        return
     for part in report.render(plan):
         report_console().print(part)
-    return 0

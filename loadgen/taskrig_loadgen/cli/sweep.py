@@ -18,7 +18,6 @@ from taskrig_loadgen.load.mix import EXAMPLE as CARD
 from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.report import sweep as report
 from taskrig_loadgen.result.model import Result
-from taskrig_loadgen.result.store import write_file
 from taskrig_loadgen.result.verdict import exit_code
 from taskrig_loadgen.run.experiment import Experiment
 from taskrig_loadgen.run.own_workers import forget_queue, own_queue, own_worker
@@ -61,17 +60,22 @@ def run(args: argparse.Namespace) -> int:
     stopped = asyncio.Event()
     runs = run_loop(_sweep(config, workload, slots * repeat, args, stopped))
     sweep = report.make_sweep(runs)
-    text = json.dumps(msgspec.to_builtins(sweep), indent=1, allow_nan=False)
-    if args.out:
-        write_file(args.out, text)
-        remark(f"result: {args.out}")
-    output.write_texts(args, {"html": report.page, "markdown": report.summary}, sweep)
-    if args.json:
-        print(text)
+    files = [("result", args.out, lambda: _json(sweep))] if args.out else []
+    made = output.texts(args, {"html": report.page, "markdown": report.summary}, sweep)
+    output.leave([*files, *made], lambda: _show(sweep, as_json=args.json))
+    return 130 if stopped.is_set() else max((exit_code(result) for result in runs), default=1)
+
+
+def _json(sweep: report.Sweep) -> str:
+    return json.dumps(msgspec.to_builtins(sweep), indent=1, allow_nan=False)
+
+
+def _show(sweep: report.Sweep, *, as_json: bool) -> None:
+    if as_json:
+        print(_json(sweep))
     elif sweep.points:
         for part in report.render(sweep):
             report_console().print(part)
-    return 130 if stopped.is_set() else max((exit_code(result) for result in runs), default=1)
 
 
 async def _sweep(

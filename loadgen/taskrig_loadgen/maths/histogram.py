@@ -35,4 +35,4 @@ def at_share(histogram: HdrHistogram, share: float) -> float:
 def curve(encoded: str, shares: Sequence[float]) -> list[float]:
     """Seconds at each of the rising shares, for a plot: the figures that a table shows."""
     found = merge([encoded]).get_percentile_to_value_dict([share * 100 for share in shares])
-    return [value / 1e6 for value in found.values()]
+    return [found[share * 100] / 1e6 for share in shares]  # equal shares are one there

@@ -39,14 +39,15 @@ def write_file(path: Path, text: str) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
+    data = text.encode("utf-8", "backslashreplace")  # stray bytes of a command line
     try:
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(data)
             return
         target = path.resolve()
         beside = target.with_name(target.name + ".part")
         try:
-            beside.write_text(text, encoding="utf-8")
+            beside.write_bytes(data)
             beside.replace(target)
         finally:
             beside.unlink(missing_ok=True)  # a part of it, on a full disk

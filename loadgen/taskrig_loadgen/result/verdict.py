@@ -86,6 +86,11 @@ def disturbed(result: Result) -> str:
     return next((text for text in (*_away(result), _clock(result)) if text), "")
 
 
+def not_comparable(result: Result) -> str:
+    """Why a run may stand beside no other: it is spoilt, cut short, or its outcomes not known."""
+    return disturbed(result) or _interrupted(result) or result.cannot_tell("bad")
+
+
 def untrusted(result: Result) -> str:
     """Why a run says nothing of what workers can do; empty when it does.
 
