@@ -49,6 +49,49 @@ def test_status_leaves_out_tasks_that_ended_since_their_worker_last_told(world, 
     assert [task["tag"] for task in running] == ["w:3", "w:1"]  # longest first
 
 
+NASTY = "\x1b[2J\x1b]0;title\x07\r"
+
+
+def test_no_command_lets_what_stands_in_redis_steer_the_terminal(world, type_in):
+    redis, keys, live = world.redis, world.keys, (time.time() + 600) * 1000
+    told = dict.fromkeys(("host", "version", "http"), NASTY)
+    told |= {"running": [{"tag": NASTY, "type": NASTY}], "types": [NASTY]}
+    redis.zadd(keys.workers, {f"w{NASTY}": live, "silent": 1})
+    redis.hset(keys.about, f"w{NASTY}", json.dumps(told))
+    redis.hset(keys.inflight, mapping={NASTY: "{}", f"{NASTY}:1": "{}", f"w{NASTY}:2": "{}"})
+    redis.set(keys.paused, f"12 {NASTY}")
+    letter = dict.fromkeys(("outcome", "reason", "error", "type", "worker", "traceback"), NASTY)
+    letter_id = redis.xadd(keys.dead, {**letter, "raw": NASTY, "time": "12"}).decode()
+    world.push(NASTY, json.dumps({"type": NASTY}))
+    for words in (
+        ("status", "--over", "0"),
+        ("drain", "w", "--wait", "0"),
+        ("cancel", f"w{NASTY}:2", "--wait", "0"),
+        ("reclaim",),
+        ("dead", "list"),
+        ("dead", "show", letter_id),
+        ("queue", "peek"),
+        ("queue", "count"),
+        ("resume", "--type", NASTY),
+    ):
+        code, out, err = typed(words[0], *words[1:], "--set", f"redis.url={world.url}")
+        assert code == 0, (words, err)
+        text = out.decode() + err
+        assert "x1b" in text or words[0] == "reclaim", words
+        assert all(one.isprintable() or one == "\n" for one in text), (words, text)
+
+
+def test_a_description_that_no_worker_has_written_does_not_hide_the_others(world, type_in):
+    live = (time.time() + 600) * 1000
+    deep = "[" * 100_000 + "]" * 100_000
+    abouts = {b"deep": deep, b"\xff": json.dumps({"running": [{"tag": "t"}]}), b"good": "{}"}
+    abouts[b"odd"] = json.dumps({"host": json.loads("[" * 500 + "]" * 500), "pid": "x"})
+    world.redis.zadd(world.keys.workers, dict.fromkeys(abouts, live))
+    world.redis.hset(world.keys.about, mapping=abouts)
+    text = type_in("status", "--over", "0")
+    assert "workers    4" in text and "  good " in text and "  deep " in text
+
+
 def test_status_measures_rates_and_the_time_to_empty(world, type_in):
     world.start_worker(concurrent=4)
     world.enqueue("sleep", 400, s=0.05)

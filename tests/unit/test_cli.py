@@ -344,6 +344,8 @@ def test_healthcheck_asks_the_configured_port(settings, capsys, monkeypatch, por
         ("http: {port: x}", "must be a whole number"),
         ("http: {enabled: false}", "there is nothing to ask"),
         ("http: [", "config.yaml:1:8: "),
+        ("http: 5", "config.yaml:1:1: http: must hold keys of its own"),
+        ("http: {host: [a]}", "http.host must be text"),
         ("http: {host: 'a..b'}", "no answer from a..b:9464/livez"),
         ("http: {port: 1}", "no answer from 127.0.0.1:1/livez"),
     ],
@@ -355,6 +357,12 @@ def test_healthcheck_says_why_not_and_exits_1(settings, capsys, text, says):
     err = capsys.readouterr().err
     assert says in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("written", ["http=abc", "http=5", "http=[1]"])
+def test_healthcheck_refuses_a_section_that_is_a_value(settings, capsys, written):
+    assert cli.main(["healthcheck", "--set", written]) == 1
+    assert capsys.readouterr().err.startswith("worker: --set http: must hold keys of its own")
 
 
 def worker(arguments, folder, **env):

@@ -190,7 +190,9 @@ def survey_of(queue: str, reply: list[Any]) -> Survey:
         workers_alive=alive,
         workers_silent=silent,
         running=tuple(
-            task for row, about in abouts for task in _running(row[0].decode(), about, at)
+            task
+            for row, about in abouts
+            for task in _running(row[0].decode(errors="replace"), about, at)
         ),
     )
 
@@ -217,7 +219,7 @@ def _paused_type(name: bytes, text: bytes, aside: int) -> PausedType:
 
 def about_of(raw: bytes) -> dict[str, Any]:
     """A worker's description; anybody may have written it, so nothing in it is relied on."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         about = json.loads(raw)
         if isinstance(about, dict):
             return about
@@ -229,6 +231,10 @@ def _number(value: Any) -> float | None:
     return float(value) if good else None
 
 
+def _text(value: Any, most: int, otherwise: str = "") -> str:
+    return value[:most] if isinstance(value, str) else otherwise
+
+
 def _worker(row: list[Any], about: dict[str, Any], at: float) -> WorkerSeen:
     name, left_ms, _, control = row
     started = _number(about.get("started"))
@@ -236,10 +242,10 @@ def _worker(row: list[Any], about: dict[str, Any], at: float) -> WorkerSeen:
     listed = len(running) if isinstance(running, list) else 0
     return WorkerSeen(
         id=name.decode(errors="replace"),
-        host=str(about.get("host", "?"))[:100],
+        host=_text(about.get("host"), 100, "?"),
         pid=int(_number(about.get("pid")) or 0),
-        version=str(about.get("version", "?"))[:40],
-        http=str(about.get("http", ""))[:100],
+        version=_text(about.get("version"), 40, "?"),
+        http=_text(about.get("http"), 100),
         age_s=max(0.0, at - started) if started is not None else None,
         lease_left_s=left_ms / 1000,
         concurrency=int(_number(about.get("concurrency")) or 0),
@@ -259,7 +265,7 @@ def _types(abouts: list[dict[str, Any]], alive: int) -> tuple[str, ...] | None:
     for types in told:
         if not isinstance(types, list):
             return None
-        known.update(str(one)[:256] for one in types)
+        known.update(_text(one, 256) for one in types)
     return tuple(sorted(known))
 
 
@@ -271,7 +277,7 @@ def _running(worker: str, about: dict[str, Any], at: float) -> list[RunningTask]
             since = _number(one.get("since"))
             for_s = max(0.0, at - since) if since is not None else None
             pid, memory = (int(_number(one.get(name)) or 0) for name in ("pid", "memory"))
-            kind = str(one.get("type", ""))[:256]
+            kind = _text(one.get("type"), 256)
             tasks.append(RunningTask(one["tag"], kind, worker, for_s, pid, memory))
     return tasks
 

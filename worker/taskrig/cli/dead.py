@@ -186,7 +186,8 @@ def _line(letter: DeadLetter) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(letter.time))
     error = f": {plain(letter.error, 80)}" if letter.error else ""
     kind = plain(letter.type, 40) or shown_bytes(letter.start, letter.size, 40)
-    return f"{letter.id}  {when}  {letter.outcome:<7} {plain(letter.reason, 30)}  {kind}{error}"
+    outcome, reason = plain(letter.outcome, 7), plain(letter.reason, 30)
+    return f"{letter.id}  {when}  {outcome:<7} {reason}  {kind}{error}"
 
 
 def execute_show(args: argparse.Namespace) -> int:

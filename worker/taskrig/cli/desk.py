@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from taskrig.cli.settings import load_settings
 from taskrig.errors import BrokerBroken
 from taskrig.frame.parser import Parser
-from taskrig.texts import plain
+from taskrig.texts import plain, printable
 
 if TYPE_CHECKING:
     from taskrig.admin import Inspector
@@ -60,7 +60,7 @@ def answer(args: argparse.Namespace, text: str, **fields: Any) -> None:
     if args.json:
         print_json(fields)
     else:
-        print(text)
+        print(printable(text, keep="\n"))
 
 
 class ProgressLine:

@@ -100,10 +100,17 @@ def http_address(path: Path | None, env: Mapping[str, str], sets: Sequence[str])
         values: Any = written.value
         for key in reversed(written.path):
             values = {key: values}
-        http |= values.get("http") or {}
+        section = values.get("http") or {}
+        if not isinstance(section, dict):
+            wrong = "must hold keys of its own, such as http.port"
+            raise UsageError(written.place_of(("http",)).problem(("http",), wrong).line())
+        http |= section
     if str(http.get("enabled")).strip().lower() in ("false", "no", "off"):
         raise UsageError("http.enabled is false: there is nothing to ask")
-    host = str(http.get("host") or DEFAULT_HOST).strip("[]")
+    host = http.get("host") or DEFAULT_HOST
+    if not isinstance(host, str):
+        raise UsageError("http.host must be text")
+    host = host.strip("[]")
     port = http.get("port")
     return _ANYWHERE.get(host, host), _port(DEFAULT_PORT if port is None else port)
 

@@ -12,7 +12,7 @@ from taskrig.cli.desk import add_json_flag, answer, operator_of
 from taskrig.errors import UsageError
 from taskrig.frame.output import remark
 from taskrig.frame.parser import Commands, command, seconds
-from taskrig.texts import did_you_mean, plain, printable
+from taskrig.texts import did_you_mean, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +85,7 @@ def execute(args: argparse.Namespace) -> int:
                 raise UsageError(str(error)) from None
         _warn_if_unknown(args.type, operator.survey().types)
         to = args.list or queue.key
-    answer(args, printable(task_id), id=task_id, type=args.type, list=to)
+    answer(args, task_id, id=task_id, type=args.type, list=to)
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from taskrig.cli.desk import add_json_flag, age, dropped_lines, operator_of, print_json
 from taskrig.errors import BrokerUnavailable
 from taskrig.frame.parser import Commands, command, seconds
-from taskrig.texts import plain
+from taskrig.texts import plain, printable
 
 if TYPE_CHECKING:
     from taskrig.admin import Inspector
@@ -105,7 +105,7 @@ def _one_look(operator: Inspector, before: Survey, as_json: bool, live: bool) ->
     try:
         survey = operator.survey()
     except BrokerUnavailable as error:
-        lines = [json.dumps({"error": str(error)}) if as_json else str(error)]
+        lines = [json.dumps({"error": str(error)}) if as_json else printable(str(error))]
         survey = before
     else:
         rates = survey.rates(before)
@@ -199,7 +199,7 @@ def _workers(survey: Survey) -> list[str]:
     for one in survey.workers:
         state = "  draining" if one.draining else ""
         lines.append(
-            f"  {one.id:<12} {plain(one.host, 30)}:{one.pid}  up {age(one.age_s)}  "
+            f"  {plain(one.id, 40):<12} {plain(one.host, 30)}:{one.pid}  up {age(one.age_s)}  "
             f"{one.running:,} of {one.concurrency:,} running  {plain(one.version, 20)}{state}"
         )
     if survey.workers_alive > len(survey.workers):

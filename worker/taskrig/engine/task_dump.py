@@ -7,6 +7,7 @@ may be out of date by the time it is printed.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -18,8 +19,7 @@ from taskrig.engine.execution import Execution
 
 TASKS_TOLD = 100
 FRAMES_TOLD = 12
-_TOLD_BY = ("worker/taskrig/process/signals.py", "worker/taskrig/runtime/early.py")
-_OURS = ("engine/runner.py", "engine/execution.py", "engine/threads.py")
+_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 
 
 def standing(executions: Iterable[Execution], loop_thread: int | None) -> list[str]:
@@ -65,11 +65,10 @@ def _calls(
 def _of_thread(frame: FrameType | None) -> list[str]:
     calls = []
     while frame is not None:
-        place = _place(frame)
-        if place.startswith(_OURS):
+        if _is_in("engine", frame):
             break  # from here on out it is the worker's own machinery
-        if not place.startswith(_TOLD_BY):  # it was interrupted just to tell
-            calls.append(place)
+        if not _is_in("process", frame) and not _is_in("runtime", frame):
+            calls.append(_place(frame))  # not what has interrupted it just to tell
         frame = frame.f_back
     return calls
 
@@ -79,7 +78,7 @@ def _of_coroutine(at: Any) -> list[str]:
     calls: list[str] = []
     for _ in range(200):
         frame = getattr(at, "cr_frame", None) or getattr(at, "gi_frame", None)
-        if frame is not None and not _place(frame).startswith(_OURS):
+        if frame is not None and not _is_in("engine", frame):
             calls.append(_place(frame))
         inner = getattr(at, "cr_await", None) or getattr(at, "gi_yieldfrom", None)
         if inner is None:
@@ -89,6 +88,11 @@ def _of_coroutine(at: Any) -> list[str]:
             break
         at = inner
     return calls[::-1]
+
+
+def _is_in(folder: str, frame: FrameType) -> bool:
+    """Whether it is code of this folder of ours."""
+    return frame.f_code.co_filename.startswith(os.path.join(_PACKAGE, folder, ""))
 
 
 def _place(frame: FrameType) -> str:
