@@ -88,9 +88,10 @@ def test_the_operators_commands_run_as_they_stand(world, run):
     until(lambda: world.in_flight() == 1)
     [tag] = [one.decode() for one in world.redis.hkeys(world.keys.inflight)]
     letter = world.redis.xrange(world.keys.dead, count=1)[0][0].decode()
-    names = {"TAG": tag, "WORKER": tag.partition(":")[0], "ID": letter}
+    world.push('{"type": "raise", "id": "r1", "run_at": 4000000000}')
+    names = {"TAG": tag, "WORKER": tag.partition(":")[0], "ID": letter, "NAME": "r1"}
     in_order = sorted(blocks("operators.md", "sh"), key=lambda code: "worker drain" in code)
-    assert len(in_order) == 7  # the drain comes last: it ends the worker
+    assert len(in_order) == 9  # the drain comes last: it ends the worker
 
     for code in in_order:
         run("sh", "-eu", "-c", code, **names)

@@ -27,6 +27,7 @@ from taskrig.broker import (
     ThreadConnection,
 )
 from taskrig.broker.start import key_checks, queue_of, refusal
+from taskrig.broker.steps import Pause, Step, Steps, drive
 from taskrig.config.sections import Config
 from taskrig.errors import UsageError
 from taskrig.keys import aside_name, is_aside
@@ -64,6 +65,16 @@ class Inspector:
     def run(self, command: Command[T]) -> T:
         """Run a command; raises BrokerUnavailable."""
         return self._connection.run(command)
+
+    def take(self, steps: Steps[T]) -> T:
+        """Take steps that ask several commands; raises BrokerUnavailable, and what they raise."""
+        return drive(steps, self._ask)
+
+    def _ask(self, step: Step) -> object:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        return self.run(step if isinstance(step, Command) else step.command)
 
     def refuse_wrong_key(self) -> None:
         """Raises UsageError when a key of the queue has a wrong type, BrokerUnavailable."""

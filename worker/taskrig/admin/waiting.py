@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from taskrig.admin.inspector import Inspector
+from taskrig.broker import Entry
 from taskrig.task import Invalid, decode
 
 
@@ -68,6 +69,5 @@ def _entries(inspector: Inspector, key: str, side: str) -> Iterator[bytes | int]
 def _redelivered(entry: bytes | int) -> WaitingItem:
     if isinstance(entry, int):
         return WaitingItem(None, entry, True)
-    head, bar, raw = entry.partition(b"|")  # tag:deliveries:attempts|raw
-    raw = raw if bar and head.count(b":") >= 3 else entry
+    raw = Entry.of(entry).raw
     return WaitingItem(raw, len(raw), True)

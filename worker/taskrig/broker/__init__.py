@@ -6,8 +6,9 @@ from taskrig.broker.broker import Broker
 from taskrig.broker.commands import Command
 from taskrig.broker.connection import Connection
 from taskrig.broker.dead_letter import DeadLetter
-from taskrig.broker.exchange import Arrival, Exchanged, Move
+from taskrig.broker.exchange import Arrival, ExchangeCommands, Exchanged, Move
 from taskrig.broker.lease import LeaseConnection
+from taskrig.broker.places import Entry, Place
 from taskrig.broker.produce import Producer
 from taskrig.broker.queue_commands import CLAIM_BYTES, CLAIM_ITEMS, QueueCommands
 from taskrig.broker.replies import Depths, Orphans, Scheduled, Slice
@@ -28,11 +29,14 @@ __all__ = [
     "Connection",
     "DeadLetter",
     "Depths",
+    "Entry",
+    "ExchangeCommands",
     "Exchanged",
     "LeaseConnection",
     "Move",
     "Orphans",
     "PausedType",
+    "Place",
     "Producer",
     "QueueCommands",
     "Rates",

@@ -8,6 +8,8 @@ from typing import Any
 from taskrig.broker import replies, scripts
 from taskrig.broker.commands import Command, command, run_script
 from taskrig.broker.dead_letter import DeadLetterSlice, dead_letter_slice
+from taskrig.broker.places import HEAD_BYTES, Entry, Place
+from taskrig.broker.replies import FindSlice
 from taskrig.broker.stride import SLICE_BYTES
 from taskrig.broker.survey import Survey, since_and_why, survey_of
 from taskrig.config.sections import Config
@@ -83,6 +85,48 @@ class QueueCommands:
         that are larger than an item may be."""
         bounds = (side, skip, PEEKED, SLICE_BYTES, self._config.queue.max_item_bytes)
         return run_script(scripts.PEEK, (key,), *bounds, parse=_peeked)
+
+    def find(self, place: Place, at: str, text: str, count: int, room: int) -> Command[FindSlice]:
+        """A slice of a place: those of its tasks that may hold `text` ("": all), `room` at most."""
+        bounds = (count, SLICE_BYTES, room, self._config.queue.max_item_bytes + HEAD_BYTES)
+        arguments = (place.kind, at, *bounds, text)
+        return run_script(scripts.FIND, (place.key,), *arguments, parse=replies.find_slice)
+
+    def run_now(self, place: Place, found: bytes, entry: Entry | None) -> Command[bool]:
+        """Let one task be the next: `found` as it stands there; of a delayed one, the entry that
+        takes its place. False where it is not there any more."""
+        raw, deliveries = (entry.encode(), entry.deliveries) if entry is not None else (b"", 0)
+        kind = "list" if entry is None else "zset"
+        bounds = (self._side, deliveries, self._config.worker.max_deliveries)
+        keys = (place.key, self.keys.redeliver)
+        return run_script(scripts.RUN_NOW, keys, kind, found, raw, *bounds, parse=replies.truth)
+
+    def take_out(
+        self, place: Place, found: bytes, claimer: str, tag: str, lease_s: float
+    ) -> Command[bool]:
+        """Claim one task that waits, as `found` there; False where it is not there any more."""
+        k = self.keys
+        keys = (place.key, k.inflight, k.meta, k.workers, k.marks, k.stats)
+        kind = "zset" if place.kind == "zset" else "list"
+        arguments = (claimer, round(lease_s * 1000), tag, kind, found, int(place.entries))
+        return run_script(scripts.TAKE_OUT, keys, *arguments, parse=replies.truth)
+
+    def about(self, worker: str) -> Command[bytes | None]:
+        """A worker's description."""
+        return command("HGET", self.keys.about, worker)
+
+    def result(self, task_id: str) -> Command[list[bytes]]:
+        """The result of a task, in a list of one; of none where none is kept."""
+        return command("LRANGE", self.keys.result(task_id), 0, 0)
+
+    def wait_for_result(self, task_id: str, within_s: float) -> Command[bytes | None]:
+        """The same, held by the server until there is one, for `within_s` at most."""
+        key = self.keys.result(task_id)
+        return command("BLMOVE", key, key, "LEFT", "LEFT", f"{within_s:.3f}")
+
+    def state(self, task_id: str) -> Command[str]:
+        """The state of a tracked task; "" where none is kept."""
+        return command("GET", self.keys.state(task_id), parse=replies.text)
 
     def origin(self) -> Command[str]:
         """When and by which queue these keys were begun."""

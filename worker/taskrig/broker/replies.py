@@ -192,6 +192,24 @@ def texts(reply: list[bytes]) -> list[str]:
     return [name.decode(errors="replace") for name in reply]
 
 
+@dataclass(frozen=True, slots=True)
+class FindSlice:
+    """A slice of a place where tasks are: where it goes on ("": the end), how many were looked at,
+    of how many bytes, and those that match, each with its place: the item, or its size."""
+
+    following: str
+    seen: int
+    size: int
+    rows: tuple[tuple[str, bytes | int], ...]
+
+
+def find_slice(reply: list[Any]) -> FindSlice:
+    """Of find.lua."""
+    following, seen, size, rows = reply
+    found = tuple((place.decode(errors="replace"), item) for place, item in rows)
+    return FindSlice(following.decode(), seen, size, found)
+
+
 def text(reply: bytes | None) -> str:
     """A text; "" where there is none."""
     return (reply or b"").decode(errors="replace")

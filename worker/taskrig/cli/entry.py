@@ -15,6 +15,7 @@ from taskrig.cli import (
     run,
     status,
     steer,
+    task,
     version,
     web,
 )
@@ -22,7 +23,7 @@ from taskrig.frame.parser import Parser, parse
 from taskrig.frame.program import run_program
 
 COMMANDS = (
-    *(run, status, push, pause, steer, dead, queue),
+    *(run, status, push, task, pause, steer, dead, queue),
     *(web, check, config, healthcheck, version),
 )
 
@@ -36,6 +37,7 @@ examples:
   worker                                  serve the queue with ./config.yaml or the defaults
   worker --max-concurrent 10              ... ten tasks at once
   worker status                           the queue, its workers, what runs and for how long
+  worker task ID                          all that is known of one task
   worker dead list                        what failed, and why
   worker push email '{"to": "a@b.example"}'  one task from the shell
   worker check                            validate the configuration, list the handlers

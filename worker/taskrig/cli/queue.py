@@ -1,4 +1,4 @@
-"""`worker queue peek|count`: what waits, without taking it."""
+"""`worker queue peek|count`: what waits, without taking it; beside list, run-now and drop."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from taskrig.cli import queue_tasks
 from taskrig.cli.desk import ProgressLine, add_json_flag, operator_of, print_json, shown_bytes
 from taskrig.errors import UsageError
 from taskrig.frame.parser import Commands, Parser, command
@@ -35,11 +36,13 @@ def add(commands: Commands) -> None:
     """Add the commands."""
     parser: Parser = commands.add_parser(
         "queue",
-        help="look at waiting tasks without taking them",
-        description="Look at waiting tasks without taking them.",
-        epilog="examples:\n  worker queue peek -n 3\n  worker queue count",
+        help="look at tasks of the queue, run one now or drop it",
+        description="Look at tasks of the queue without taking them, run one now or drop it.",
+        epilog="examples:\n  worker queue peek -n 3\n  worker queue count\n"
+        "  worker queue list --state delayed",
     )
-    inner = parser.add_subparsers(title="commands", metavar="peek|count", required=True)
+    names = "peek|count|list|run-now|drop"
+    inner = parser.add_subparsers(title="commands", metavar=names, required=True)
     peek = command(
         inner,
         "peek",
@@ -60,6 +63,7 @@ def add(commands: Commands) -> None:
         inner, "count", execute_count, about="count waiting tasks by type", examples=COUNT_EXAMPLES
     )
     add_json_flag(count)
+    queue_tasks.add(inner)
 
 
 def execute_peek(args: argparse.Namespace) -> int:

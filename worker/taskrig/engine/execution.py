@@ -174,7 +174,8 @@ class Pipeline:
         # What has failed before had its time, even if the clock was set back since.
         if task.run_at is not None and not execution.delivery.attempts:
             due_ms = math.ceil(task.run_at * 1000)  # in milliseconds, as Redis keeps it
-            if due_ms > self.clock_ms:
+            run_now = execution.delivery.requeued_at * 1000 >= due_ms  # as an operator wants it
+            if due_ms > self.clock_ms and not run_now:
                 _wait(execution, Delayed(due_ms / 1000))
                 return False
         if policy.expires_s is not None:
