@@ -58,7 +58,9 @@ what they found. Compare ratios within a table; absolute figures do not travel b
 _PEERS = """Every queue in an environment of its own with the same Python, one worker process, the
 same server without persistence, rounds interleaved with a rotating start. The clock runs from the
 first handler's call to the last, inside the worker. Ours runs as users get it: metrics, leases and
-crash safety on, no log line a task (theirs are off too)."""
+crash safety on, no log line a task (theirs are off too). Coroutines stand beside coroutines, plain
+functions beside plain functions, processes beside processes: who cannot run a form is not in its
+table."""
 
 
 def _read(path: Path) -> dict[str, Any]:

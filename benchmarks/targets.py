@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 Row = tuple[str, str, str, bool | None]  # name, wanted, measured, met (None: not measured)
-NOT_PURE_PYTHON = ("ours", "ardiq", "bullmq")
+NOT_PURE_PYTHON = ("ours", "ardiq", "bullmq", "cauli")
+AGAINST = (  # table, peer, how many times as fast at least
+    *(("drain100", "cauli", 2.5), ("drain10", "cauli", 1.5)),
+    *(("drain100-plain", "cauli", 1.0), ("drain10-plain", "cauli", 1.0)),
+    *(("drain100-plain", "dramatiq", 10.0), ("drain10-plain", "dramatiq", 10.0)),
+    *(("drain100-plain", "blitzq", 6.0), ("drain10-plain", "blitzq", 6.0)),
+    *(("process", "bare", 0.85), ("process", "cauli", 1.0), ("process", "blitzq", 1.0)),
+)
 
 
 class Targets:
@@ -54,19 +61,30 @@ class Targets:
             fastest = self._best(name)
             text = f"no-op drain, {slots} at once, against the fastest pure-Python queue"
             yield _least(text, pure, fastest["ratio"] if fastest else None, "times")
-            ardiq = self._peer(name, "ardiq")
-            yield _least(
-                f"no-op drain, {slots} at once, against ArdiQ",
-                rust,
-                ardiq["ratio"] if ardiq else None,
-                "times",
-            )
+            yield self._against(name, "ardiq", rust)
         yield _least(
             "no-op drain, 100 at once, against the bare probe",
             0.65,
             self._ratio("worker, 100 at once"),
             "times",
         )
+
+        for name, peer, wanted in AGAINST:
+            yield self._against(name, peer, wanted)
+        for name in ("drain100", "drain10"):
+            plain = self._peer(f"{name}-plain", "ours")
+            coroutine = self._peer(name, "ours")
+            share = None
+            if plain and coroutine and plain["median"] and coroutine["median"]:
+                share = plain["median"] / coroutine["median"]
+            text = f"plain functions against coroutines, {name.removeprefix('drain')} at once"
+            yield _least(text, 0.6, share, "times")
+
+    def _against(self, table: str, peer: str, wanted: float) -> Row:
+        row = self._peer(table, peer)
+        found = self._peers.get(table, {"text": table})["text"]
+        text = f"{found[0].lower()}{found[1:]}, against {row['name'] if row else peer}"
+        return _least(text, wanted, row["ratio"] if row else None, "times")
 
     def _pick_up(self) -> Row:
         table = self._peers.get("pickup", {"rows": []})

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import work
-from benchmarks.peers.peer import AT_LEAST_ONCE, Peer, slots, url
+from benchmarks.peers.peer import AT_LEAST_ONCE, COROUTINE, Peer, slots, url
 
 
-def _command(folder: Path, slots: int, url: str) -> list[str]:
+def _command(folder: Path, slots: int, url: str, form: str) -> list[str]:
     return [str(folder / "bin" / "ardiq"), "run", "--quiet", "benchmarks.peers.ardiq:app"]
 
 
@@ -20,6 +20,7 @@ PEER = Peer(
     durability=f"{AT_LEAST_ONCE}; a dead worker's tasks after idle_timeout (60 s)",
     setup="result_ttl_ms=0 (no results kept)",
     slots="asyncio",
+    forms=(COROUTINE,),
     command=_command,
     drain_tasks=30_000,
     oldest_python=(3, 12),

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from benchmarks.peers import work
-from benchmarks.peers.peer import AT_LEAST_ONCE, Peer, inside, slots, url
+from benchmarks.peers.peer import AT_LEAST_ONCE, COROUTINE, Peer, inside, slots, url
 
 POLL_S = 0.01
 
@@ -17,6 +17,7 @@ PEER = Peer(
     durability=f"{AT_LEAST_ONCE}; a dead worker's jobs after job_timeout + 10 s (310 s)",
     setup=f"keep_result=0, poll_delay={POLL_S} s (default 0.5), uvloop",
     slots="asyncio",
+    forms=(COROUTINE,),
     command=inside("arq"),
     drain_tasks=4_000,
 )

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import work
-from benchmarks.peers.peer import AT_LEAST_ONCE, Peer, url
+from benchmarks.peers.peer import AT_LEAST_ONCE, PLAIN, PROCESS, Peer, url
 
 
-def _command(folder: Path, slots: int, url: str) -> list[str]:
+def _command(folder: Path, slots: int, url: str, form: str) -> list[str]:
+    pool = "prefork" if form == PROCESS else "threads"
     return [
         *(str(folder / "bin" / "celery"), "--app", "benchmarks.peers.celery:app", "--quiet"),
-        *("worker", "--pool", "threads", "--concurrency", str(slots), "--loglevel", "ERROR"),
+        *("worker", "--pool", pool, "--concurrency", str(slots), "--loglevel", "ERROR"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
     ]
 
@@ -22,8 +23,9 @@ PEER = Peer(
     name="Celery",
     packages=("celery[redis]", "hiredis"),
     durability=f"{AT_LEAST_ONCE} (acks_late); a dead worker's tasks after visibility_timeout, 1 h",
-    setup="thread pool, acks_late, no results, no gossip, mingle or heartbeat",
+    setup="thread pool (processes: prefork), acks_late, no results, no gossip, mingle or heartbeat",
     slots="threads",
+    forms=(PLAIN, PROCESS),
     command=_command,
     drain_tasks=2_500,
 )

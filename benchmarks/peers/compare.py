@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.peers.field import Field
 from benchmarks.peers.ours import OUR_VERSION, OURS
+from benchmarks.peers.peer import PROCESS
 from benchmarks.peers.rounds import MeasureFailed, Samples, rotated
 from benchmarks.peers.scenarios import RECOVER, RECOVER_S, SCENARIOS, Scenario, recover
 
@@ -21,10 +22,12 @@ def compare(
     tables = []
     for scenario in SCENARIOS:
         if scenario.name in scenarios:
-            tables += _tables(scenario, _measured(field, scenario, names, rounds, told), field)
+            able = [name for name in names if scenario.takes(field, name)]
+            tables += _tables(scenario, _measured(field, scenario, able, rounds, told), field)
     if RECOVER in scenarios:
-        found = recover(field, list(names), lambda text: told(f"recover: {text}"))
-        rows = {name: found[name] for name in names}
+        able = [name for name in names if field.peer(name).forms != (PROCESS,)]
+        found = recover(field, able, lambda text: told(f"recover: {text}"))
+        rows = {name: found[name] for name in able}
         text = f"kill -9 of a worker until its task runs again (waited {RECOVER_S:g} s)"
         tables.append(_table(RECOVER, text, "s", False, rows, field))
     return {

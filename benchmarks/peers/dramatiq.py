@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import work
-from benchmarks.peers.peer import AT_LEAST_ONCE, Peer, url
+from benchmarks.peers.peer import AT_LEAST_ONCE, COROUTINE, PLAIN, PROCESS, Peer, form, url
 
 
-def _command(folder: Path, slots: int, url: str) -> list[str]:
+def _command(folder: Path, slots: int, url: str, form: str) -> list[str]:
+    processes, threads = (str(slots), "1") if form == PROCESS else ("1", str(slots))
     return [
         *(str(folder / "bin" / "dramatiq"), "benchmarks.peers.dramatiq:broker"),
-        *("--processes", "1", "--threads", str(slots), "--skip-logging"),
+        *("--processes", processes, "--threads", threads, "--skip-logging"),
     ]
 
 
@@ -21,8 +22,9 @@ PEER = Peer(
     name="Dramatiq",
     packages=("dramatiq[redis]", "hiredis"),
     durability=f"{AT_LEAST_ONCE}; a dead worker's tasks after heartbeat_timeout (60 s), by chance",
-    setup="no Prometheus middleware",
+    setup="no Prometheus middleware; coroutines with its AsyncIO middleware",
     slots="threads",
+    forms=(PLAIN, COROUTINE, PROCESS),
     command=_command,
     drain_tasks=8_000,
 )
@@ -41,10 +43,14 @@ def _make_broker() -> tuple[Any, dict[str, Any]]:
     from dramatiq.brokers.redis import RedisBroker
 
     broker = RedisBroker(url=url())
+    if form() == COROUTINE:
+        from dramatiq.middleware.asyncio import AsyncIO
+
+        broker.add_middleware(AsyncIO())
     dramatiq.set_broker(broker)
     actors = {
         kind: dramatiq.actor(body, actor_name=kind, broker=broker)
-        for kind, body in work.SYNC.items()
+        for kind, body in work.bodies(form()).items()
     }
     return broker, actors
 

@@ -42,7 +42,15 @@ class Field:
             client.flushdb()
 
     def push(
-        self, name: str, kind: str, count: int, how: str, values: str = "0", database: int = 0
+        self,
+        name: str,
+        kind: str,
+        count: int,
+        how: str,
+        values: str = "0",
+        *,
+        database: int = 0,
+        form: str = "",
     ) -> float:
         """Put tasks on the queue in the peer's own way; returns tasks/s."""
         peer = self.peer(name)
@@ -56,7 +64,7 @@ class Field:
             done = subprocess.run(
                 [*words, values],
                 cwd=self._folder,
-                env=self._env(1, database, 0, ""),
+                env=self._env(folder, 1, database, 0, "", form or peer.forms[0]),
                 capture_output=True,
                 text=True,
                 timeout=PUSH_S,
@@ -71,20 +79,29 @@ class Field:
 
     @contextlib.contextmanager
     def worker(
-        self, name: str, slots: int, expect: int, *, database: int = 0, out: Path | None = None
+        self,
+        name: str,
+        slots: int,
+        expect: int,
+        *,
+        database: int = 0,
+        out: Path | None = None,
+        form: str = "",
     ) -> Iterator[Run]:
-        """The peer's worker, ended for sure with all its children."""
+        """The peer's worker for handlers of one form (its usual one), ended for sure with all its
+        children."""
         peer = self.peer(name)
         folder = self.environments.of(name, peer)
         self._runs += 1
         out = out or self._folder / f"{name}-{self._runs}.json"
-        command = peer.command(folder, slots, f"{self._server}/{database}")
+        form = form or peer.forms[0]
+        command = peer.command(folder, slots, f"{self._server}/{database}", form)
         log_path = out.with_suffix(".log")
         with log_path.open("ab") as log:
             process = subprocess.Popen(
                 command,
                 cwd=self._folder,
-                env=self._env(slots, database, expect, str(out)),
+                env=self._env(folder, slots, database, expect, str(out), form),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -101,14 +118,18 @@ class Field:
         self._runs += 1
         return self._folder / f"{name}-{self._runs}.json"
 
-    def _env(self, slots: int, database: int, expect: int, out: str) -> dict[str, str]:
+    def _env(
+        self, folder: Path, slots: int, database: int, expect: int, out: str, form: str
+    ) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("TASKRIG_")}
         return kept | {
+            "PATH": os.pathsep.join([str(folder / "bin"), os.environ.get("PATH", "")]),
             "PYTHONPATH": SOURCES,
             "PYTHONUNBUFFERED": "1",
             "NO_COLOR": "1",
             "PEER_URL": f"{self._server}/{database}",
             "PEER_SLOTS": str(slots),
+            "PEER_FORM": form,
             "CLOCK_EXPECT": str(expect),
             "CLOCK_OUT": out,
         }

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.peers import work
-from benchmarks.peers.clock import CLOCK
+from benchmarks.peers.peer import COROUTINE, PROCESS, form
 from taskrig import handler
 
 
-@handler("noop")
-async def noop(data: Any) -> None:
-    """Be called, and nothing else."""
-    CLOCK.tick()
+def _of_coroutine(body: Callable[[float], Any]) -> Callable[..., Any]:
+    async def call(data: Any) -> None:
+        await body(data["value"])
+
+    return call
 
 
-@handler("stamped")
-async def stamped(data: Any) -> None:
-    """Note how long ago the producer began to push this."""
-    CLOCK.picked_up(data["value"])
+def _of_function(body: Callable[[float], Any]) -> Callable[..., Any]:
+    def call(data: Any) -> None:
+        body(data["value"])
+
+    return call
 
 
-@handler("wait")
-async def wait(data: Any) -> None:
-    """Wait, as for a service; the clock counts calls."""
-    await work.wait(data["value"])
-
-
-@handler("mix")
-async def mix(data: Any) -> None:
-    """Wait; the clock runs until the last one has ended."""
-    await work.mix(data["value"])
-
-
-@handler("hang")
-async def hang(data: Any) -> None:
-    """Never end in the first run, at once in the second."""
-    await work.hang(data["value"])
+_wrapped = _of_coroutine if form() == COROUTINE else _of_function
+for _kind, _body in work.bodies(form()).items():
+    handler(_kind, run_in="process" if form() == PROCESS else None)(_wrapped(_body))

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import work
-from benchmarks.peers.peer import AT_MOST_ONCE, Peer, url
+from benchmarks.peers.peer import AT_MOST_ONCE, PLAIN, PROCESS, Peer, url
 
 
-def _command(folder: Path, slots: int, url: str) -> list[str]:
+def _command(folder: Path, slots: int, url: str, form: str) -> list[str]:
+    kind = "process" if form == PROCESS else "thread"
     return [
         *(str(folder / "bin" / "huey_consumer"), "benchmarks.peers.huey.app"),
-        *("--workers", str(slots), "--worker-type", "thread", "--quiet", "--no-periodic"),
+        *("--workers", str(slots), "--worker-type", kind, "--quiet", "--no-periodic"),
     ]
 
 
@@ -21,8 +22,9 @@ PEER = Peer(
     name="Huey",
     packages=("huey", "redis", "hiredis"),
     durability=AT_MOST_ONCE,
-    setup="threads, results=False, no periodic tasks",
+    setup="threads or processes, results=False, no periodic tasks",
     slots="threads",
+    forms=(PLAIN, PROCESS),
     command=_command,
     drain_tasks=6_000,
 )

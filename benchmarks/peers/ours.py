@@ -9,7 +9,7 @@ from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.peer import AT_LEAST_ONCE, Peer, url
+from benchmarks.peers.peer import AT_LEAST_ONCE, COROUTINE, PLAIN, PROCESS, Peer, url
 from taskrig import __version__
 from taskrig.keys import Keys
 
@@ -19,8 +19,9 @@ OURS, OUR_VERSION = "taskrig", __version__
 SETTINGS = ("log.tasks=none", "http.port=0", "handlers=[benchmarks.peers.handlers]")
 
 
-def _command(folder: Path, slots: int, url: str) -> list[str]:
-    sets = [word for one in SETTINGS for word in ("--set", one)]
+def _command(folder: Path, slots: int, url: str, form: str) -> list[str]:
+    settings = (*SETTINGS, f"worker.process_slots={slots}") if form == PROCESS else SETTINGS
+    sets = [word for one in settings for word in ("--set", one)]
     return [
         *(str(folder / "bin" / "python"), "-m", "taskrig", "run", "--redis-url", url),
         *("--redis-key", QUEUE, "--max-concurrent", str(slots), *sets),
@@ -40,6 +41,7 @@ PEER = Peer(
     durability=f"{AT_LEAST_ONCE}; a dead worker's tasks within 2 leases (30 s)",
     setup="metrics and leases on; no log line a task",
     slots="asyncio",
+    forms=(COROUTINE, PLAIN, PROCESS),
     command=_command,
     drain_tasks=200_000,
 )

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Protocol
 
 NAMES = (
-    *("arq", "saq", "taskiq", "streaq", "ardiq", "rq", "celery", "dramatiq", "huey", "bullmq"),
+    *("arq", "saq", "taskiq", "blitzq", "streaq", "ardiq", "cauli"),
+    *("rq", "celery", "dramatiq", "huey", "bullmq", "bare"),
 )
+COROUTINE, PLAIN, PROCESS = "coroutine", "plain", "process"  # forms of a handler
 AT_LEAST_ONCE = "at least once"
 AT_MOST_ONCE = "at most once: a killed worker loses what it had taken"
 
@@ -31,7 +33,9 @@ class Peer:
         durability: what a killed worker means for the tasks it had taken.
         setup: what was set beside the defaults, and why.
         slots: "asyncio", "threads" or "one at a time": what runs side by side in its process.
-        command: the worker's command line, from the environment's folder, slots, server URL.
+        forms: of handlers that it can run, its usual one first.
+        command: the worker's command line, from the environment's folder, slots, server URL and
+            the handlers' form.
         drain_tasks: about what it drains in three seconds, so that a round takes as long for all.
         oldest_python: the least Python it runs on.
     """
@@ -41,7 +45,8 @@ class Peer:
     durability: str
     setup: str
     slots: str
-    command: Callable[[Path, int, str], list[str]]
+    forms: tuple[str, ...]
+    command: Callable[[Path, int, str, str], list[str]]
     drain_tasks: int
     oldest_python: tuple[int, int] = (3, 11)
     is_python: bool = True
@@ -76,10 +81,15 @@ def slots() -> int:
     return int(os.environ["PEER_SLOTS"])
 
 
-def inside(name: str) -> Callable[[Path, int, str], list[str]]:
+def form() -> str:
+    """Inside a peer's environment: which form of handlers it runs."""
+    return os.environ["PEER_FORM"]
+
+
+def inside(name: str) -> Callable[[Path, int, str, str], list[str]]:
     """The command of a peer whose worker the adapter starts itself."""
 
-    def command(folder: Path, _slots: int, _url: str) -> list[str]:
+    def command(folder: Path, _slots: int, _url: str, _form: str) -> list[str]:
         return [str(folder / "bin" / "python"), "-m", "benchmarks.peers.inside", name, "work"]
 
     return command

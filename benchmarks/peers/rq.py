@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import work
-from benchmarks.peers.peer import Peer, url
+from benchmarks.peers.peer import PLAIN, PROCESS, Peer, url
 
 
-def _command(folder: Path, _slots: int, url: str) -> list[str]:
+def _command(folder: Path, slots: int, url: str, form: str) -> list[str]:
+    several = ["worker-pool", "--num-workers", str(slots)] if form == PROCESS else ["worker"]
     return [
-        *(str(folder / "bin" / "rq"), "worker", "--worker-class", "rq.worker.SimpleWorker"),
-        *("--quiet", "--disable-job-desc-logging", "--url", url, "bench"),
+        *(str(folder / "bin" / "rq"), *several, "--worker-class", "rq.worker.SimpleWorker"),
+        *("--quiet", "--logging-level", "ERROR", "--url", url, "bench"),
     ]
 
 
@@ -23,6 +24,7 @@ PEER = Peer(
     durability="a killed worker's job is moved to the failed ones after its lease, or retried",
     setup="SimpleWorker (no fork a job), result_ttl=0, Retry(3)",
     slots="one at a time",
+    forms=(PLAIN, PROCESS),
     command=_command,
     drain_tasks=1_000,
 )

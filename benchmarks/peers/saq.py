@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from benchmarks.peers import work
-from benchmarks.peers.peer import AT_LEAST_ONCE, Peer, inside, slots, url
+from benchmarks.peers.peer import AT_LEAST_ONCE, COROUTINE, Peer, inside, slots, url
 
 PEER = Peer(
     name="SAQ",
@@ -15,6 +15,7 @@ PEER = Peer(
     durability=f"{AT_LEAST_ONCE} (retries > 1); swept each minute past the job's timeout (10 s)",
     setup="ttl=-1 (no results kept), retries=3, uvloop",
     slots="asyncio",
+    forms=(COROUTINE,),
     command=inside("saq"),
     drain_tasks=4_000,
 )

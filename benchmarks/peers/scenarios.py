@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.peers.bare import BURN_S
 from benchmarks.peers.field import Field
+from benchmarks.peers.peer import COROUTINE, PLAIN, PROCESS
 from benchmarks.peers.rounds import MeasureFailed, Samples
 from taskrig_loadgen.maths.queueing import list_schedule_s
 from taskrig_loadgen.maths.stats import percentile
@@ -16,6 +18,8 @@ from taskrig_loadgen.maths.stats import percentile
 DRAIN_S = 90.0
 WARM_S = 3.0  # a worker's start and its first blocking read, before tasks come one by one
 PICK_UPS, PICK_UP_RATE = 300, 50.0
+LOADED, LOADED_RATE = 3000, 500.0  # of work.LOADED_S each
+BURNS, BURN_SLOTS = 4000, 2
 MIX_S = (0.5, 1.0, 2.0, 0.5, 1.0, 2.0, 0.5)
 MIX_SLOTS = 5
 RECOVER_S = 100.0  # how long a second run is waited for
@@ -32,15 +36,21 @@ class Scenario:
     units: dict[str, str]  # figure -> unit, as shown
     higher_is_better: bool
     measure: Measure
+    form: str = ""  # of handlers: then only those take part who have it
+
+    def takes(self, field: Field, name: str) -> bool:
+        """Whether this peer can do it."""
+        forms = field.peer(name).forms
+        return self.form in forms if self.form else forms != (PROCESS,)
 
 
-def _drain(slots: int) -> Measure:
+def _drain(slots: int, form: str) -> Measure:
     def measure(field: Field, name: str) -> dict[str, float]:
         peer = field.peer(name)
         field.clear()
         tasks = peer.drain_tasks
-        field.push(name, "noop", tasks, "many")
-        with field.worker(name, slots, tasks) as run:
+        field.push(name, "noop", tasks, "many", form=form)
+        with field.worker(name, slots, tasks, form=form) as run:
             clock = run.clock(DRAIN_S)
         return {
             "rate": _rate(clock),
@@ -65,13 +75,23 @@ def _waits(field: Field, name: str) -> dict[str, float]:
         return {"rate": _rate(run.clock(DRAIN_S))}
 
 
-def _pick_up(field: Field, name: str) -> dict[str, float]:
+def _burn(field: Field, name: str) -> dict[str, float]:
     field.clear()
-    with field.worker(name, 10, PICK_UPS) as run:
-        time.sleep(WARM_S)
-        field.push(name, "stamped", PICK_UPS, f"{PICK_UP_RATE:g}")
-        waits = sorted(run.clock(30)["waits_s"])
-    return {"p50": percentile(waits, 0.5) * 1000, "p99": percentile(waits, 0.99) * 1000}
+    field.push(name, "burn", BURNS, "many", f"{BURN_S}", form=PROCESS)
+    with field.worker(name, BURN_SLOTS, BURNS, form=PROCESS) as run:
+        return {"rate": _rate(run.clock(DRAIN_S))}
+
+
+def _pick_up(kind: str, count: int, per_s: float) -> Measure:
+    def measure(field: Field, name: str) -> dict[str, float]:
+        field.clear()
+        with field.worker(name, 10, count) as run:
+            time.sleep(WARM_S)
+            field.push(name, kind, count, f"{per_s:g}")
+            waits = sorted(run.clock(30)["waits_s"])
+        return {"p50": percentile(waits, 0.5) * 1000, "p99": percentile(waits, 0.99) * 1000}
+
+    return measure
 
 
 def _mix(field: Field, name: str) -> dict[str, float]:
@@ -94,23 +114,39 @@ def _enqueue(how: str) -> Measure:
     return measure
 
 
+def _drains() -> Iterator[Scenario]:
+    units = {"rate": "tasks/s", "cpu": "us CPU a task", "memory": "MiB"}
+    for slots in (100, 10):
+        for form, text in ((COROUTINE, "coroutines"), (PLAIN, "plain functions")):
+            name = f"drain{slots}" if form == COROUTINE else f"drain{slots}-{form}"
+            text = f"No-op {text}, {slots} at once"
+            yield Scenario(name, text, units, True, _drain(slots, form), form)
+
+
+WAITS = {"p50": "ms p50", "p99": "ms p99"}
 SCENARIOS = (
+    *_drains(),
     Scenario(
-        "drain100",
-        "No-op tasks, 100 at once",
-        {"rate": "tasks/s", "cpu": "us CPU a task", "memory": "MiB"},
+        "process",
+        f"{BURN_S * 1000:g} ms of CPU a task in processes, {BURN_SLOTS} slots",
+        {"rate": "tasks/s"},
         True,
-        _drain(100),
+        _burn,
+        PROCESS,
     ),
     Scenario(
-        "drain10",
-        "No-op tasks, 10 at once",
-        {"rate": "tasks/s", "cpu": "us CPU a task", "memory": "MiB"},
-        True,
-        _drain(10),
+        "pickup",
+        "Idle pick-up at 50 tasks/s",
+        WAITS,
+        False,
+        _pick_up("stamped", PICK_UPS, PICK_UP_RATE),
     ),
     Scenario(
-        "pickup", "Idle pick-up at 50 tasks/s", {"p50": "ms p50", "p99": "ms p99"}, False, _pick_up
+        "loaded",
+        "Pick-up at 500 tasks/s of 10 ms, 10 at once: half of what it can do",
+        WAITS,
+        False,
+        _pick_up("loaded", LOADED, LOADED_RATE),
     ),
     Scenario(
         "waits", "10 ms waits, 100 at once (ideal 10,000/s)", {"rate": "tasks/s"}, True, _waits

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import work
-from benchmarks.peers.peer import AT_LEAST_ONCE, Peer, slots, url
+from benchmarks.peers.peer import AT_LEAST_ONCE, COROUTINE, Peer, slots, url
 
 
-def _command(folder: Path, slots: int, url: str) -> list[str]:
+def _command(folder: Path, slots: int, url: str, form: str) -> list[str]:
     return [str(folder / "bin" / "streaq"), "run", "benchmarks.peers.streaq:worker"]
 
 
@@ -20,6 +20,7 @@ PEER = Peer(
     durability=f"{AT_LEAST_ONCE}; a dead worker's tasks after idle_timeout (60 s)",
     setup="ttl=0 (no results kept), uvloop",
     slots="asyncio",
+    forms=(COROUTINE,),
     command=_command,
     drain_tasks=2_500,
 )

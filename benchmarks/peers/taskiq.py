@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import work
-from benchmarks.peers.peer import AT_LEAST_ONCE, Peer, url
+from benchmarks.peers.peer import AT_LEAST_ONCE, COROUTINE, PLAIN, PROCESS, Peer, form, url
 
 
-def _command(folder: Path, slots: int, url: str) -> list[str]:
+def _command(folder: Path, slots: int, url: str, form: str) -> list[str]:
+    pool = {
+        COROUTINE: ["--max-threadpool-threads", "2"],
+        PLAIN: ["--max-threadpool-threads", str(slots)],
+        PROCESS: ["--use-process-pool", "--max-process-pool-processes", str(slots)],
+    }
     return [
         *(str(folder / "bin" / "taskiq"), "worker", "benchmarks.peers.taskiq:broker"),
         *("--workers", "1", "--max-async-tasks", str(slots), "--max-prefetch", str(slots)),
-        *("--log-level", "ERROR", "--max-threadpool-threads", "2"),
+        *("--log-level", "ERROR", *pool[form]),
     ]
 
 
@@ -25,6 +30,7 @@ PEER = Peer(
     durability=f"{AT_LEAST_ONCE} (stream broker); a dead worker's tasks after 10 minutes idle",
     setup="RedisStreamBroker, ORJSON, no results, prefetch = slots, uvloop",
     slots="asyncio",
+    forms=(COROUTINE, PLAIN, PROCESS),
     command=_command,
     drain_tasks=8_000,
 )
@@ -42,7 +48,7 @@ def _make_broker() -> Any:
     from taskiq_redis import RedisStreamBroker
 
     broker = RedisStreamBroker(url()).with_serializer(ORJSONSerializer())
-    for kind, body in work.ASYNC.items():
+    for kind, body in work.bodies(form()).items():
         broker.register_task(body, task_name=kind)
     return broker
 
@@ -50,7 +56,7 @@ def _make_broker() -> Any:
 class _Producer:
     def __init__(self, broker: Any) -> None:
         self._broker = broker
-        self._tasks = {kind: broker.find_task(kind) for kind in work.ASYNC}
+        self._tasks = {kind: broker.find_task(kind) for kind in work.bodies(form())}
 
     async def one(self, kind: str, value: float) -> None:
         await self._tasks[kind].kiq(value)

@@ -6,9 +6,12 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from benchmarks.peers.clock import CLOCK
+from benchmarks.peers.peer import COROUTINE
 
+LOADED_S = 0.01
 HANG_S = 600.0  # far beyond every wait for a second run
 
 
@@ -20,6 +23,12 @@ async def noop(value: float) -> None:
 async def stamped(value: float) -> None:
     """Note how long ago the producer began to push this."""
     CLOCK.picked_up(value)
+
+
+async def loaded(value: float) -> None:
+    """As `stamped`, and takes LOADED_S."""
+    CLOCK.picked_up(value)
+    await asyncio.sleep(LOADED_S)
 
 
 async def wait(value: float) -> None:
@@ -70,6 +79,20 @@ def hang_sync(value: float) -> None:
         time.sleep(HANG_S)
 
 
+def burn_sync(value: float) -> None:
+    """Use `value` seconds of CPU; the clock counts ends."""
+    began = time.thread_time()
+    while time.thread_time() - began < value:
+        pass
+    CLOCK.tick()
+
+
+def loaded_sync(value: float) -> None:
+    """As `stamped`, and takes LOADED_S."""
+    CLOCK.picked_up(value)
+    time.sleep(LOADED_S)
+
+
 def _note_start() -> int:
     """Append now to the file of starts; returns how many there are."""
     path = os.environ["CLOCK_OUT"] + ".starts"
@@ -82,6 +105,7 @@ def _note_start() -> int:
 ASYNC: dict[str, Callable[[float], Awaitable[None]]] = {
     "noop": noop,
     "stamped": stamped,
+    "loaded": loaded,
     "wait": wait,
     "mix": mix,
     "hang": hang,
@@ -89,7 +113,14 @@ ASYNC: dict[str, Callable[[float], Awaitable[None]]] = {
 SYNC: dict[str, Callable[[float], None]] = {
     "noop": noop_sync,
     "stamped": stamped_sync,
+    "loaded": loaded_sync,
     "wait": wait_sync,
     "mix": mix_sync,
     "hang": hang_sync,
+    "burn": burn_sync,
 }
+
+
+def bodies(form: str) -> dict[str, Callable[[float], Any]]:
+    """The handlers in this form."""
+    return dict(ASYNC if form == COROUTINE else SYNC)

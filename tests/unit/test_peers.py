@@ -17,7 +17,8 @@ def test_an_adapter_needs_no_library_to_be_described(name: str) -> None:
     peer = load_peer(name)
 
     assert peer.packages and peer.durability and peer.setup
-    assert peer.command(Path("/env"), 7, "redis://localhost:1/0")
+    for form in peer.forms:
+        assert peer.command(Path("/env"), 7, "redis://localhost:1/0", form)
 
 
 def test_an_unknown_peer_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
