@@ -7,12 +7,12 @@ no other until then. All are daemons: none can hold the exit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import msgspec
@@ -56,22 +56,42 @@ class Threads:
         """`at_thread_end` is called in each of the threads before it ends."""
         self._at_thread_end = at_thread_end
         self._loop = asyncio.get_running_loop()
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()  # None: the thread is to end
+        self._calls: deque[Call] = deque()
         self._ended: deque[Call] = deque()
-        self._spare = threading.Semaphore(0)  # one for each thread that waits for a call
+        self._idle: deque[threading.Lock] = deque()  # each holds up one thread; the latest first
+        self._rousing = False  # a thread is on its way to the calls that wait
         self._waking = False  # the event loop will look at `_ended`; written by threads too
+        self._closing = False
         self._count = 0
         self._alive: set[threading.Thread] = set()
 
     def submit(self, call: Call) -> None:
         """Have a thread run it; in the event loop only."""
-        if not self._spare.acquire(blocking=False):
-            self._count += 1
-            name = f"{THREAD_NAME}{self._count}"
-            thread = threading.Thread(target=self._live, daemon=True, name=name)
-            self._alive.add(thread)
+        self._calls.append(call)
+        if not self._rousing:
+            self._rouse()
+
+    def _rouse(self) -> None:
+        """Send one thread to the calls. It sends the next one before it runs its first: so many
+        short calls wake few threads, and none waits behind a long one."""
+        self._rousing = True
+        try:
+            self._idle.pop().release()
+        except IndexError:
+            self._start()
+
+    def _start(self) -> None:
+        self._count += 1
+        name = f"{THREAD_NAME}{self._count}"
+        thread = threading.Thread(target=self._live, daemon=True, name=name)
+        self._alive.add(thread)
+        try:
             thread.start()
-        self._calls.put(call)
+        except RuntimeError:  # no more are to be had: those that are here get to the call
+            self._alive.discard(thread)
+            self._rousing = False
+            if not self._alive:
+                raise
 
     def _live(self) -> None:
         thread = threading.current_thread()
@@ -85,38 +105,58 @@ class Threads:
             self._alive.discard(thread)
 
     def _work(self, thread: threading.Thread) -> None:
+        gate = threading.Lock()
+        gate.acquire()
         while True:
-            try:
-                call = self._calls.get(timeout=IDLE_S)
-            except Empty:
-                if self._spare.acquire(blocking=False):
-                    return  # nobody counts on this thread any more
-                continue  # a call is about to be put for it
-            if call is None:
+            self._rousing = False
+            while (call := self._next()) is not None:
+                execution = call.execution
+                execution.thread = thread  # before the question: whoever gives it up then sees us
+                if execution.disposition is None:
+                    call.context.run(call.run)
+                execution.thread = None
+                self._ended.append(call)
+                del call, execution  # what it raised holds frames: not until the next call
+                if not self._waking:
+                    self._waking = True
+                    try:
+                        self._loop.call_soon_threadsafe(self._hand_over)
+                    except RuntimeError:
+                        return  # the loop has ended; nobody waits any more
+            if not self._wait(gate):
                 return
-            execution = call.execution
-            execution.thread = thread  # before the question: whoever gives it up then sees us
-            if execution.disposition is None:
-                call.context.run(call.run)
-            execution.thread = None
-            self._ended.append(call)
-            del call, execution  # what it raised holds frames: not until the next call
-            self._spare.release()
-            if not self._waking:
-                self._waking = True
-                try:
-                    self._loop.call_soon_threadsafe(self._hand_over)
-                except RuntimeError:
-                    return  # the loop has ended; nobody waits any more
+
+    def _next(self) -> Call | None:
+        try:
+            call = self._calls.popleft()
+        except IndexError:
+            return None
+        if self._calls and not self._rousing:
+            self._rouse()
+        return call
+
+    def _wait(self, gate: threading.Lock) -> bool:
+        """Until there are calls again; False when the thread is to end."""
+        self._idle.append(gate)
+        if not self._calls and not self._closing and gate.acquire(timeout=IDLE_S):
+            return not self._closing
+        try:
+            self._idle.remove(gate)
+        except ValueError:  # roused at this moment
+            gate.acquire()
+            return True
+        return bool(self._calls)
 
     async def close(self) -> None:
         """End the threads that have no call, where they keep something that is to be closed."""
         if self._at_thread_end is None:
             return
+        self._closing = True
         busy = len(self._alive)
-        while self._spare.acquire(blocking=False):
-            self._calls.put(None)
-            busy -= 1
+        with contextlib.suppress(IndexError):
+            while True:
+                self._idle.pop().release()
+                busy -= 1
         for _ in range(int(END_S * 100)):
             if len(self._alive) > busy:
                 await asyncio.sleep(0.01)
