@@ -39,9 +39,9 @@ def test_an_exchange_says_how_many_arguments_it_has() -> None:
     assert turn.data.startswith(b"*") and int(parts[0][1:]) == sum(p[:1] == b"$" for p in parts)
     assert turn.data == packed(*parts[2::2])  # each argument once more, by its bytes
     assert parts[4] == EXCHANGE.sha
-    assert parts[2::2][-11:] == [
+    assert parts[2::2][-12:] == [
         *(b"2", b"w1:1", b"w1:22", b"failed", b"w1:3", b"e", b"error", "ü".encode()),
-        *(b"", b"", b""),
+        *(b"", b"", b"", b"0"),
     ]
 
 

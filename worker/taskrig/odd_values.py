@@ -21,6 +21,7 @@ _IGNORED = {
     "id": "it is ignored, so the task has no id, and `unique` does not see it",
     "traceparent": "it is ignored, so the trace is not continued",
     "tracestate": "it is ignored",
+    "result_ttl": "it is ignored, so the type's result_ttl holds",
 }
 _USED = {
     "enqueued_at": "its wait counts as 0, and it expires late",
@@ -85,6 +86,17 @@ def wrong_id(value: Any) -> str:
     if type(value) is int or (type(value) is str and value):
         return ""
     return "empty" if value == "" else _NAMES.get(type(value), "a fraction")
+
+
+def seconds(key: str, value: Any, task_type: str) -> float | None:
+    """A length of time, where `value` can be one; None where it is not given."""
+    kind = type(value)
+    if value is None or ((kind is int or kind is float) and 0 <= value < 1e12):
+        return None if value is None else float(value)
+    wrong = _NAMES.get(kind) or ("negative" if value < 0 else "too large")
+    must = f"it must be a number of seconds from 0; {_IGNORED[key]}"
+    _say_once(key, wrong, value, task_type, must)
+    return None
 
 
 def trace_of(fields: dict[str, Any], keys: tuple[str, ...], task_type: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from taskrig.odd_values import moment, task_id, trace_of
+from taskrig.odd_values import moment, seconds, task_id, trace_of
 
 MAX_DEPTH = 500  # well under every interpreter's recursion limit, far above real payloads
 MAX_TYPE_BYTES = 256
@@ -62,8 +62,24 @@ REASONS = (  # of invalid items
     "type_empty",
     "type_too_long",
 )
-FAILED_REASONS = ("error", "timeout", "rejected", "no_handler", "memory", "crashed")
+FAILED_REASONS = ("error", "timeout", "rejected", "no_handler", "memory", "crashed", "result")
 DEAD_REASONS = ("poison", "expired", "cancelled", "duplicate")
+
+
+_ASKS = frozenset({"result_ttl"})
+
+
+class Asks:
+    """What a task asks for beyond its run, or may be asked for, as it has an id. `result_ttl_s`:
+    how long its result is to be kept; None where it does not say."""
+
+    __slots__ = ("result_ttl_s",)
+
+    def __init__(self, fields: dict[str, Any], task_type: str) -> None:
+        self.result_ttl_s = seconds("result_ttl", fields.get("result_ttl"), task_type)
+
+
+NOTHING = Asks({}, "")
 
 
 class Task:
@@ -72,10 +88,11 @@ class Task:
     `fields` is the whole object with the producer's own keys, and with `data`, {} when absent.
     `run` is (run id, index) where the producer asks for a completion record;
     `enqueued_at` and `run_at` are in Unix seconds, or None; `trace` holds `traceparent` and
-    `tracestate`, or is None.
+    `tracestate`, or is None. `asks` is None for a task without id that asks for nothing
+    beyond its run.
     """
 
-    __slots__ = ("data", "enqueued_at", "fields", "id", "run", "run_at", "trace", "type")
+    __slots__ = ("asks", "data", "enqueued_at", "fields", "id", "run", "run_at", "trace", "type")
 
     def __init__(self, fields: dict[str, Any]) -> None:
         self.fields = fields
@@ -86,6 +103,7 @@ class Task:
         self.run_at: float | None = None
         self.trace: dict[str, str] | None = None
         self.id: str | None = None
+        self.asks: Asks | None = None
         if len(fields) > 2:
             self._read_options(fields)
 
@@ -104,6 +122,9 @@ class Task:
         given = fields.get("id")
         if given is not None:
             self.id = task_id(given, self.type)
+            self.asks = NOTHING
+        if not _ASKS.isdisjoint(fields):
+            self.asks = Asks(fields, self.type)
 
 
 def _refuse_constant(_: str) -> NoReturn:
@@ -166,7 +187,8 @@ def _has_lone_surrogate(value: Any) -> bool:
     return False
 
 
-def _deeper_than(raw: bytes, limit: int) -> bool:
+def deeper_than(raw: bytes, limit: int) -> bool:
+    """Whether JSON is nested deeper than `limit` levels."""
     depth = 0
     for byte in _NOT_STRUCTURE.sub(b"", raw):
         if byte in b"[{":
@@ -193,7 +215,7 @@ def make_decoder(parse: Callable[[bytes], Any]) -> Callable[[bytes], Task]:
         if (
             len(raw) > MAX_DEPTH
             and raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
-            and _deeper_than(raw, MAX_DEPTH)
+            and deeper_than(raw, MAX_DEPTH)
         ):
             raise Invalid("too_deep")
         try:
@@ -241,6 +263,7 @@ class Settlement(msgspec.Struct):
     milliseconds to wait of one that is retried, the Unix milliseconds that a delayed one waits for.
     Of a held one `type` is the name in keys, `reason` the end of the list: front or back.
     `traceback`: of one that becomes a dead letter, where its handler was then, in lines.
+    `leaves`: what it leaves behind, as exchange.lua takes it; empty where that is nothing.
     """
 
     tag: str
@@ -251,3 +274,13 @@ class Settlement(msgspec.Struct):
     run: str = ""
     record: str = ""
     traceback: str = ""
+    leaves: tuple[str | bytes | int, ...] = ()
+
+
+class Begun(msgspec.Struct):
+    """That a task runs now, on its way to Redis; for types with `track`. `ttl_s`: for how long its
+    state is kept."""
+
+    tag: str
+    task_id: str
+    ttl_s: int

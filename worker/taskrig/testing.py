@@ -19,7 +19,6 @@ from taskrig.authoring.context import Process, process, running
 from taskrig.authoring.extras import Middleware
 from taskrig.authoring.registry import Handler, Registry, handlers_of
 from taskrig.config.sections import TaskConfig
-from taskrig.engine.dispositions import SUCCEEDED
 from taskrig.engine.execution import Execution, Pipeline, call_handler
 from taskrig.engine.policies import Policies
 from taskrig.engine.threads import THREAD_NAME, Call
@@ -125,7 +124,8 @@ async def _run(pipeline: Pipeline, execution: Execution, draining: bool) -> floa
         running.set(execution)
         try:
             await call_handler(execution, arguments, pipeline.middleware, _in_thread)
-            execution.disposition = execution.disposition or SUCCEEDED
+            if execution.disposition is None:
+                pipeline.succeed(execution)
         except BaseException as fault:
             if execution.disposition is None:
                 pipeline.dispose(execution, fault)

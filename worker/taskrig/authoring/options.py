@@ -33,6 +33,8 @@ class Options:
     max_tasks_per_process: int | None = None
     batch: int | None = None  # tasks a call
     linger_s: float | None = None
+    result_ttl_s: float | None = None
+    track: bool | None = None
 
     def __post_init__(self) -> None:
         if self.run_in not in (None, THREAD, PROCESS):
@@ -41,7 +43,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be more than 0, got {value!r}")
-        for name in ("retries", "backoff_s", "backoff_max_s", "linger_s"):
+        for name in ("retries", "backoff_s", "backoff_max_s", "linger_s", "result_ttl_s"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must be at least 0, got {value!r}")

@@ -99,6 +99,8 @@ def handler(
     max_tasks_per_process: int | None = None,
     batch: int | None = None,
     linger_s: float | None = None,
+    result_ttl_s: float | None = None,
+    track: bool | None = None,
 ) -> Callable[[F], F]:
     """Declare a function as the handler of a task type (`"*"`: of every type without one).
 
@@ -121,13 +123,16 @@ def handler(
         batch: call the function with a list of up to this number of tasks, of which each succeeds
             or fails on its own (see BatchFailed).
         linger_s: how long the oldest of them waits for more, in seconds (0.05).
+        result_ttl_s: how long the result of a task with an `id` is kept, in seconds; not at all by
+            default.
+        track: whether the state of a task with an `id` is kept until it has ended.
 
     `tasks.<type>` in config.yaml goes before each of them.
 
     The function takes the task's `data` (any JSON value); that of `"*"` takes the whole task as a
     dict or, with two parameters, type and data; one with `batch` takes a list of Task. A coroutine
     function runs in the event loop, a plain function in a thread, unless `run_in` says otherwise.
-    What it returns is ignored; what it raises fails the task.
+    What it returns is the task's result, where one is kept; what it raises fails the task.
 
     Raises:
         ValueError: the type or an option cannot be.
@@ -148,14 +153,20 @@ def handler(
         max_tasks_per_process=max_tasks_per_process,
         batch=batch,
         linger_s=linger_s,
+        result_ttl_s=result_ttl_s,
+        track=track,
     )
     _refuse_batch(type, options)
 
+    return _decorator(type, options)
+
+
+def _decorator(task_type: str, options: Options) -> Callable[[F], F]:
     def decorate(function: F) -> F:
         if calling.yields(function):
-            raise ValueError(f"the handler of {type!r} must not yield: none of it would run")
+            raise ValueError(f"the handler of {task_type!r} must not yield: none of it would run")
         frame = sys._getframe(1)
-        entry = Handler(type, function, options, place_of(frame))
+        entry = Handler(task_type, function, options, place_of(frame))
         declare(entry, frame)
         try:
             setattr(function, _MARK, (*_marks(function), entry))

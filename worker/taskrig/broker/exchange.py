@@ -20,7 +20,7 @@ from taskrig.broker.shares import Shares
 from taskrig.config.sections import Config
 from taskrig.errors import BrokerUnavailable
 from taskrig.keys import Keys
-from taskrig.task import Delivery, Outcome, Settlement
+from taskrig.task import Begun, Delivery, Outcome, Settlement
 
 IN_HAND = 1  # at least, when a claim rides on a move: it takes nothing that must be alone
 
@@ -67,7 +67,7 @@ class ExchangeCommands:
 
     def turn(
         self,
-        settled: Sequence[Settlement | str],
+        settled: Sequence[Settlement | Begun | str],
         want: int,
         first: int,
         in_hand: int,
@@ -75,19 +75,24 @@ class ExchangeCommands:
     ) -> Command[Exchanged]:
         """Renew the lease, settle, and claim up to `want` tasks, numbered from `first`.
 
-        A bare tag among `settled` is a plain success. `in_hand` is how many tasks stay with the
-        worker; `one_by_one` makes sure that every tag that was not in flight is named.
+        A bare tag among `settled` is a plain success; `Begun` tells only that a task runs.
+        `in_hand` is how many tasks stay with the worker; `one_by_one` makes sure that every tag
+        that was not in flight is named.
         """
         plain: list[str] = []
         others: list[bytes] = []
         for one in settled:
             if isinstance(one, str):
                 plain.append(one)
-            elif one.outcome is Outcome.SUCCEEDED and not one.run:
+            elif isinstance(one, Begun):
+                others += map(encode, ("running", one.tag, "", "", "", "", "", "", 4))
+                others += map(encode, (one.task_id, "", 0, one.ttl_s))
+            elif one.outcome is Outcome.SUCCEEDED and not one.run and not one.leaves:
                 plain.append(one.tag)
             else:
-                fields = (one.outcome.value, one.tag, one.type, one.reason, one.error)
-                others += map(encode, (*fields, one.run, one.record, one.traceback))
+                fields = (one.outcome.value, one.tag, one.type, one.reason, one.error, one.run)
+                more = (one.record, one.traceback, len(one.leaves), *one.leaves)
+                others += map(encode, (*fields, *more))
         shares = self._shares.of(want).encode() if self._shares is not None else b""
         count = b"%d" % len(plain)
         data = b"*%d\r\n%b%b%b$1\r\n%d\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b%b" % (
@@ -140,7 +145,7 @@ class Exchange:
 
     def __call__(
         self,
-        settled: Sequence[Settlement | str],
+        settled: Sequence[Settlement | Begun | str],
         want: int,
         first: int,
         in_hand: int,

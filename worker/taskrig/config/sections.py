@@ -176,6 +176,10 @@ class TaskConfig(Section):
     """How many tasks one call takes at most; only for handlers declared with `batch`."""
     linger_s: Annotated[Seconds, Field(ge=0, le=3600)] | None = None
     """How long the oldest task of a batch waits for more (50ms)."""
+    result_ttl_s: Annotated[Seconds, Field(ge=0, le=366 * DAY)] | None = None
+    """How long the result of a task with an `id` is kept; none: the decorator's value, or not."""
+    track: bool | None = None
+    """Whether the state of a task with an `id` (waiting, running) is kept until it has ended."""
 
 
 class DeadLettersConfig(Section):
@@ -187,6 +191,15 @@ class DeadLettersConfig(Section):
     """How many invalid items are kept; above it the oldest are dropped, with a warning."""
     invalid_max_bytes: Bytes = Field(default=128 * 2**20, ge=0, le=2**40)
     """How many bytes of invalid items are kept."""
+
+
+class ResultsConfig(Section):
+    """What is kept of tasks that have ended, for tasks and types that have a `result_ttl`."""
+
+    max_ttl_s: Seconds = Field(default=7.0 * DAY, ge=1, le=366 * DAY)
+    """Upper bound of the `result_ttl` of a task; a tracked state is kept for this long."""
+    max_bytes: Bytes = Field(default=64 * 2**10, ge=1, le=16 * 2**20)
+    """A task whose returned value is larger as JSON fails."""
 
 
 class EmailConfig(Section):
@@ -288,6 +301,7 @@ class Config(Section):
     schedule: Annotated[tuple[Annotated[Line, good(parse_line)], ...], ONCE] = ()
     """Lines of NAME, five cron fields, a time zone (default: UTC) and a task as JSON."""
     dead_letters: DeadLettersConfig = DeadLettersConfig()
+    results: ResultsConfig = ResultsConfig()
     email: EmailConfig = EmailConfig()
     files: FilesConfig = FilesConfig()
     http: HttpConfig = HttpConfig()

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from taskrig.broker import CLAIM_BYTES, CLAIM_ITEMS
 from taskrig.engine.capacity import Capacity
-from taskrig.engine.dispositions import RELEASED, SUCCEEDED, Dead, Disposition, Held
+from taskrig.engine.dispositions import RELEASED, Dead, Disposition, Held
 from taskrig.engine.events import log
 from taskrig.engine.execution import Batch, Execution, Pipeline
 from taskrig.engine.inbox import Inbox
@@ -248,18 +248,22 @@ class Batches:
         return self._types[execution.policy]
 
 
-def judge(first: Execution, fault: BaseException | None) -> None:
-    """What became of each task of a batch whose run has ended with `fault`, or without."""
+def judge(first: Execution, fault: BaseException | None, pipeline: Pipeline) -> None:
+    """What became of each task of a batch whose run has ended with `fault`, or without.
+
+    What a batch returns is the result of none of its tasks.
+    """
     batch = first.batch
     assert batch is not None
     batch.share_stop(first)
+    first.result = None
     executions = batch.executions
     faults = [fault] * len(executions) if first.stop_reason else faults_of(fault, len(executions))
     traces: dict[int, Trace | None] = {}
     for one, own in zip(executions, faults, strict=True):
         if own is None:
-            one.disposition = SUCCEEDED
+            pipeline.succeed(one)
             continue
         one.trace = traces.get(id(own))  # an error that many share is looked at once
-        Pipeline.dispose(one, own)
+        pipeline.dispose(one, own)
         traces[id(own)] = one.trace

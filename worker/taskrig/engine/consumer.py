@@ -18,17 +18,18 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from taskrig.broker import Broker, Exchanged
+from taskrig.engine.aftermath import begun, light, settlement
 from taskrig.engine.blocking_pop import BlockingPop
 from taskrig.engine.capacity import Outlook
 from taskrig.engine.dispositions import SUCCEEDED
-from taskrig.engine.execution import Execution, newest_first, settlement_of
+from taskrig.engine.execution import Execution, newest_first
 from taskrig.engine.inbox import Drain, Fail, Inbox, Look, Popped, Release
 from taskrig.engine.lease import Lease
 from taskrig.engine.limiter import Limiter
 from taskrig.engine.outage import Outage
 from taskrig.engine.runner import STUBBORN_S, Runner
 from taskrig.errors import BrokerUnavailable, ended_with
-from taskrig.task import Settlement
+from taskrig.task import Begun, Settlement
 
 SETTLE_MAX = 1000  # outcomes per exchange
 RENEWAL_NOTED_S = 0.1  # each exchange renews the lease; it is enough to note some of them
@@ -140,11 +141,12 @@ class Consumer:
             batches.look_ahead()
         if not capacity.claiming:
             ended.sort(key=newest_first)  # each goes to the front: the oldest is last
-        batch = ended[:SETTLE_MAX]
+        large = self._runner.pipeline.policies.kept_any
+        batch = light(ended, SETTLE_MAX) if large else ended[:SETTLE_MAX]
         outlook = self._outlook
         want = capacity.free(looking=outlook.look_due)
         try:
-            if batch or outlook.look_due or (want and not outlook.idle):
+            if batch or outlook.look_due or self.inbox.begun or (want and not outlook.idle):
                 lost = capacity.claims.lost
                 while lost:  # take what a claim whose reply was lost had put in flight
                     found = await self._broker.find(*lost[0])
@@ -170,12 +172,15 @@ class Consumer:
         # After a gap another worker may have taken what we hold: then each tag is looked at.
         gap_at, resend = self._lease.gap_at, self.outage.resend
         one_by_one = resend or (gap_at > 0 and any(e.taken <= gap_at for e in batch))
-        settled: list[Settlement | str] = [
+        policies, running = self._runner.pipeline.policies, list(self.inbox.begun)
+        settled: list[Settlement | Begun | str] = [
             e.delivery.tag
             if e.disposition is SUCCEEDED and (e.task is None or e.task.run is None)
-            else settlement_of(e, self._lease.clock.at)
+            else settlement(e, policies, self._lease.clock.at)
             for e in batch
         ]
+        if running:
+            settled[:0] = [begun(e, policies) for e in running]
         # With one that a blocking pop may bring.
         in_hand = len(capacity.running) + len(capacity.batched) + (claims.reserved is not None)
         before = time.monotonic()
@@ -192,7 +197,7 @@ class Consumer:
         self._runner.events.metrics.roundtrip.observe(outage.answered_at - before)
         if outage.since is not None:
             outage.over()
-        del self.inbox.ended[: len(batch)]
+        del self.inbox.ended[: len(batch)], self.inbox.begun[: len(running)]
         if batch:
             self._settled(batch, reply, resend)
         self._take(reply, want, first)

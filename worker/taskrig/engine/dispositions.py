@@ -37,6 +37,13 @@ class Succeeded(Disposition, frozen=True):
         return "", "", ""
 
 
+class Returned(Succeeded, frozen=True):
+    """The handler returned, and the task leaves something behind; `value`: what it returned, as
+    JSON, null where nobody wants it."""
+
+    value: bytes
+
+
 class Failed(Disposition, frozen=True):
     """The handler raised, or no handler could run it: a dead letter."""
 

@@ -63,7 +63,7 @@ class Engine:
         """`launcher` makes processes for tasks, where types run in some. `on_drain` is called with
         the reason when the worker is to drain."""
         worker = config.worker
-        policies = Policies(registry, config.tasks)
+        policies = Policies(registry, config.tasks, config.results)
         batched = policies.batched()
         _count(policies, metrics)
         limited = policies.limited()

@@ -21,6 +21,7 @@ from taskrig.authoring.extras import Middleware
 from taskrig.authoring.options import THREAD
 from taskrig.engine.dispositions import (
     RELEASED,
+    SUCCEEDED,
     Dead,
     Delayed,
     Disposition,
@@ -28,8 +29,10 @@ from taskrig.engine.dispositions import (
     Held,
     Invalid,
     Retried,
+    Returned,
 )
-from taskrig.engine.policies import Policies, TaskPolicy
+from taskrig.engine.policies import MAX_ID_BYTES, Policies, TaskPolicy
+from taskrig.engine.returned import Unkeepable, json_of
 from taskrig.engine.unfinished import Calls, refuse_unfinished
 from taskrig.errors import Reject, Retry, describe, wait_of
 from taskrig.keys import aside_name
@@ -91,6 +94,7 @@ class Execution(msgspec.Struct, eq=False):
     process: TaskProcess | None = None  # that runs it now
     trace: Trace | None = None  # where the handler was when it failed or was stopped
     batch: Batch | None = None  # that runs as this execution
+    result: Any = None  # what the handler returned, until it has a disposition
 
     @property
     def each(self) -> Sequence[Execution]:
@@ -188,6 +192,22 @@ class Pipeline:
                 return False
         return True
 
+    def succeed(self, execution: Execution) -> None:
+        """What became of a run that returned."""
+        task, result = execution.task, execution.result
+        execution.result = None
+        execution.disposition = SUCCEEDED
+        if task is None or task.asks is None:
+            return
+        try:
+            if self.policies.result_ttl_s(task):
+                value = json_of(result, self.policies.results.max_bytes)
+                execution.disposition = Returned(value)
+            elif tracked(execution):
+                execution.disposition = Returned(b"null")
+        except Unkeepable as fault:
+            execution.fail("result", str(fault))
+
     @staticmethod
     def dispose(execution: Execution, fault: BaseException) -> None:
         """What became of a run that ended with `fault`."""
@@ -199,6 +219,21 @@ class Pipeline:
             execution.disposition = Failed("rejected", describe(fault))
         else:  # also SystemExit and KeyboardInterrupt: a task's own doing
             _failed(execution, fault)
+
+
+def tracked(execution: Execution) -> bool:
+    """Whether Redis is told of the state of its task."""
+    policy, task = execution.policy, execution.task
+    if policy is None or not policy.track or task is None or task.id is None:
+        return False
+    return len(task.id.encode()) <= MAX_ID_BYTES
+
+
+def keep_result(execution: Execution, result: Any) -> None:
+    """Keep what a handler returned until its end; raises TypeError where it has yet to run."""
+    if result is not None:
+        refuse_unfinished(result)
+        execution.result = result
 
 
 def _wait(execution: Execution, disposition: Disposition) -> None:
@@ -252,7 +287,7 @@ async def call_handler(
         if handler.is_sync or policy.run_in is THREAD:
             await in_thread(execution, policy.function, arguments)
         else:
-            refuse_unfinished(await handler.function(*arguments))
+            keep_result(execution, await handler.function(*arguments))
 
     calls = Calls()
     call = calls.noted(innermost)

@@ -58,6 +58,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self.ended: list[Execution] = []  # have a disposition, wait for the next exchange
+        self.begun: list[Execution] = []  # tracked tasks that run now, as Redis is to be told
         self.popped: list[Popped] = []  # blocking moves that have ended
         self.orders: list[Order] = []
         self.woken = asyncio.Event()  # there is something to do for a turn

@@ -19,15 +19,16 @@ from taskrig.authoring.options import (
     rate,
 )
 from taskrig.authoring.registry import DEFAULT, Handler, Registry
-from taskrig.config.sections import TaskConfig
-from taskrig.engine.unfinished import refuse_unfinished
+from taskrig.config.sections import ResultsConfig, TaskConfig
 from taskrig.errors import UsageError
 from taskrig.keys import type_name, type_of
 from taskrig.metrics import TypeMetrics
+from taskrig.task import Task
 
 _PLACES = {place: place for place in (LOOP, THREAD, PROCESS)}  # so that `is` tells them apart
 MAX_SLACK_US = 50_000  # starts of a limited rate are even to this
 MAX_LATE_US = 250_000  # a handler may start so much later than Redis let it through
+MAX_ID_BYTES = 512  # of a task that has a result or a state
 FEW = 20  # below so many in a period, a twentieth of them is none: one too many is too many
 
 
@@ -89,7 +90,7 @@ class TaskPolicy:
 
     __slots__ = (
         *("batch", "expires_s", "function", "handler", "label"),
-        *("limits", "linger_s", "numbers", "options", "retries", "run_in", "timeout_s"),
+        *("limits", "numbers", "options", "retries", "run_in", "timeout_s", "track"),
     )
 
     def __init__(self, task_type: str, handler: Handler, label: str, options: Options) -> None:
@@ -104,9 +105,14 @@ class TaskPolicy:
             self.function = partial(_run_in_its_own_loop, handler.function)
         self.timeout_s = options.timeout_s
         self.batch = options.batch if handler.options.batch is not None else None
-        self.linger_s = LINGER_S if options.linger_s is None else options.linger_s
         self.expires_s = options.expires_s
         self.retries = options.retries or 0
+        self.track = bool(options.track)
+
+    @property
+    def linger_s(self) -> float:
+        """How long the oldest task of a batch waits for more."""
+        return LINGER_S if self.options.linger_s is None else self.options.linger_s
 
     def pause_s(self, attempt: int) -> float:
         """How long to wait after failure number `attempt`, counted from 1; seconds."""
@@ -118,18 +124,25 @@ class TaskPolicy:
         )
 
 
-def _run_in_its_own_loop(function: Callable[..., Any], *arguments: Any) -> None:
-    async def awaited() -> None:
-        refuse_unfinished(await function(*arguments))
+def _run_in_its_own_loop(function: Callable[..., Any], *arguments: Any) -> Any:
+    async def awaited() -> Any:
+        return await function(*arguments)
 
-    asyncio.run(awaited())
+    return asyncio.run(awaited())
 
 
 class Policies(dict[str, TaskPolicy]):
     """The policy of every task type; `find` falls back to the default handler's."""
 
-    def __init__(self, registry: Registry, tasks: Mapping[str, TaskConfig]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        tasks: Mapping[str, TaskConfig],
+        results: ResultsConfig = ResultsConfig(),  # noqa: B008 - frozen
+    ) -> None:
         super().__init__()
+        self.results = results
+        self.kept_any = False  # whether a result was kept, ever
         configured = {name: Options(**task.model_dump()) for name, task in tasks.items()}
         for handler in registry.entries():
             options = configured.get(handler.type, Options()).over(handler.options)
@@ -144,6 +157,18 @@ class Policies(dict[str, TaskPolicy]):
     def find(self, task_type: str) -> TaskPolicy | None:
         """The policy of `type`, else the default handler's, else None."""
         return self.get(task_type, self.default)
+
+    def result_ttl_s(self, task: Task) -> float:
+        """For how long the result of a task is kept, in seconds; 0: it is not."""
+        if task.id is None or len(task.id.encode()) > MAX_ID_BYTES:
+            return 0.0
+        if task.asks is not None and task.asks.result_ttl_s is not None:
+            ttl_s = min(task.asks.result_ttl_s, self.results.max_ttl_s)
+        else:
+            policy = self.find(task.type)
+            ttl_s = (policy.options.result_ttl_s or 0.0) if policy is not None else 0.0
+        self.kept_any = self.kept_any or ttl_s > 0
+        return ttl_s
 
     def held_names(self) -> dict[str, str]:
         """Of types whose limits may hold tasks back: label in metrics -> name in keys."""

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from taskrig.engine.dispositions import RELEASED, SUCCEEDED, Failed, Retried
+from taskrig.engine.dispositions import RELEASED, SUCCEEDED, Failed, Retried, Returned
 from taskrig.engine.events import log
 from taskrig.engine.execution import Execution
 from taskrig.engine.inbox import Fail, Inbox
@@ -53,7 +53,8 @@ class Assignment(msgspec.Struct, array_like=True):
 
 class Report(msgspec.Struct, array_like=True):
     """What became of a task in a child. `outcome`: succeeded, failed, retried, or stopped where the
-    child was told to end and stood at `trace`; or batch, with a report of each task."""
+    child was told to end and stood at `trace`; or batch, with a report of each task. `value`: what
+    the handler returned, as JSON, where that is wanted."""
 
     outcome: str
     reason: str = ""
@@ -61,6 +62,7 @@ class Report(msgspec.Struct, array_like=True):
     after_s: float = 0.0
     trace: Trace | None = None
     each: list[Report] = []
+    value: bytes | None = None
 
 
 class Frames:
@@ -476,7 +478,8 @@ def _apply(execution: Execution, report: Report) -> None:
     """What the child says of a task."""
     match report.outcome:
         case "succeeded":
-            execution.disposition = SUCCEEDED
+            value = report.value
+            execution.disposition = SUCCEEDED if value is None else Returned(value)
         case "retried":
             execution.disposition = Retried(report.reason, report.error, report.after_s)
         case _:

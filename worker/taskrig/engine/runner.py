@@ -20,7 +20,14 @@ from taskrig.engine.batches import Batches, judge
 from taskrig.engine.capacity import Capacity
 from taskrig.engine.dispositions import RELEASED, SUCCEEDED
 from taskrig.engine.events import Events, log
-from taskrig.engine.execution import Execution, Pipeline, arguments_of, call_handler, in_a_task
+from taskrig.engine.execution import (
+    Execution,
+    Pipeline,
+    arguments_of,
+    call_handler,
+    in_a_task,
+    tracked,
+)
 from taskrig.engine.inbox import Fail, Inbox
 from taskrig.engine.processes import Processes
 from taskrig.engine.threads import Call, Threads
@@ -142,6 +149,9 @@ class Runner:
         execution.numbers = policy.numbers
         policy.numbers.in_flight += 1
         events.begun += 1
+        if policy.track:
+            self._inbox.begun += filter(tracked, execution.each)
+            self._inbox.wake()
         if execution.batch is not None:
             events.batch_started(execution, len(self.capacity.running))
         elif events.sample or task.enqueued_at is not None:
@@ -178,6 +188,7 @@ class Runner:
                 result = await handler.function(*arguments)
                 if result is not None:
                     refuse_unfinished(result)
+                    execution.result = result
         except GeneratorExit as thrown:
             if not in_a_task():
                 raise  # the loop has ended, and this coroutine is being closed
@@ -194,11 +205,13 @@ class Runner:
             return  # it was given up before
         try:
             if execution.batch is not None:
-                judge(execution, fault)
-            elif fault is None:
+                judge(execution, fault, self.pipeline)
+            elif fault is not None:
+                self.pipeline.dispose(execution, fault)
+            elif execution.task is None or execution.task.asks is None:
                 execution.disposition = SUCCEEDED
             else:
-                self.pipeline.dispose(execution, fault)
+                self.pipeline.succeed(execution)
             self._ended(execution)
         except Exception as bug:
             self._inbox.order(Fail(bug))

@@ -17,8 +17,7 @@ from typing import Any
 
 import msgspec
 
-from taskrig.engine.execution import Execution
-from taskrig.engine.unfinished import refuse_unfinished
+from taskrig.engine.execution import Execution, keep_result
 from taskrig.errors import describe
 from taskrig.runtime import forked
 
@@ -42,7 +41,7 @@ class Call(msgspec.Struct, eq=False):
     def run(self) -> None:
         """In the thread: call, and keep what it raises."""
         try:
-            refuse_unfinished(self.function(*self.arguments))
+            keep_result(self.execution, self.function(*self.arguments))
         except BaseException as fault:
             self.fault = fault
         if forked.child:

@@ -27,11 +27,17 @@ from taskrig.authoring.context import Process, process, running
 from taskrig.authoring.extras import opened
 from taskrig.authoring.registry import Registry
 from taskrig.engine.batches import judge
-from taskrig.engine.dispositions import Failed, Retried, Succeeded
-from taskrig.engine.execution import Batch, Execution, Pipeline, arguments_of, call_handler
+from taskrig.engine.dispositions import Failed, Retried, Returned, Succeeded
+from taskrig.engine.execution import (
+    Batch,
+    Execution,
+    Pipeline,
+    arguments_of,
+    call_handler,
+    keep_result,
+)
 from taskrig.engine.policies import Policies
 from taskrig.engine.processes import DRAIN, STOP, Assignment, Frames, Report, framed
-from taskrig.engine.unfinished import refuse_unfinished
 from taskrig.errors import TaskrigError
 from taskrig.process.ending import exit_now
 from taskrig.runtime import early, forked
@@ -187,9 +193,9 @@ class TaskChild:
                 call_handler(execution, arguments, self._pipeline.middleware, _in_thread)
             )
         elif handler.is_sync:
-            refuse_unfinished(handler.function(*arguments))
+            keep_result(execution, handler.function(*arguments))
         else:
-            self._complete(_awaited(handler.function, arguments))
+            self._complete(_awaited(execution, handler.function, arguments))
 
     def _complete(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._work = self._loop.create_task(coroutine)
@@ -201,12 +207,12 @@ class TaskChild:
     def _report(self, execution: Execution, fault: BaseException | None) -> None:
         if fault is not None and self._stopped:
             self._send(Report("stopped", trace=trace(fault)))
-        elif execution.batch is None and fault is None:
-            self._send(Report("succeeded"))
         else:
             if execution.batch is not None:
-                judge(execution, fault)
-            elif fault is not None:
+                judge(execution, fault, self._pipeline)
+            elif fault is None:
+                self._pipeline.succeed(execution)
+            else:
                 self._pipeline.dispose(execution, fault)
             for one in execution.each if isinstance(fault, MemoryError) else ():
                 one.fail("memory", "MemoryError: its process got no more memory")
@@ -271,19 +277,23 @@ def _pass_over(number: int, frame: FrameType | None) -> None:
     os.kill(os.getpid(), number)
 
 
-async def _awaited(function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    refuse_unfinished(await function(*arguments))
+async def _awaited(
+    execution: Execution, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    keep_result(execution, await function(*arguments))
 
 
 async def _in_thread(
-    _: Execution, function: Callable[..., Any], arguments: tuple[Any, ...]
+    execution: Execution, function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> None:
     """Middleware runs in this process's event loop; a plain function may start one of its own."""
-    refuse_unfinished(await asyncio.to_thread(function, *arguments))
+    keep_result(execution, await asyncio.to_thread(function, *arguments))
 
 
 def _report_of(execution: Execution) -> Report:
     match execution.disposition:
+        case Returned(value=value):
+            return Report("succeeded", value=value)
         case Succeeded():
             return Report("succeeded")
         case Retried(reason=reason, error=error, after_s=after_s):

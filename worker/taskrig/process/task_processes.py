@@ -52,7 +52,7 @@ def launcher_for(
     Raises:
         UsageError: the settings of a type's processes cannot be.
     """
-    policies = Policies(registry, config.tasks)
+    policies = Policies(registry, config.tasks, config.results)
     policies.batched()  # refuses what cannot be
     served = policies.in_processes()
     if not served:
@@ -101,7 +101,7 @@ def play_role(config: Config, registry: Callable[[], Registry]) -> None:
         _Template(link, lambda one: _program("child", one)).serve()
     handlers = registry()
     stay_seen()
-    policies = Policies(handlers, config.tasks)
+    policies = Policies(handlers, config.tasks, config.results)
     if role["role"] == "forking template":
         _Template(link, _forking(link, handlers, policies)).serve()
     _be_a_child(link, handlers, policies, role["parent"])

@@ -2,6 +2,7 @@
 -- dead_move.lua: requeue or drop one slice of the dead letters.
 --
 -- KEYS  1 queue LIST   2 dead STREAM   3 dead_index LIST   4 stats HASH   5 requeued HASH
+--      and, of letters with an id, LIST <prefix>result:<id>
 -- ARGV  1 requeue | drop      2 side to pop: right|left
 --       3 where the slice begins: an id, "(id" or "-"      4 the last id that may be touched
 --       5 most entries to look at     6 most bytes to look at
@@ -34,6 +35,12 @@ local function note(raw)
   call('HSET', KEYS[5], name, string.format('%.0f', (copies or 0) + 1) .. string.format(':%.0f', now))
 end
 
+-- A requeued task has no result until it has ended again.
+local function forget_result(task)
+  local key = string.sub(dead, 1, -5) .. 'result:' .. task
+  if call('TYPE', key).ok == 'list' then redis.pcall('DEL', key) end
+end
+
 while left > 0 and bytes > 0 and not ended do
   local n = math.min(step, left)
   local chunk = call('XRANGE', dead, at, to, 'COUNT', n)
@@ -51,6 +58,7 @@ while left > 0 and bytes > 0 and not ended do
       if requeue then
         note(raw)
         call(push, queue, raw)
+        if f['id'] then forget_result(f['id']) end
       end
       call('XDEL', dead, entry[1])
       if f['outcome'] == 'invalid' and call('LREM', index, 1, entry[1] .. ' ' .. size) == 1 then

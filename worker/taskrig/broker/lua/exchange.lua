@@ -8,6 +8,7 @@
 --      15 marks HASH, and for unique types HASH <prefix>unique:<name>, ZSET <prefix>barriers:<name>
 --      16 dead_from STRING (see trim.lua)   17 requeued HASH (see dead_move.lua)
 --      and, where the queue has several lists, for each in order: its arrivals LIST, the LIST
+--      and, for tasks that leave something behind, the keys that lib/leaves.lua names
 --      and, for tasks with a run id, LIST <run prefix><run> (same slot)
 -- ARGV  1 worker id         2 lease, ms          3 want: most tasks to claim
 --       4 number of the first new tag            5 tasks that stay in the worker's hands
@@ -17,10 +18,12 @@
 --      13 run key prefix     14 "1": tell the position
 --      15 "1": settle one by one, to know which were missing
 --      16 of a claim of `want`, the shares of the lists, parted by spaces ("": strict order)
---      17 n: plain successes, then n tags; then settlements of eight each:
+--      17 n: plain successes, then n tags; then settlements of nine each:
 --         outcome, tag, type, reason, error, run, record, traceback ("": none); where the outcome is
 --         retried, reason is the ms to wait, where it is delayed, the Unix ms to wait for; where it
 --         is held, type is the name of the held list and reason the end to put it to: front|back
+--         each with a ninth, n: what it leaves behind, see lib/leaves.lua, in n more; the outcome
+--         "running" settles nothing, and only tells the state of a task that is tracked
 -- Returns { why, gap, more, alone, missing tags, too large {size, start}...,
 --           counts {index, deliveries, attempts}..., raw items..., tags to cancel..., ms until the next
 --           delayed one is due (-1: none, or nothing was to be claimed), TIME in ms,
@@ -67,6 +70,7 @@ local function count(name, n) totals[name] = (totals[name] or 0) + n end
 -- @include lib/mark.lua
 -- @include lib/dead_letter.lua
 -- @include lib/trim_dead.lua
+-- @include lib/leaves.lua
 local function position() return position_of(stats, totals) end
 
 -- A unique task in flight has ended: all that waits now was pushed before. Or it goes back to the
@@ -100,11 +104,11 @@ end
 
 local function counts_of(tag) return parse_counts(has_meta and call('HGET', meta, tag)) end
 
-local function bury(raw, outcome, type, reason, error, deliveries, attempts, traceback)
+local function bury(raw, outcome, type, reason, error, deliveries, attempts, traceback, task)
   if outcome == 'invalid' then call('LLEN', index) end  -- a wrong type shows before the copy
   local entry = add_dead_letter(dead, { raw = raw, outcome = outcome, reason = reason, error = error,
     type = type, deliveries = deliveries, attempts = attempts, worker = id, time = stamp,
-    traceback = traceback })
+    traceback = traceback, id = task })
   if outcome == 'invalid' then
     call('RPUSH', index, entry .. ' ' .. #raw)
     call('HINCRBY', stats, 'invalid_kept_bytes', #raw)
@@ -112,6 +116,53 @@ local function bury(raw, outcome, type, reason, error, deliveries, attempts, tra
   else
     buried = buried + 1
   end
+end
+
+-- Lists and totals that cannot be written show before the first of several writes.
+local function settle_one(at, left)
+  local outcome, tag, ended = ARGV[at], ARGV[at + 1], true
+  local raw = call('HGET', inflight, tag)
+  if not raw then return false end
+  local deliveries, attempts, since = counts_of(tag)
+  local goes_back = false
+  if outcome == 'released' then
+    -- Which of several lists it came from is not known: then it goes before them all.
+    goes_back = deliveries == 0 and attempts == 0 and since == '' and not several
+    ended = goes_back
+    if goes_back then
+      count('recounted', 1)
+      call(from_right and 'RPUSH' or 'LPUSH', queue, raw)
+    else
+      local entry = entry_of(tag, deliveries, attempts, since, raw)
+      put_to_redeliver(redeliver, entry, deliveries, max_deliveries)
+    end
+  elseif outcome == 'retried' then
+    ended = false
+    call('ZADD', delayed, string.format('%.0f', now + tonumber(ARGV[at + 3])),
+      entry_of(tag, deliveries, attempts + 1, since, raw))
+  elseif outcome == 'delayed' then
+    ended = false
+    call('ZADD', delayed, ARGV[at + 3], entry_of(tag, deliveries, attempts, since, raw))
+  elseif outcome == 'held' then
+    ended = false
+    local entry = entry_of(tag, deliveries, attempts, since, raw)
+    call('SADD', held, ARGV[at + 2])
+    local put = redis.pcall(ARGV[at + 3] == 'front' and 'RPUSH' or 'LPUSH',
+      held .. ':' .. ARGV[at + 2], entry)
+    -- Where that key is no list (look.lua names it), it waits for a while among the delayed.
+    if type(put) == 'table' then
+      call('ZADD', delayed, string.format('%.0f', now + 5000), entry)
+    end
+  elseif outcome ~= 'succeeded' then
+    if outcome == 'invalid' then count('recounted', 1) end
+    bury(raw, outcome, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4],
+      deliveries + 1, attempts + 1, ARGV[at + 7], left and left.document and left.task)
+  end
+  local mark = has_marks and ended and call('HGET', marks, tag)
+  if mark then unmark(tag, mark, goes_back) end
+  if left then keep_leaves(left, ended and not goes_back) end
+  remove(tag)
+  return true
 end
 
 local function settle()
@@ -133,60 +184,26 @@ local function settle()
     at = to + 1
   end
 
-  local records = {}
-  for i = last + 1, #ARGV, 8 do
-    local outcome, tag, run = ARGV[i], ARGV[i + 1], ARGV[i + 5]
-    local found
-    if outcome == 'succeeded' then
-      if has_marks then unmark_ended(i + 1, i + 1) end
-      found = remove(tag) == 1
+  local records, i = {}, last + 1
+  while i <= #ARGV do
+    local outcome, tag, run, left = ARGV[i], ARGV[i + 1], ARGV[i + 5], leaves_at(i + 8)
+    if outcome == 'running' then
+      if call('HEXISTS', inflight, tag) == 1 then tell_state(left, 'running') end
     else
-      local raw = call('HGET', inflight, tag)
-      found = raw and true or false
-      if raw then
-        local deliveries, attempts, since = counts_of(tag)
-        local goes_back = false
-        local stays = outcome == 'retried' or outcome == 'delayed' or outcome == 'held'
-        if outcome == 'released' then
-          -- Which of several lists it came from is not known: then it goes before them all.
-          goes_back = deliveries == 0 and attempts == 0 and since == '' and not several
-          stays = not goes_back
-          if goes_back then
-            count('recounted', 1)
-            call(from_right and 'RPUSH' or 'LPUSH', queue, raw)
-          else
-            local entry = entry_of(tag, deliveries, attempts, since, raw)
-            put_to_redeliver(redeliver, entry, deliveries, max_deliveries)
-          end
-        elseif outcome == 'retried' then
-          call('ZADD', delayed, string.format('%.0f', now + tonumber(ARGV[i + 3])),
-            entry_of(tag, deliveries, attempts + 1, since, raw))
-        elseif outcome == 'delayed' then
-          call('ZADD', delayed, ARGV[i + 3], entry_of(tag, deliveries, attempts, since, raw))
-        elseif outcome == 'held' then
-          local entry = entry_of(tag, deliveries, attempts, since, raw)
-          call('SADD', held, ARGV[i + 2])
-          local put = redis.pcall(ARGV[i + 3] == 'front' and 'RPUSH' or 'LPUSH',
-            held .. ':' .. ARGV[i + 2], entry)
-          -- Where that key is no list (look.lua names it), it waits for a while among the delayed.
-          if type(put) == 'table' then
-            call('ZADD', delayed, string.format('%.0f', now + 5000), entry)
-          end
-        else
-          if outcome == 'invalid' then count('recounted', 1) end
-          bury(raw, outcome, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4],
-            deliveries + 1, attempts + 1, ARGV[i + 7])
-        end
-        local mark = has_marks and not stays and call('HGET', marks, tag)
-        if mark then unmark(tag, mark, goes_back) end
-        remove(tag)
+      local found
+      if outcome == 'succeeded' and not left then
+        if has_marks then unmark_ended(i + 1, i + 1) end
+        found = remove(tag) == 1
+      else
+        found = settle_one(i, left)
+      end
+      if found then count(outcome, 1) else missing[#missing + 1] = tag end
+      if run ~= '' then
+        records[run] = records[run] or {}
+        table.insert(records[run], ARGV[i + 6] .. (found and ' 0 ' or ' 1 ') .. stamp)
       end
     end
-    if found then count(outcome, 1) else missing[#missing + 1] = tag end
-    if run ~= '' then
-      records[run] = records[run] or {}
-      table.insert(records[run], ARGV[i + 6] .. (found and ' 0 ' or ' 1 ') .. stamp)
-    end
+    i = i + 9 + tonumber(ARGV[i + 8])
   end
 
   for run, lines in pairs(records) do

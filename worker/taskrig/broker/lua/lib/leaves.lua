@@ -1,0 +1,39 @@
+-- What a task leaves behind when it is settled: a result, a state. Each by pcall, and only where its
+-- key is free or of its own type: a key that is not costs what it would hold, never the settlement.
+--
+-- ARGV[at] says how many arguments follow; none, or:
+--   task id, document of its result as JSON ("": none), seconds for which that is kept,
+--   seconds for which its state is kept (0: it is not tracked)
+-- Keys: LIST <prefix>result:<task id>, STRING <prefix>state:<task id>
+local function leaves_at(at)
+  if ARGV[at] == '0' then return nil end
+  local document = ARGV[at + 2]
+  return { task = ARGV[at + 1], document = document ~= '' and document, ttl = ARGV[at + 3],
+    state_ttl = ARGV[at + 4] }
+end
+
+local function may_be(key, kind)
+  local is = redis.call('TYPE', key).ok
+  return is == 'none' or is == kind
+end
+
+local function tell_state(left, state)
+  local key = prefix .. 'state:' .. left.task
+  if left.state_ttl == '0' or not may_be(key, 'string') then return end
+  if state then redis.pcall('SET', key, state, 'EX', left.state_ttl) else redis.pcall('DEL', key) end
+end
+
+-- A list of one document: whoever waits for it with BLMOVE is woken by the push.
+local function keep_leaves(left, ended)
+  if ended and left.document then
+    local key = prefix .. 'result:' .. left.task
+    if may_be(key, 'list') then
+      redis.pcall('DEL', key)
+      redis.pcall('RPUSH', key, left.document)
+      redis.pcall('EXPIRE', key, left.ttl)
+    else
+      count('results_refused', 1)
+    end
+  end
+  tell_state(left, not ended and 'waiting')
+end

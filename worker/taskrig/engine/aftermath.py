@@ -1,0 +1,89 @@
+"""What a task leaves behind as it is settled: its result, its state.
+
+All of it is written by exchange.lua in the step that takes the task out of in flight. Here it is
+only spelled; "Results" in docs/protocol.md says what the documents hold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from taskrig.engine.dispositions import Dead, Failed, Returned
+from taskrig.engine.execution import Execution, settlement_of, tracked
+from taskrig.engine.policies import Policies
+from taskrig.task import Begun, Outcome, Settlement
+
+Leaves = tuple[str | bytes | int, ...]
+Clock = Callable[[float], float]  # `time.monotonic()` seconds to Unix seconds of the server's clock
+
+MOST_BYTES = 2**20  # of results in one exchange
+ENDS = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.DEAD)
+
+
+def light(ended: Sequence[Execution], most: int) -> list[Execution]:
+    """The first of these, `most` at most, with results that Redis takes in a few milliseconds."""
+    size = 0
+    for number, execution in enumerate(ended[:most]):
+        if isinstance(execution.disposition, Returned):
+            size += len(execution.disposition.value)
+        if size > MOST_BYTES:
+            return list(ended[: number + 1])
+    return list(ended[:most])
+
+
+def begun(execution: Execution, policies: Policies) -> Begun:
+    """That a tracked task runs now."""
+    task = execution.task
+    assert task is not None and task.id is not None
+    return Begun(execution.delivery.tag, task.id, math.ceil(policies.results.max_ttl_s))
+
+
+def settlement(execution: Execution, policies: Policies, redis_time: Clock) -> Settlement:
+    """What exchange.lua is told of an execution that has ended."""
+    told = settlement_of(execution, redis_time)
+    task = execution.task
+    if task is not None and task.id is not None:
+        told.leaves = _leaves(execution, policies, redis_time)
+    return told
+
+
+def _leaves(execution: Execution, policies: Policies, redis_time: Clock) -> Leaves:
+    task, disposition = execution.task, execution.disposition
+    assert task is not None and task.id is not None and disposition is not None
+    if isinstance(disposition, Dead) and disposition.reason == "duplicate":
+        return ()  # its id is that of another task, which is queued or runs
+    state_ttl_s = math.ceil(policies.results.max_ttl_s) if tracked(execution) else 0
+    document, ttl_s = b"", 0.0
+    if disposition.outcome in ENDS and (ttl_s := policies.result_ttl_s(task)):
+        document = msgspec.json.encode(_document(execution, redis_time))
+    if not document and not state_ttl_s:
+        return ()
+    return task.id, document, math.ceil(ttl_s), state_ttl_s
+
+
+def _document(execution: Execution, redis_time: Clock) -> dict[str, Any]:
+    task, delivery, disposition = execution.task, execution.delivery, execution.disposition
+    assert task is not None and disposition is not None
+    failed = disposition if isinstance(disposition, Failed) else None
+    value = disposition.value if isinstance(disposition, Returned) else b"null"
+    trace = execution.trace if failed is not None else None
+    ran = execution.ended > 0
+    return {
+        "id": task.id,
+        "type": task.type,
+        "state": disposition.outcome.value,
+        "result": msgspec.Raw(value),
+        "error": failed and failed.error,
+        "reason": failed and failed.reason,
+        "traceback": trace and trace.text,
+        "attempts": delivery.attempts + 1,
+        "deliveries": delivery.deliveries + 1,
+        "worker": delivery.tag.partition(":")[0],
+        "enqueued": task.enqueued_at,
+        "started": redis_time(execution.started) if ran else None,
+        "finished": redis_time(execution.ended or execution.started),
+    }
