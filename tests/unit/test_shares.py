@@ -23,8 +23,8 @@ def test_claims_of_one_task_follow_the_weights_over_time():
     assert all(sum(row) == 1 for row in given_out)
 
 
-def test_without_weights_there_are_no_shares():
-    assert Shares([]).of(5) == ""
+def test_a_claim_of_no_task_has_no_shares():
+    assert Shares([2, 1]).of(0) == ""
 
 
 @settings(deadline=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 
-from taskrig.texts import printable
+from taskrig.texts import cut, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def describe(fault: BaseException) -> str:
     except BaseException:
         return f"{name} (its message cannot be had)"
     line = f"{name}: {text}" if text else name
-    return line if len(line) <= MAX_ERROR_CHARS else line[: MAX_ERROR_CHARS - 3] + "..."
+    return cut(line, MAX_ERROR_CHARS)
 
 
 def _printable(text: str, most: int) -> str:

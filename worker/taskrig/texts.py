@@ -28,10 +28,14 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
 
 
+def cut(text: str, most: int) -> str:
+    """At most this number of its characters, the end marked where there was more."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def plain(text: str, most: int = 200) -> str:
     """The text on one line: cut, and with nothing that steers a terminal."""
-    shown = printable(text[: most + 1])
-    return shown if len(text) <= most else shown[:most] + "..."
+    return cut(printable(text[: most + 1]), most)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

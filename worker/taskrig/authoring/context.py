@@ -18,7 +18,7 @@ _log = logging.getLogger("taskrig.task")
 
 
 class Running(Protocol):
-    """The task that runs, as the executor knows it."""
+    """The task that runs, as the worker knows it."""
 
     delivery: Delivery
     task: Task | None

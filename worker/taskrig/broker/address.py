@@ -32,6 +32,7 @@ from taskrig.broker.locate import ClusterLocator, SentinelLocator, Server
 from taskrig.config.sections import RedisConfig
 from taskrig.errors import BrokerBroken, BrokerRefused, BrokerUnavailable, UsageError
 from taskrig.keys import same_slot
+from taskrig.texts import cut
 
 
 class Address:
@@ -58,7 +59,7 @@ class Address:
 
     async def open(self) -> Any:
         """An unconnected redis.asyncio connection without retries and without a timeout of its own
-        (Wire watches the time: a timer for every command would cost a third of the throughput).
+        (Connection watches the time: a timer for every command costs a third of the throughput).
 
         Raises RedisError or OSError when Sentinels or Cluster do not know the server.
         """
@@ -164,4 +165,4 @@ def _kind(fault: BaseException) -> str:
 def _words(fault: BaseException) -> str:
     cause = fault.__cause__ if isinstance(fault.__cause__, ssl.SSLError) else fault
     text = " ".join(str(cause).split()) or type(fault).__name__
-    return text if len(text) <= 300 else text[:297] + "..."
+    return cut(text, 300)

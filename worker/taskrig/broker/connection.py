@@ -8,6 +8,7 @@ again; and a too large item is seen by the header of its reply, before it is the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Iterator
 from typing import Any, TypeVar
@@ -190,7 +191,8 @@ class Connection:
     def cut(self) -> None:
         """Drop the connection at once; a call under way ends with BrokerUnavailable."""
         if self._connecting is not None:
-            self._connecting.reschedule(asyncio.get_running_loop().time())
+            with contextlib.suppress(RuntimeError):  # it has been cut already, and ends
+                self._connecting.reschedule(asyncio.get_running_loop().time())
         elif self._stream is not None:
             self._stream.lose(ConnectionAbortedError("the connection was cut"))
 

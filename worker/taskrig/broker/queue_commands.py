@@ -1,4 +1,4 @@
-"""Every command on the keys of one queue but the exchange: each is spelled here, and only here."""
+"""The commands on the keys of one queue, but for the exchange and what is checked at a start."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class QueueCommands:
 
     def origin(self) -> Command[str]:
         """When and by which queue these keys were begun."""
-        return command("GET", self.keys.origin, parse=replies.text)
+        return origin_of(self.keys)
 
     # -- workers and their leases ----------------------------------------------------------------
 
@@ -330,6 +330,11 @@ class QueueCommands:
         """Push items in order, to the queue or another list of it; how many wait there then."""
         verb = "LPUSH" if self._side == "right" else "RPUSH"
         return command(verb, to or self.keys.queue, *items)
+
+
+def origin_of(keys: Keys) -> Command[str]:
+    """When and by which queue these keys were begun."""
+    return command("GET", keys.origin, parse=replies.text)
 
 
 def push_result(key: str, result: bytes) -> Command[int]:

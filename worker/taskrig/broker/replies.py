@@ -1,4 +1,7 @@
-"""What the scripts answer, as named types: the only place where a reply is read by its places."""
+"""What most scripts and commands answer, as named types: a reply is read by its places here alone.
+
+What the exchange answers, dead letters and the survey are read in modules of their own.
+"""
 
 from __future__ import annotations
 
@@ -71,8 +74,12 @@ def depths(reply: list[Any]) -> Depths:
 
 def wrong_type(key: bytes, found: bytes, expected: bytes) -> str:
     """A key of a wrong type, in words."""
-    texts = (part.decode(errors="backslashreplace") for part in (key, found, expected))
-    return "{} holds a {} and must be a {}".format(*texts)
+    return mismatch(*(part.decode(errors="backslashreplace") for part in (key, found, expected)))
+
+
+def mismatch(key: str, found: str, expected: str) -> str:
+    """The same of a key that is named in words already."""
+    return f"{key} holds a {found} and must be a {expected}"
 
 
 @dataclass(frozen=True, slots=True)

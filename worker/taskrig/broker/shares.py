@@ -10,13 +10,13 @@ class Shares:
     """Whole shares of each claim whose sums follow the weights, also when claims are small."""
 
     def __init__(self, weights: Sequence[int]) -> None:
-        """No weights: a strict order, without shares."""
+        """Of a strict order, which has no weights, there are none."""
         self._weights = tuple(weights)
         self._owed = [0.0] * len(self._weights)  # by earlier claims, each less than 1 either way
 
     def of(self, want: int) -> str:
-        """The shares of a claim of `want` tasks, parted by spaces; "" for a strict order."""
-        if not self._weights or not want:
+        """The shares of a claim of `want` tasks, parted by spaces; "" where it wants none."""
+        if not want:
             return ""
         total = sum(self._weights)
         due = [

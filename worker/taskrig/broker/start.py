@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from taskrig.broker.address import Address
 from taskrig.broker.commands import Command, command
 from taskrig.broker.connection import Connection
-from taskrig.broker.replies import text
+from taskrig.broker.queue_commands import origin_of
+from taskrig.broker.replies import mismatch, text
 from taskrig.config.sections import Config
 from taskrig.errors import BrokerRefused, BrokerUnavailable, UsageError
 from taskrig.keys import EXPECTED_TYPES, FORMAT_VERSION, Keys, private_to
@@ -88,7 +89,7 @@ class KeyCheck(NamedTuple):
         """What is wrong with the type that was found, in words; "" where it is right."""
         if found in ("none", self.expected):
             return ""
-        return f"{self.what}, {self.key!r}, holds a {found} and must be a {self.expected}"
+        return mismatch(f"{self.what}, {self.key!r},", found, self.expected)
 
 
 def key_checks(keys: Keys, lists: Sequence[str]) -> list[KeyCheck]:
@@ -125,14 +126,14 @@ async def register(run: Run, keys: Keys, lists: Sequence[str]) -> str:
     """Say what these keys are, where it is not said yet: their format, the queue that they are of,
     and its lists, which whoever looks at it counts. Returns their origin.
 
-    A server that is full or read-only is asked again by upkeep. Raises BrokerUnavailable.
+    A server that is full or read-only is asked again by the gauges. Raises BrokerUnavailable.
     """
     with contextlib.suppress(BrokerUnavailable):
         await run(command("SET", keys.version, FORMAT_VERSION, "NX"))
         await run(command("SET", keys.origin, f"{secrets.token_hex(4)} {keys.queue}", "NX"))
         if lists:
             await run(command("SADD", keys.lists, *lists))
-    origin: str = await run(command("GET", keys.origin, parse=text))
+    origin: str = await run(origin_of(keys))
     return origin
 
 
@@ -162,7 +163,7 @@ async def _refuse_shared_keys(run: Run, keys: Keys, other: str, say: Callable[[s
 async def _refuse_private_key(run: Run, name: str) -> None:
     """Raises UsageError when a list to be served is a key of another queue's own."""
     of = private_to(name)
-    if of is not None and await run(command("EXISTS", f"{of}:version")):
+    if of is not None and await run(command("EXISTS", Keys.of(of).version)):
         raise UsageError(
             f"{name!r} is a private key of the queue {of!r}: choose another queue.key (--redis-key)"
         )

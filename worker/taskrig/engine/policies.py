@@ -33,7 +33,7 @@ FEW = 20  # below so many in a period, a twentieth of them is none: one too many
 
 
 class Limits:
-    """The limits of one task type; `running` is kept by the gate.
+    """The limits of one task type; `running` is kept by the limiter.
 
     `name` is the type as it stands in keys, `here` the most that run in this worker (None: any),
     `total` in all workers (0: any). Two starts are `every_us` apart (0: no rate), but a late one

@@ -88,6 +88,7 @@ class Family:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._http: HttpServer | None = None
+        self._page: StatusPage | None = None
         self._systemd = Systemd()
         self._said_ready = False
 
@@ -101,6 +102,8 @@ class Family:
         self._over.set()
         if self._http is not None:
             self._http.close()
+        if self._page is not None:
+            self._page.close()
 
     def drain(self) -> None:
         """They are told to end."""
@@ -118,11 +121,11 @@ class Family:
         http = self._config.http
         if not http.enabled:
             return None
-        page = None
         if http.page:
             config = self._config
-            page = StatusPage(config, Address(config.redis, config.queue.key, "taskrig-page"))
-            page.start()
+            address = Address(config.redis, config.queue.key, "taskrig-page")
+            self._page = StatusPage(config, address)
+            self._page.start()
         server = HttpServer(
             http.host,
             http.port,
@@ -130,7 +133,7 @@ class Family:
             live=self._live,
             ready=self._ready,
             status=self._status,
-            page=page,
+            page=self._page,
         )
         server.start()
         log.info("metrics of all processes on %s", host_and_port(http.host, server.port))

@@ -18,8 +18,8 @@ from typing import Any, TextIO
 
 from taskrig.errors import describe
 from taskrig.runtime import outlet
-from taskrig.runtime.tracebacks import cut, trace
-from taskrig.texts import printable
+from taskrig.runtime.tracebacks import trace
+from taskrig.texts import cut, printable
 
 log = logging.getLogger("taskrig")
 

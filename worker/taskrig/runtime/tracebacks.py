@@ -19,7 +19,7 @@ from types import CodeType, TracebackType
 from typing import Any, NamedTuple
 
 from taskrig.errors import describe
-from taskrig.texts import printable
+from taskrig.texts import cut, printable
 
 MAX_TRACE_BYTES = 4000
 FIRST_FRAMES, LAST_FRAMES = 5, 15  # of each exception
@@ -51,11 +51,6 @@ _visible = partial(printable, keep="\t")  # the code of a line may be indented b
 def _name(fault: BaseException) -> str:
     name: str = type.__dict__["__name__"].__get__(type(fault))  # its metaclass may say otherwise
     return cut(_visible(name), 100)
-
-
-def cut(text: str, most: int) -> str:
-    """At most this number of its characters, the end marked where there was more."""
-    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def trace(fault: BaseException) -> Trace:

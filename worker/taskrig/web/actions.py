@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from taskrig.admin import DeadLetters, Inspector
-from taskrig.admin.dead_letters import is_id
+from taskrig.admin.dead_letters import FIELDS, is_id
 from taskrig.broker import DeadLetter
 from taskrig.task import MAX_TYPE_BYTES
 from taskrig.texts import is_unicode
@@ -17,7 +17,6 @@ from taskrig.web.auth import Refused
 MOST_IDS = 500
 BUDGET_S = 2.0  # a long walk is done in parts: the page asks again with what it was told
 WHY = "from the status page"
-FILTERS = ("type", "reason", "outcome")
 
 
 class Orders:
@@ -79,11 +78,11 @@ class Orders:
             ids is not None
             or not isinstance(where, dict)
             or not all(
-                name in FILTERS and isinstance(value, str) and is_unicode(value)
+                name in FIELDS and isinstance(value, str) and is_unicode(value)
                 for name, value in where.items()
             )
         ):
-            raise _senseless("give ids, or where with type, reason, outcome")
+            raise _senseless(f"give ids, or where with {', '.join(FIELDS)}")
         at, end = said.get("next") or "-", said.get("end") or ""
         if not isinstance(at, str) or not isinstance(end, str):
             raise _senseless("next and end are what the last answer told")

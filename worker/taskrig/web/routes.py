@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from taskrig.admin import DeadLetters, Inspector
-from taskrig.admin.dead_letters import is_id
+from taskrig.admin.dead_letters import FIELDS, is_id
 from taskrig.broker import Address
 from taskrig.config.sections import Config
 from taskrig.errors import BrokerUnavailable
@@ -29,7 +29,6 @@ PAGE_ITEMS = 50
 LOOKED_AT = 20_000  # dead letters that one request goes through for a rare filter
 SHOWN_BYTES = 200
 WHOLE_BYTES = 256 * 1024
-FILTERS = ("type", "reason", "outcome")
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -141,7 +140,7 @@ class StatusPage:
                 raise Refused(HTTPStatus.NOT_FOUND, "this dead letter is gone")
             return _json(found.as_dict())
         asked = {name: values[-1] for name, values in parse_qs(query).items()}
-        where = {name: asked[name] for name in FILTERS if asked.get(name)}
+        where = {name: asked[name] for name in FIELDS if asked.get(name)}
         after = asked.get("after", "")
         if after and not is_id(after.removeprefix("(")):
             raise Refused(HTTPStatus.BAD_REQUEST, "after is not an id")

@@ -6,7 +6,7 @@
 --       9 dead_index LIST 10 stats HASH     11 paused STRING   12 alone STRING
 --      13 delayed ZSET   14 held SET, and LIST <held>:<name> for a held type
 --      15 marks HASH, and for unique types HASH <prefix>unique:<name>, ZSET <prefix>barriers:<name>
---      16 dead_from STRING (see trim.lua)   17 requeued HASH (see dead_move.lua)
+--      16 dead_from STRING (see lib/trim_dead.lua)   17 requeued HASH (see dead_move.lua)
 --      and, where the queue has several lists, for each in order: its arrivals LIST, the LIST
 --      and, for tasks that leave something behind, the keys that lib/leaves.lua names
 --      and, for tasks with a run id, LIST <run prefix><run> (same slot)

@@ -5,8 +5,8 @@
 -- KEYS  1 inflight HASH    2 meta HASH   3 workers ZSET   4 redeliver LIST
 --       5 dead STREAM      6 stats HASH  7 reclaiming STRING
 --       8 marks HASH, and for unique types HASH <prefix>unique:<name>, ZSET <prefix>barriers:<name>
---       9 queue LIST      10 arrivals LIST   11 dead_index LIST   12 dead_from STRING (see trim.lua)
---      13 about HASH
+--       9 queue LIST      10 arrivals LIST   11 dead_index LIST
+--      12 dead_from STRING (see lib/trim_dead.lua)       13 about HASH
 -- ARGV  1 worker id        2 cursor      3 count for HSCAN
 --       4 max deliveries   5 dead letters kept, without invalid items   6 invalid items kept
 --       7 ms for which this scanner keeps the others out; 0: look at own tags only, take no lock

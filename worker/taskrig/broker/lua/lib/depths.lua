@@ -1,7 +1,7 @@
 -- How many tasks stand where: the one definition that all of status, gauges and tools share.
 --
--- k names keys: queue, arrivals, redeliver, inflight, delayed, dead, held, paused_types, lists,
--- requeued. Returns a table:
+-- k names keys: queue, arrivals, redeliver, inflight, delayed, dead, held, lists, requeued.
+-- Returns a table:
 --   waiting  in every list, where blocking moves land, to be delivered again, held by limits; not
 --            those of paused types
 --   in_flight, delayed, dead

@@ -1,4 +1,4 @@
--- trim.lua: what the scripts that bury include, to keep no more than `max` dead letters that are
+-- lib/trim_dead.lua: what the scripts that bury include, to keep no more than `max` dead letters that are
 -- not invalid items: the oldest go first. Invalid items stand among them and have bounds of their
 -- own (see exchange.lua).
 --
