@@ -79,6 +79,7 @@ def local(code, world):
 # -- operators ---------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(400)  # forty programs, one after the other
 def test_the_operators_commands_run_as_they_stand(world, run):
     world.start_worker(concurrent=1)
     world.enqueue("raise", 3, kind="ValueError")
@@ -153,6 +154,30 @@ def test_the_clients_examples_push_tasks(world, run):
     world.redis.flushdb()
     assert run("python", "-c", in_loop) == "order-7\n"
     assert [task.id for task in pushed(world)] == ["order-7"]
+
+
+def test_a_web_service_answers_with_an_id_and_serves_what_became_of_it(world, run):
+    *_, code = blocks("client.md", "python")
+    client = """
+        import json
+        from fastapi.testclient import TestClient
+        from redis import Redis
+        with TestClient(app) as client:
+            reply = client.post("/receipts/A1")
+            assert reply.status_code == 202, reply.text
+            name = reply.json()["id"]
+            assert client.get(f"/tasks/{name}").status_code == 404
+            redis = Redis.from_url(os.environ["REDIS_URL"])
+            redis.set("{async_tasks}:state:" + name, "running")
+            assert client.get(f"/tasks/{name}").json() == {"state": "running"}
+            result = {"state": "succeeded", "result": "Receipt for A1"}
+            redis.rpush("{async_tasks}:result:" + name, json.dumps(result))
+            said = client.get(f"/tasks/{name}", params={"wait": 10}).json()
+            assert said == {**result, "error": None}
+    """
+    run("python", "-c", code + textwrap.dedent(client))
+    [task] = pushed(world)
+    assert (task.type, task.fields["result_ttl"]) == ("make_receipt", 3600)
 
 
 # The program that runs it, its block on the page, the file it stands in there, how it is run.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from taskrig.authoring.context import Context, context
     from taskrig.authoring.extras import Middleware, Resource, middleware, resource
     from taskrig.authoring.registry import handler
-    from taskrig.client import Queue
+    from taskrig.client import Queue, TaskResult
     from taskrig.errors import BatchFailed, Reject, Retry
     from taskrig.task import Task
 
@@ -25,6 +25,7 @@ __all__ = [
     "Resource",
     "Retry",
     "Task",
+    "TaskResult",
     "__version__",
     "context",
     "handler",
@@ -38,7 +39,7 @@ _WHERE = {
     "taskrig.authoring.registry": ("handler",),
     "taskrig.authoring.context": ("Context", "context"),
     "taskrig.task": ("Task",),
-    "taskrig.client": ("Queue",),
+    "taskrig.client": ("Queue", "TaskResult"),
 }
 
 

@@ -177,10 +177,7 @@ class Inspector:
         Returns "" (asked), already, not_in_flight, no_worker (its worker is silent: the task
         will be reclaimed) or too_many (asks that the worker has not yet seen).
         """
-        worker, colon, number = tag.rpartition(":")
-        if not (worker and colon and number.isascii() and number.isdigit()):
-            return "not_in_flight"
-        return self.run(self.commands.ask(worker, f"cancel:{number}"))
+        return self.take(cancel(self.commands, tag))
 
     # -- reclaiming
 
@@ -222,6 +219,15 @@ class Inspector:
             cursor = part.cursor
             if cursor == 0:
                 return
+
+
+def cancel(commands: QueueCommands, tag: str) -> Steps[str]:
+    """See `Inspector.cancel`."""
+    worker, colon, number = tag.rpartition(":")
+    if not (worker and colon and number.isascii() and number.isdigit()):
+        return "not_in_flight"
+    answer: str = yield commands.ask(worker, f"cancel:{number}")
+    return answer
 
 
 def _one_line(why: str) -> str:

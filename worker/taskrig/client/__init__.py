@@ -1,5 +1,6 @@
 """The client for Python: `from taskrig import Queue`."""
 
 from taskrig.client.queue import Queue
+from taskrig.client.results import TaskResult
 
-__all__ = ["Queue"]
+__all__ = ["Queue", "TaskResult"]

@@ -13,8 +13,10 @@ from typing import Any, Self
 
 from taskrig.broker import QueueCommands
 from taskrig.broker.steps import Once, Steps
-from taskrig.client import items
+from taskrig.client import items, results
+from taskrig.client.cancelling import Cancelled, cancel_task
 from taskrig.client.items import Default, Item, item_of
+from taskrig.client.results import TaskResult
 from taskrig.client.wires import Wires
 from taskrig.config.load import load_config
 from taskrig.config.sections import Config
@@ -22,6 +24,8 @@ from taskrig.errors import BrokerUnavailable, PushFailed
 from taskrig.texts import did_you_mean, plain
 
 SLICE_ITEMS, SLICE_BYTES = 1000, 4 * 2**20  # of one push; up to that, many tasks are one round trip
+MOST_HELD_S = 2.5  # by the server, of one wait; then it is asked again
+FOR_EVER_S = 1e9
 
 _NAMES = {"TASKRIG_REDIS__URL": "url", "TASKRIG_QUEUE__KEY": "key"}  # an argument goes first
 
@@ -185,6 +189,60 @@ class Queue:
                 f"list: {plain(name, 60)!r} is not a list of this queue ({shown})"
                 f"{did_you_mean(name, known)}"
             )
+
+    # -- what became of it -----------------------------------------------------------------------
+
+    def result(self, id: str | int, timeout: float = 10.0) -> TaskResult | None:  # noqa: A002
+        """What became of a task whose result is kept; waits `timeout` seconds for it at most.
+
+        None where it has not ended by then, or where no result is kept of it (any more).
+
+        Raises:
+            BrokerUnavailable: Redis is out of reach.
+        """
+        return self._wires.run(self._wait(id, timeout))
+
+    async def aresult(self, id: str | int, timeout: float = 10.0) -> TaskResult | None:  # noqa: A002
+        """`result`, to be awaited."""
+        return await self._wires.run_async(self._wait(id, timeout))
+
+    def _wait(self, task_id: str | int, timeout_s: float) -> Steps[TaskResult | None]:
+        if not 0 <= timeout_s < FOR_EVER_S:
+            raise ValueError(f"timeout must be seconds from 0, not {timeout_s!r:.60}")
+        hold_s = min(MOST_HELD_S, self._config.redis.socket_timeout_s / 2)
+        return results.wait(self._commands, str(task_id), timeout_s, hold_s)
+
+    def state(self, id: str | int) -> str | None:  # noqa: A002
+        """How a task stands: `waiting` or `running` (of types with `track`), or `succeeded`,
+        `failed` or `dead` (where its result is kept). None where Redis keeps neither.
+
+        Raises:
+            BrokerUnavailable: Redis is out of reach.
+        """
+        return self._wires.run(results.state(self._commands, str(id)))
+
+    async def astate(self, id: str | int) -> str | None:  # noqa: A002
+        """`state`, to be awaited."""
+        return await self._wires.run_async(results.state(self._commands, str(id)))
+
+    def cancel(self, id: str | int, within: float = 10.0) -> Cancelled:  # noqa: A002
+        """Cancel one task. It is looked for in the whole queue, in slices, for `within` seconds.
+
+        Returns:
+            `dropped`: it waited, and is now a dead letter, reason `cancelled`; it does not run.
+            `asked`: it runs, and its worker was asked to stop it.
+            `ended`: it is a dead letter already. `not_found`: it has ended, or never was there.
+
+        Raises:
+            TimeoutError: it was not found in this time.
+            BrokerUnavailable: Redis is out of reach; it may or may not have been cancelled.
+        """
+        return self._wires.run(cancel_task(self._commands, self._config, str(id), within))
+
+    async def acancel(self, id: str | int, within: float = 10.0) -> Cancelled:  # noqa: A002
+        """`cancel`, to be awaited."""
+        steps = cancel_task(self._commands, self._config, str(id), within)
+        return await self._wires.run_async(steps)
 
     # -- connections -----------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -19,8 +20,15 @@ from taskrig.errors import BrokerUnavailable
 T = TypeVar("T")
 
 _SURE_FOR_S = 1.0  # a connection that was quiet for longer may have been closed at the other end
+MOST_HELD = 100  # connections that wait: of the threads, and of each event loop
 _KEPT = 10  # connections for waiting that are kept for the next wait
 _PING: Command[Any] = command("PING")
+
+
+def _busy() -> BrokerUnavailable:
+    error = BrokerUnavailable(f"{MOST_HELD} results are waited for here already")
+    error.kind = "busy"
+    return error
 
 
 class Wires:
@@ -63,7 +71,9 @@ class _OfThreads:
     def __init__(self, address: Address, timeout_s: float) -> None:
         self._address, self._timeout_s = address, timeout_s
         self._shared = ThreadConnection(address, timeout_s)
+        self._counting = threading.Lock()
         self._spare: list[ThreadConnection] = []
+        self._held = 0
         self._used_at = 0.0
 
     def ask(self, step: Step) -> Any:
@@ -84,13 +94,17 @@ class _OfThreads:
 
     @contextlib.contextmanager
     def _own(self) -> Iterator[ThreadConnection]:
-        try:
-            connection = self._spare.pop()
-        except IndexError:
-            connection = ThreadConnection(self._address, self._timeout_s)
+        with self._counting:
+            if self._held >= MOST_HELD:
+                raise _busy()
+            self._held += 1
+            spare = self._spare.pop() if self._spare else None
+        connection = spare or ThreadConnection(self._address, self._timeout_s)
         try:
             yield connection
         finally:
+            with self._counting:
+                self._held -= 1
             if len(self._spare) < _KEPT:
                 self._spare.append(connection)
             else:
@@ -109,6 +123,7 @@ class _OfLoop:
         self._shared = Connection(address, timeout_s)
         self._turn = asyncio.Lock()
         self._spare: list[Connection] = []
+        self._held = 0
         self._used_at = 0.0
 
     async def ask(self, step: Step) -> Any:
@@ -127,13 +142,15 @@ class _OfLoop:
             return answer
 
     async def _ask_alone(self, step: Held) -> Any:
-        if self._spare:
-            connection = self._spare.pop()
-        else:
-            connection = Connection(self._address, self._timeout_s)
+        if self._held >= MOST_HELD:
+            raise _busy()
+        self._held += 1
+        spare = self._spare.pop() if self._spare else None
+        connection = spare or Connection(self._address, self._timeout_s)
         try:
             return await connection.run(step.command)
         finally:
+            self._held -= 1
             if len(self._spare) < _KEPT:
                 self._spare.append(connection)
             else:
