@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from taskrig.config.load import load_config
-from taskrig_loadgen.chaos.faults import OTHERS
+from taskrig_loadgen.chaos.faults import KILL, OTHERS
 from taskrig_loadgen.chaos.program import Chaos
 from taskrig_loadgen.cli import main
 from taskrig_loadgen.load.mix import parse_mix
@@ -87,7 +87,7 @@ def one_row(tmp_path, monkeypatch):
     """Run a chaos program of one fault alone; the report, and what was injected."""
 
     async def run(name, mix):
-        (row,) = (fault for fault in OTHERS if fault.name == name)
+        (row,) = (fault for fault in (KILL, *OTHERS) if fault.name == name)
         monkeypatch.setattr("taskrig_loadgen.chaos.program.schedule", lambda length_s: [(1.0, row)])
         workload = Workload(
             mix=parse_mix(mix), profile=constant(30, 5.0), drain_timeout_s=20, seed=1
@@ -116,6 +116,12 @@ async def test_signals_to_children_of_handlers_end_no_worker_and_make_no_poison(
     assert report.totals["succeeded"] == report.accepted
     assert report.totals.get("reclaimed", 0) == report.totals.get("released", 0) == 0
     assert report.workers_started == 2
+
+
+@pytest.mark.parametrize("name", ["worker killed", "worker frozen", "redis killed"])
+async def test_no_form_of_handler_loses_a_task(one_row, name):
+    report, _ = await one_row(name, "quick=2,plain=2,process=2,batch=2")
+    assert report.totals["succeeded"] == report.accepted
 
 
 async def test_a_task_that_is_taken_away_is_reported_as_lost(tmp_path):

@@ -22,6 +22,7 @@ from taskrig.errors import TaskrigError
 RESTART_AFTER_S = 0.3  # a supervisor that is quick
 _LOOK_EVERY_S = 0.05
 _END_WITHIN_S = 20.0
+_START = 19  # in /proc/PID/stat, of the fields after the name: when it started
 
 
 class FleetBroken(TaskrigError):
@@ -51,8 +52,7 @@ class FleetPlan:
                 # Faults kill on purpose: the tasks are no poison, however often they are hit.
                 "max_deliveries": 50,
             },
-            "handlers": ["taskrig_loadgen.chaos.tasks:handle"],
-            "tasks": {"quick": {}, "short": {}, "long": {}, "forks": {}},
+            "handlers": ["taskrig_loadgen.chaos.tasks"],
             "log": {"tasks": "failures"},
             "http": {"port": 0},
         }
@@ -125,16 +125,20 @@ class Fleet:
         return rng.choice(pids) if pids else None
 
     def children(self) -> list[int]:
-        """The pids of processes that handlers forked; empty on systems without /proc."""
-        found = []
+        """The pids of processes that handlers forked; empty on systems without /proc.
+
+        A worker's first child is its own: it makes the processes for tasks.
+        """
+        found: dict[int, list[tuple[int, int]]] = {}  # worker -> (start, pid) of each
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
-                state, parent, *_ = stat.read_text().rpartition(")")[2].split()
+                state, parent, *more = stat.read_text().rpartition(")")[2].split()
             except OSError:  # it has ended meanwhile
                 continue
             if state != "Z" and int(parent) in self._processes:
-                found.append(int(stat.parent.name))
-        return found
+                born = int(more[_START - 2]), int(stat.parent.name)
+                found.setdefault(int(parent), []).append(born)
+        return [pid for born in found.values() for _, pid in sorted(born)[1:]]
 
     def name(self, pid: int) -> str:
         """What a worker is called in logs and reports."""

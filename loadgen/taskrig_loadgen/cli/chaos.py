@@ -27,7 +27,7 @@ from taskrig_loadgen.run.experiment import Experiment, InterruptedEarly
 
 EXAMPLE = """loadgen chaos
   loadgen chaos --duration 3m --rate 700"""
-MIX = "quick=79,short=18,long=2,forks=1"
+MIX = "quick=61,short=10,plain=10,process=8,batch=8,long=2,forks=1"
 LEAST_S = 10.0
 
 
