@@ -1,34 +1,30 @@
-"""The one place where loadgen opens Redis; errors become one line with the URL masked."""
+"""The one place where loadgen opens Redis: by the worker's options, with the worker's error texts.
+
+It has connections of its own because many pushes share one write (`pipeline`), a stalled server is
+something to measure, and a run that is given up cuts its connections.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from redis.asyncio import Connection, ConnectionPool, Redis
-from redis.asyncio.connection import parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    NoPermissionError,
-    NoScriptError,
-    RedisError,
-    ResponseError,
-)
+from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from taskrig.broker import Address, Command
+from taskrig.broker.start import KeyCheck, key_checks, refusal
 from taskrig.errors import TaskrigError, UsageError
+from taskrig.keys import Keys
 
 if TYPE_CHECKING:
     from taskrig.config.sections import Config
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0  # a stalled server is something to measure, not to give up on
 
 
@@ -57,24 +53,16 @@ def open_redis(config: Config, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Redis:
         RedisError, OSError: Sentinels or Cluster do not know the server.
     """
     redis = config.redis
+    address = Address(redis, config.queue.key, "loadgen")
     try:
-        options: dict[str, Any] = dict(parse_url(redis.url))
+        options = address.async_options()
     except ValueError as error:
         raise UsageError(f"redis.url {redis.masked_url()}: {error}") from None
-    # No HELLO, no CLIENT SETINFO, no CLIENT SETNAME: managed servers and proxies refuse them.
-    options |= {"retry": Retry(NoBackoff(), 0), "driver_info": None, "protocol": 2}
     options["socket_timeout"] = timeout_s
-    if redis.username:
-        options["username"] = redis.username
-    if redis.password is not None:
-        options["password"] = redis.password.get_secret_value()
-    options |= _tls(config)
-    if not redis.url.startswith("unix:"):
-        options["socket_connect_timeout"] = CONNECT_TIMEOUT_S
-    if redis.sentinels or redis.cluster:
-        located = Address(redis, config.queue.key, "loadgen").open_sync(CONNECT_TIMEOUT_S)
-        options["host"], options["port"] = located.host, located.port
-    base = options.pop("connection_class", Connection)
+    server = address.locate()
+    if server is not None:
+        options["host"], options["port"] = server
+    base = options.pop("connection_class")
     kind = type(base.__name__, (_Honest, base), {})
     return Redis(connection_pool=ConnectionPool(connection_class=kind, **options))
 
@@ -109,19 +97,6 @@ async def _or_lost(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
         raise RedisConnectionError(f"{type(fault).__name__}: {fault}") from fault
 
 
-def _tls(config: Config) -> dict[str, Any]:
-    redis = config.redis
-    if not redis.url.startswith("rediss:"):
-        return {}
-    return {
-        "ssl_ca_certs": redis.tls_ca_file,
-        "ssl_certfile": redis.tls_cert_file,
-        "ssl_keyfile": redis.tls_key_file,
-        "ssl_check_hostname": redis.tls_check_hostname and redis.tls_verify,
-        "ssl_cert_reqs": "required" if redis.tls_verify else "none",
-    }
-
-
 async def ask(client: Redis, command: Command[T]) -> T:
     """Run a command of the broker's over a connection of this client; once, as everything here.
 
@@ -147,33 +122,24 @@ async def ask(client: Redis, command: Command[T]) -> T:
     return command.parse(answer)
 
 
+class WrongKey(ResponseError):
+    """A key of the queue is of another type; the message says which, in words."""
+
+
 @contextmanager
 def clear_errors(config: Config) -> Iterator[None]:
-    """Turn what redis-py raises inside into RedisOutOfReach, or WrongKeyType."""
+    """Turn what redis-py raises inside into RedisOutOfReach, or UsageError for a wrong key."""
     try:
         yield
+    except WrongKey as error:
+        raise refusal(str(error)) from None
     except REDIS_ERRORS as error:
-        kind = WrongKeyType if "WRONGTYPE" in str(error) else RedisOutOfReach
-        raise kind(describe(config, error)) from None
+        raise RedisOutOfReach(describe(config, error)) from None
 
 
 def describe(config: Config, error: BaseException) -> str:
-    """One line: which Redis, what happened, what to look at."""
-    where = f"Redis at {config.redis.masked_url()}"
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, AuthenticationError):
-        return f"{where} refuses the user name or password: {text}; set redis.password"
-    if isinstance(error, ResponseError):
-        if isinstance(error, NoPermissionError) or "NOPERM" in text or "ACL failure" in text:
-            return f"{where} refuses us: {text}; docs/loadgen.md lists the rights that are needed"
-        if "NOAUTH" in text:
-            return f"{where} refuses us: {text}; check redis.username and redis.password"
-        if "WRONGTYPE" in text:
-            return (
-                f"{where}: the key {config.queue.key!r} or one beside it has another type: {text}"
-            )
-        return f"{where} answers with an error: {text}"
-    return f"{where} is out of reach: {text}; is it running, and is redis.url right?"
+    """One line: which Redis, and what happened; as the worker says it."""
+    return str(Address(config.redis, config.queue.key, "loadgen").explain(error))
 
 
 @asynccontextmanager
@@ -187,7 +153,8 @@ async def connected(
         clients: the client is added here before it is asked anything.
 
     Raises:
-        RedisOutOfReach: no server, wrong password, wrong database, or a queue key of another type.
+        RedisOutOfReach: no server, wrong password, wrong database.
+        UsageError: a queue key of another type.
     """
     with clear_errors(config):
         client = open_redis(config, timeout_s=timeout_s)
@@ -195,19 +162,14 @@ async def connected(
         clients.append(client)
     try:
         with clear_errors(config):
-            kind = await client.type(config.queue.key)
-        name = kind.decode() if isinstance(kind, bytes) else str(kind)
-        if name not in ("list", "none"):
-            raise WrongKeyType(
-                f"the key {config.queue.key!r} holds a {name}, not a list; "
-                "choose another with --redis-key, or rename that one"
-            )
+            await refuse_wrong_key(client, key_checks(Keys.of(config.queue.key), ())[:1])
         yield client
     finally:
         await client.aclose()
 
 
-class WrongKeyType(TaskrigError):
-    """The queue's key holds something else than a list, or one beside it is of another type."""
-
-    exit_code = 2
+async def refuse_wrong_key(client: Redis, checks: Iterable[KeyCheck]) -> None:
+    """Raises WrongKey where a key holds another type than it must."""
+    for check in checks:
+        if wrong := check.complaint(await ask(client, check.question)):
+            raise WrongKey(wrong)

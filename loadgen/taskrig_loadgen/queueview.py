@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from taskrig.broker import QueueCommands, Stride
 from taskrig.broker.start import key_checks
 from taskrig.keys import Keys
-from taskrig_loadgen.connection import ask
+from taskrig_loadgen.connection import ask, refuse_wrong_key
 
 MOST_WORKERS = 10_000  # whose slots are counted
 SLICE = 1000  # most entries read at a time
@@ -64,9 +64,7 @@ async def look(client: Any, commands: QueueCommands) -> QueueView:
         seen = await ask(client, commands.survey(MOST_WORKERS))
     except ResponseError as error:
         if "WRONGTYPE" in str(error):  # the server does not say of which key
-            for check in key_checks(commands.keys, ()):
-                if wrong := check.complaint(await ask(client, check.question)):
-                    raise ResponseError(f"WRONGTYPE {wrong}") from None
+            await refuse_wrong_key(client, key_checks(commands.keys, ()))
         raise
     return QueueView(
         at=seen.at,

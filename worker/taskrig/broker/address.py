@@ -12,16 +12,21 @@ from redis.asyncio.connection import parse_url as parse_async_url
 from redis.backoff import NoBackoff
 from redis.connection import parse_url as parse_sync_url
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
     BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
     MaxConnectionsError,
+    MovedError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -63,8 +68,8 @@ class Address:
 
         Raises RedisError or OSError when Sentinels or Cluster do not know the server.
         """
-        options = self._options(parse_async_url(self.config.url))
-        cls = options.pop("connection_class", redis.asyncio.Connection)
+        options = self.async_options()
+        cls = options.pop("connection_class")
         if self._locator is not None:
             find = self._locator.find
             server = await asyncio.get_running_loop().run_in_executor(None, find)
@@ -82,8 +87,23 @@ class Address:
 
     def open_sync(self, timeout_s: float) -> Any:
         """An unconnected blocking connection, for threads."""
-        server = self._locator.find() if self._locator is not None else None
-        return self._connection(timeout_s, server)
+        return self._connection(timeout_s, self.locate())
+
+    def locate(self) -> Server | None:
+        """Where Sentinels or Cluster say that the server is; None where the URL says it.
+
+        It blocks. Raises RedisError or OSError when they do not know it.
+        """
+        return self._locator.find() if self._locator is not None else None
+
+    def async_options(self) -> dict[str, Any]:
+        """What a connection or a pool of redis.asyncio is made with, `connection_class` too.
+
+        Raises ValueError for a URL that redis-py does not understand.
+        """
+        options = self._options(parse_async_url(self.config.url))
+        options.setdefault("connection_class", redis.asyncio.Connection)
+        return options
 
     def _node(self, server: Server) -> Any:
         return self._connection(self.config.socket_timeout_s, server)
@@ -119,6 +139,8 @@ class Address:
     def explain(self, fault: BaseException) -> BrokerUnavailable:
         """The fault in one line, as the error whose class says whether waiting helps."""
         kind, text = _kind(fault), _words(fault)
+        if kind in _NAMED and not text.startswith(kind.upper()):
+            text = f"{kind.upper()} {text}"
         error: BrokerUnavailable
         if kind in ("auth", "permission", "database"):
             error = BrokerRefused(f"Redis at {self.where} refuses: {text}")
@@ -130,9 +152,22 @@ class Address:
         return error
 
 
+# Errors from whose text redis-py takes the name away; by it people find them in Redis's manual.
+_NAMED: dict[str, type[Exception]] = {
+    "moved": MovedError,
+    "ask": AskError,
+    "masterdown": MasterDownError,
+    "clusterdown": ClusterDownError,
+    "tryagain": TryAgainError,
+}
+
+
 def _kind(fault: BaseException) -> str:
     """A bounded name for the metric redis_errors_total{kind}."""
     text = str(fault)
+    for kind, named in _NAMED.items():
+        if isinstance(fault, named):
+            return kind
     if isinstance(fault, (NoPermissionError, AuthorizationError)):
         return "permission"
     if isinstance(fault, AuthenticationError) or text.startswith(("NOAUTH", "WRONGPASS")):
@@ -155,7 +190,7 @@ def _kind(fault: BaseException) -> str:
         return "wrong_type"
     if isinstance(fault, ResponseError):
         lead = text.split(" ", 1)[0]
-        known = ("MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "NOREPLICAS", "TRYAGAIN")
+        known = ("MISCONF", "BUSY", "NOREPLICAS")
         return lead.lower() if lead in known else "script"
     if isinstance(fault, RedisConnectionError) or not isinstance(fault, RedisError):
         return "connection"  # whatever else a transport raises: RuntimeError of uvloop, ...
