@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections import Counter
 
 import pytest
@@ -18,7 +19,7 @@ def start(world):
     """Start a worker with these handlers; its settings of the types by name."""
 
     def start_worker(**settings):
-        return world.start_worker(**{"concurrent": 4, "handlers": HANDLERS, **settings})
+        return world.start_worker(**{"concurrent": 40, "handlers": HANDLERS, **settings})
 
     return start_worker
 
@@ -212,14 +213,14 @@ def test_a_concurrency_limit_counts_tasks(world, start):
 def test_a_batch_whose_type_is_paused_while_it_gathers_is_set_aside_in_its_order(
     world, start, type_in
 ):
-    start(tasks={"insert": {"linger": "3s"}})
+    start(tasks={"insert": {"linger": "20s"}})
     world.enqueue("insert", 20)
     gathered(world, 20)
     type_in("pause", "--type", "insert")
     until(lambda: world.in_flight() == 0, what="it is set aside")
     assert batches(world) == []
     type_in("resume", "--type", "insert")
-    world.all_settled()
+    world.all_settled(40)
     assert [one for batch in batches(world) for one in batch] == list(range(20))
 
 
@@ -260,6 +261,20 @@ def test_a_process_that_ends_fails_each_task_of_its_batch(world, start):
     together = next(len(batch) for batch in batches(world) if "bad" in batch)
     assert world.totals()["failed"] == together
     assert worker.metric("worker_task_process_ends_total", reason="crashed") == 1
+
+
+def test_status_and_the_dump_of_running_tasks_show_a_batch_as_one(world, start, type_in):
+    worker = start()
+    world.enqueue("insert", 5, gated=True)
+    until(lambda: len(ids(world)) == 5)
+    running = until(lambda: worker.status()["running"], what="it is told")
+    assert sum(one["batch"] for one in running) == 5
+    until(lambda: "insert" in type_in("status"), what="the worker's description is there")
+    assert re.search(r"\w+:\d+ +insert +[\d.]+ s +a batch of \d", type_in("status"))
+    worker.signal(signal.SIGUSR1)
+    worker.logged("(insert, a batch of ")
+    world.open_gate()
+    world.all_settled()
 
 
 def test_a_cancelled_task_leaves_the_batch_that_gathers(world, start, type_in):

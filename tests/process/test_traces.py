@@ -57,6 +57,22 @@ def test_the_handlers_span_is_in_the_producers_trace(world):
         assert outer["resource"]["attributes"]["service.name"] == "the worker under test"
 
 
+def test_a_batch_is_one_span_with_a_link_to_each_producer(world):
+    shop = Shop()
+    produced = [ids(shop.enqueue(world, "charge_all", amount=amount)) for amount in (5, 0)]
+    world.enqueue("charge_all", amount=7)
+    world.start_worker(handlers=HANDLERS)
+    world.all_settled()
+    (span,) = until(lambda: spans(world))
+    assert span["name"] == "process charge_all" and span["parent_id"] is None
+    links = [(one["context"]["trace_id"], one["context"]["span_id"]) for one in span["links"]]
+    assert sorted(links) == sorted(produced)
+    attributes = span["attributes"]
+    assert attributes["messaging.batch.message_count"] == 3
+    assert (attributes["taskrig.outcome"], attributes["taskrig.reason"]) == ("failed", "error")
+    assert "1 of the batch's tasks failed; task 1: ValueError: 0" in span["status"]["description"]
+
+
 def test_a_retry_after_a_kill_is_in_the_same_trace_and_says_which_attempt_it_is(world):
     doomed = world.start_worker("doomed", handlers=HANDLERS)
     trace_id, produced = ids(Shop().enqueue(world, "charge", amount=5, fail=True))

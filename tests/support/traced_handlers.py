@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
 
-from taskrig import Reject, Retry, context, handler
+from taskrig import BatchFailed, Reject, Retry, Task, context, handler
 from tests.support.said import FOLDER
 
 _file = (FOLDER / "spans").open("a")
@@ -36,6 +36,12 @@ async def charge(data: dict[str, Any]) -> None:
         await asyncio.sleep(0.01)
         if data.get("fail") and context().attempts == 1:
             raise Retry("the bank is busy")
+
+
+@handler("charge_all", batch=3, linger_s=5)
+async def charge_all(tasks: list[Task]) -> None:
+    """Charges several orders with one call; fails those whose amount is 0."""
+    raise BatchFailed({i: ValueError("0") for i, one in enumerate(tasks) if not one.data["amount"]})
 
 
 @handler("wait", timeout_s=60)

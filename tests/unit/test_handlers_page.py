@@ -27,7 +27,7 @@ async def test_the_python_of_the_page_runs_and_its_tests_pass():
     for block in blocks("python"):
         exec(compile(block, "docs/handlers.md", "exec"), page)
     tests = [value for name, value in page.items() if name.startswith("test_")]
-    assert len(tests) == 6
+    assert len(tests) == 7
     for test in tests:
         if inspect.iscoroutinefunction(test):
             await test()

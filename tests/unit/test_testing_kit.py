@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from taskrig import context, handler
+from taskrig import BatchFailed, Reject, context, handler, middleware
 from taskrig.config.sections import TaskConfig
-from taskrig.testing import in_fake_time, run_task
+from taskrig.testing import in_fake_time, run_batch, run_task
 
 
 @handler("kit", retries=1, expires_s=60)
@@ -119,3 +119,69 @@ def test_a_handler_that_yields_is_refused(kind):
     exec(f"{kind} yields(data):\n    yield data", names)
     with pytest.raises(ValueError, match="must not yield"):
         handler("yields")(names["yields"])
+
+
+@handler("batched", batch=3, retries=1, backoff_s=0, expires_s=60, timeout_s=5)
+async def batched(tasks):
+    """Fails those whose data say so."""
+    seen.append([(one.task.data, one.attempts, one.tag) for one in context().each])
+    await asyncio.sleep(max(task.data for task in tasks) - 100)
+    raise BatchFailed({i: Reject("low") for i, task in enumerate(tasks) if task.data < 0})
+
+
+@handler("batched_in_a_thread", batch=3)
+def batched_in_a_thread(tasks):
+    """Fails as a whole."""
+    raise KeyError(context().type)
+
+
+seen = []
+
+
+@middleware
+async def around_batches(at, call):
+    """Notes how many tasks it runs around."""
+    seen.append(len(at.each))
+    await call()
+
+
+async def test_a_batch_is_run_with_one_call_and_each_task_has_its_end():
+    seen.clear()
+    rans = await run_batch(batched, [1, -2, 3], attempt=2, middleware=[around_batches])
+    assert [(one.outcome, one.reason) for one in rans] == [
+        ("succeeded", ""),
+        ("failed", "rejected"),
+        ("succeeded", ""),
+    ]
+    assert seen == [3, [(1, 2, "test:1"), (-2, 2, "test:2"), (3, 2, "test:3")]]
+
+
+async def test_an_error_of_a_plain_function_fails_each_of_its_batch():
+    rans = await run_batch(batched_in_a_thread, [1, 2])
+    assert [one.error for one in rans] == ["KeyError: 'batched_in_a_thread'"] * 2
+    assert all("batched_in_a_thread" in one.traceback for one in rans)
+
+
+async def test_a_task_that_would_not_run_is_not_in_the_batch():
+    seen.clear()
+    fields = [{"enqueued_at": 100.0}, {"enqueued_at": 200.0}]
+    rans = await run_batch(batched, [1, 2], fields=fields, now=210.0)
+    assert [one.reason or one.outcome for one in rans] == ["expired", "succeeded"]
+    assert [[data for data, _, _ in one] for one in seen] == [[2]]
+
+
+def test_a_timeout_of_a_batch_is_one_for_all():
+    rans = in_fake_time(run_batch(batched, [1, 200]))
+    assert [(one.outcome, one.retry_after_s) for one in rans] == [("retried", 0)] * 2
+
+
+async def test_one_task_of_a_batch_handler_is_a_batch_of_one():
+    assert (await run_task(batched, 1)).ok
+    assert (await run_task(batched, -1)).reason == "rejected"
+
+
+async def test_a_batch_of_a_handler_that_takes_one_task_is_refused():
+    with pytest.raises(ValueError, match="takes one task"):
+        await run_batch(kit, [{}])
+    with pytest.raises(ValueError, match=r"^tasks.kit: batch and linger are for handlers"):
+        await run_task(kit, settings=TaskConfig(batch=3))

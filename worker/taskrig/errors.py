@@ -87,7 +87,7 @@ class BatchFailed(Exception):
                 raise TypeError(f"BatchFailed takes an exception a task, got {error!r:.200}")
             self.errors[operator.index(index)] = error
         first = next((f"; task {i}: {describe(e)}" for i, e in self.errors.items()), "")
-        super().__init__(f"{len(self.errors)} tasks of the batch failed{first}")
+        super().__init__(f"{len(self.errors)} of the batch's tasks failed{first}")
 
 
 def faults_of(fault: BaseException | None, count: int) -> list[BaseException | None]:

@@ -1,4 +1,5 @@
-"""Test a handler as the worker would run it, without Redis: run one task, see what became of it.
+"""Test a handler as the worker would run it, without Redis: run a task or a batch, and see what
+became of it.
 
 The task is decoded, looked up, timed out and judged by the code that does so in the worker.
 """
@@ -10,7 +11,7 @@ import json
 import selectors
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar, TypeVarTuple
@@ -19,7 +20,8 @@ from taskrig.authoring.context import Process, process, running
 from taskrig.authoring.extras import Middleware
 from taskrig.authoring.registry import Handler, Registry, handlers_of
 from taskrig.config.sections import TaskConfig
-from taskrig.engine.execution import Execution, Pipeline, call_handler
+from taskrig.engine.batches import judge
+from taskrig.engine.execution import Batch, Execution, Pipeline, arguments_of, call_handler
 from taskrig.engine.policies import Policies
 from taskrig.engine.threads import THREAD_NAME, Call
 from taskrig.errors import UsageError
@@ -80,24 +82,94 @@ async def run_task(
     Raises:
         ValueError: `function` is not a handler or cannot be called as one, or the data is not JSON.
     """
+    name, pipeline = _pipeline(function, type, settings, middleware, now)
+    given = [({} if data is None else data, fields)]
+    (ran,) = await _run_all(pipeline, name, given, (attempt, delivery), draining)
+    return ran
+
+
+async def run_batch(
+    function: Callable[..., Any],
+    data: Sequence[Any],
+    *,
+    type: str | None = None,  # noqa: A002 - public
+    attempt: int = 1,
+    delivery: int = 1,
+    draining: bool = False,
+    now: float | None = None,
+    settings: TaskConfig | None = None,
+    middleware: Sequence[Middleware] = (),
+    fields: Sequence[Mapping[str, Any]] = (),
+) -> list[Ran]:
+    """Run a batch with a handler that takes batches and say what became of each task.
+
+    Args:
+        data: the data of each task.
+        fields: more of each task, in the same order: id, enqueued_at, ...
+
+    The others as in `run_task`. A task that would not run now is not in the list that the handler
+    gets.
+
+    Raises:
+        ValueError: `function` is not a handler that takes batches, or the data is not JSON.
+    """
+    name, pipeline = _pipeline(function, type, settings, middleware, now)
+    policy = pipeline.policies.find(name)
+    if policy is None or policy.batch is None:
+        raise ValueError(f"{function!r} takes one task: declare it with @handler(..., batch=...)")
+    given = list(zip(data, [*fields, *[{}] * (len(data) - len(fields))], strict=True))
+    return await _run_all(pipeline, name, given, (attempt, delivery), draining)
+
+
+def _pipeline(
+    function: Callable[..., Any],
+    task_type: str | None,
+    settings: TaskConfig | None,
+    middleware: Sequence[Middleware],
+    now: float | None,
+) -> tuple[str, Pipeline]:
+    """The type of the tasks, and what runs them."""
     registry = Registry()
     types = [entry.type for entry in handlers_of(function)]
     if not types:
         raise ValueError(f"{function!r} is not a handler: decorate it with @handler")
+    name = task_type or types[0]
     try:
         for entry in handlers_of(function):
             registry.add(Handler(entry.type, function, entry.options, entry.place))
+        policies = Policies(registry, {name: settings} if settings is not None else {})
+        policies.batched()
     except UsageError as fault:
         raise ValueError(str(fault)) from None
-    name = type or types[0]
-    raw = json.dumps({"type": name, "data": {} if data is None else data, **fields}).encode()
-    settings_by_type = {name: settings} if settings is not None else {}
-    pipeline = Pipeline(Policies(registry, settings_by_type), middleware)
+    pipeline = Pipeline(policies, middleware)
     pipeline.clock_ms = round((time.time() if now is None else now) * 1000)
-    execution = Execution(Delivery("test:1", raw, delivery - 1, attempt - 1))
+    return name, pipeline
+
+
+async def _run_all(
+    pipeline: Pipeline,
+    name: str,
+    given: Sequence[tuple[Any, Mapping[str, Any]]],
+    counts: tuple[int, int],
+    draining: bool,
+) -> list[Ran]:
+    """Run one task, or a batch of them. `counts`: the context's attempts and deliveries."""
+    attempt, delivery = counts
+    executions = []
+    for number, (data, fields) in enumerate(given, 1):
+        raw = json.dumps({"type": name, "data": data, **fields}).encode()
+        executions.append(Execution(Delivery(f"test:{number}", raw, delivery - 1, attempt - 1)))
+    ready = [one for one in executions if pipeline.prepare(one)]
     took_s = 0.0
-    if pipeline.prepare(execution):
-        took_s = await _run(pipeline, execution, draining)
+    if ready:
+        policy = ready[0].policy
+        if policy is not None and policy.batch is not None:
+            ready[0].batch = Batch(ready)
+        took_s = await _run(pipeline, ready[0], draining)
+    return [_ran(one, took_s if one in ready else 0.0) for one in executions]
+
+
+def _ran(execution: Execution, took_s: float) -> Ran:
     # The id of a unique one would be looked at, and nobody else has one here.
     disposition = execution.disposition or execution.waits
     assert disposition is not None
@@ -113,22 +185,21 @@ async def run_task(
 
 async def _run(pipeline: Pipeline, execution: Execution, draining: bool) -> float:
     loop = asyncio.get_running_loop()
-    policy, task = execution.policy, execution.task
-    assert policy is not None and task is not None
-    arguments = policy.handler.arguments(task)
+    policy = execution.policy
+    assert policy is not None
+    arguments = arguments_of(execution)
 
     async def inside() -> None:
         worker = Process()
         worker.draining = draining
         process.set(worker)
         running.set(execution)
+        fault: BaseException | None = None
         try:
             await call_handler(execution, arguments, pipeline.middleware, _in_thread)
-            if execution.disposition is None:
-                pipeline.succeed(execution)
-        except BaseException as fault:
-            if execution.disposition is None:
-                pipeline.dispose(execution, fault)
+        except BaseException as raised:
+            fault = raised
+        _judge(pipeline, execution, fault)
 
     began = loop.time()
     execution.started = time.monotonic()
@@ -137,9 +208,18 @@ async def _run(pipeline: Pipeline, execution: Execution, draining: bool) -> floa
         execution.deadline = execution.started + policy.timeout_s
         loop.call_later(policy.timeout_s, _time_out, execution, work)
     await asyncio.wait([work])
-    if execution.disposition is None:
-        execution.end_stopped()
+    if execution.disposition is None:  # it was stopped before its first step
+        _judge(pipeline, execution, asyncio.CancelledError())
     return loop.time() - began
+
+
+def _judge(pipeline: Pipeline, execution: Execution, fault: BaseException | None) -> None:
+    if execution.batch is not None:
+        judge(execution, fault, pipeline)
+    elif fault is None:
+        pipeline.succeed(execution)
+    else:
+        pipeline.dispose(execution, fault)
 
 
 def _resolve(done: asyncio.Future[None]) -> None:

@@ -73,6 +73,11 @@ class Context:
         return [Context(self._running, one) for one in self._running.each]
 
     @property
+    def is_batch(self) -> bool:
+        """Whether it is of a batch, also of a batch of one task."""
+        return self._of is None
+
+    @property
     def _one(self) -> Running:
         if self._of is None:
             raise RuntimeError("this is a batch of tasks: ask one of them, as context().each has")

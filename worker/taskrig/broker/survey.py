@@ -18,7 +18,8 @@ FINAL = ("succeeded", "failed", "invalid", "dead")
 @dataclass(frozen=True, slots=True)
 class RunningTask:
     """A task that runs now; `for_s` is None where its worker has not told since when. `pid`, and
-    `memory` in bytes, are of the process that runs it, 0 where none does."""
+    `memory` in bytes, are of the process that runs it, 0 where none does. `batch` is the number of
+    tasks of the batch that it is the first of, 0 where it runs without one."""
 
     tag: str
     type: str
@@ -26,6 +27,7 @@ class RunningTask:
     for_s: float | None
     pid: int
     memory: int
+    batch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,9 +278,9 @@ def _running(worker: str, about: dict[str, Any], at: float) -> list[RunningTask]
         if isinstance(one, dict) and isinstance(one.get("tag"), str):
             since = _number(one.get("since"))
             for_s = max(0.0, at - since) if since is not None else None
-            pid, memory = (int(_number(one.get(name)) or 0) for name in ("pid", "memory"))
+            numbers = (int(_number(one.get(name)) or 0) for name in ("pid", "memory", "batch"))
             kind = _text(one.get("type"), 256)
-            tasks.append(RunningTask(one["tag"], kind, worker, for_s, pid, memory))
+            tasks.append(RunningTask(one["tag"], kind, worker, for_s, *numbers))
     return tasks
 
 

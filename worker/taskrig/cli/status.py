@@ -214,7 +214,8 @@ def _running(survey: Survey) -> list[str]:
         return []
     lines = ["running    longest first"]
     for task in survey.running[:TASKS_SHOWN]:
-        where = f"  process {task.pid}, {task.memory >> 20} MiB" if task.pid else ""
+        where = f"  a batch of {task.batch:,}" if task.batch else ""
+        where += f"  process {task.pid}, {task.memory >> 20} MiB" if task.pid else ""
         lines.append(
             f"  {plain(task.tag, 40):<18} {plain(task.type, 40):<20} {age(task.for_s)}{where}"
         )

@@ -5,7 +5,8 @@ task's `traceparent` (W3C Trace Context) and `tracestate` are continued.
 
 A span says what became of its run: `taskrig.outcome` (succeeded, failed, retried, dead, released)
 and, unless it succeeded, `taskrig.reason` (error, rejected, timeout, cancelled, released) with
-status ERROR and a description. What the handler raised is an event `exception`.
+status ERROR and a description. What the handler raised is an event `exception`. A batch is one
+span, with a link to the trace of each of its tasks.
 """
 
 from __future__ import annotations
@@ -36,20 +37,12 @@ _STOPPED = {
 @middleware
 async def traced(at: Context, call: Callable[[], Awaitable[None]]) -> None:
     """A consumer span with the task's type and what became of the run."""
-    attributes: dict[str, str | int] = {
-        "messaging.system": "redis",
-        "messaging.operation.type": "process",
-        "messaging.message.id": at.task.id or at.tag,
-        "taskrig.type": at.type,
-        "taskrig.tag": at.tag,
-        "taskrig.attempts": at.attempts,
-        "taskrig.deliveries": at.deliveries,
-    }
     with _tracer.start_as_current_span(
         f"process {at.type}",
-        context=propagate.extract(at.task.trace or {}),
+        context=None if at.is_batch else propagate.extract(at.task.trace or {}),
         kind=trace.SpanKind.CONSUMER,
-        attributes=attributes,
+        links=_links(at) if at.is_batch else None,
+        attributes=_attributes(at),
         record_exception=False,
         set_status_on_exception=False,
     ) as span:
@@ -62,6 +55,29 @@ async def traced(at: Context, call: Callable[[], Awaitable[None]]) -> None:
             raise
         finally:
             _open.pop(span, None)
+
+
+def _attributes(at: Context) -> dict[str, str | int]:
+    attributes: dict[str, str | int] = {
+        "messaging.system": "redis",
+        "messaging.operation.type": "process",
+        "taskrig.type": at.type,
+    }
+    if at.is_batch:
+        return attributes | {"messaging.batch.message_count": len(at.each)}
+    return attributes | {
+        "messaging.message.id": at.task.id or at.tag,
+        "taskrig.tag": at.tag,
+        "taskrig.attempts": at.attempts,
+        "taskrig.deliveries": at.deliveries,
+    }
+
+
+def _links(at: Context) -> list[trace.Link]:
+    """To the spans that produced a batch's tasks: one span cannot continue them all."""
+    contexts = [propagate.extract(one.task.trace) for one in at.each if one.task.trace]
+    produced = [trace.get_current_span(one).get_span_context() for one in contexts]
+    return [trace.Link(one) for one in produced if one.is_valid]
 
 
 @resource
@@ -108,7 +124,7 @@ def _judged(at: Context, fault: BaseException | None) -> tuple[str, str, str]:
         return "dead", stopped, _STOPPED[stopped]
     if stopped == "released" and not rejected:
         return "released", stopped, _STOPPED[stopped]
-    failed = "retried" if at.retries_left else "failed"
+    failed = "retried" if any(one.retries_left for one in at.each) else "failed"
     if stopped == "timeout":
         return failed, stopped, _STOPPED[stopped]
     assert fault is not None

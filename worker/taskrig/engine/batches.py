@@ -54,6 +54,14 @@ class _Type:
             return 0
         return max(0, (MOST_BATCHES - self.closed) * self.most - len(self.open))
 
+    def take_open(self) -> list[Execution]:
+        """The batch that gathers, which gathers no more."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        taken, self.open = self.open, []
+        return taken
+
     def book(self, execution: Execution, sign: int = 1) -> None:
         """Count a task, or with -1 no longer."""
         self.count += sign
@@ -117,12 +125,8 @@ class Batches:
 
     def _close(self, kind: _Type) -> None:
         """Let the batch that gathers begin as soon as there is a slot."""
-        if kind.timer is not None:
-            kind.timer.cancel()
-            kind.timer = None
-        if kind.open:
-            self._ready.append((kind, kind.open))
-            kind.open = []
+        if executions := kind.take_open():
+            self._ready.append((kind, executions))
             kind.closed += 1
             self._inbox.wake()
 
@@ -135,19 +139,16 @@ class Batches:
 
     def due(self) -> Iterator[Execution]:
         """For each batch that can begin now, its first task, which carries the others."""
-        capacity, ready = self._capacity, self._ready
-        while ready:
-            kind, executions = ready[0]
-            if kind.name in self._pipeline.paused_types:
-                ready.popleft()
-                executions.reverse()  # each goes to the front, the oldest last
-                self._give_back(kind, executions, Held(aside_name(kind.name), "front"))
-                continue
+        capacity, paused = self._capacity, self._pipeline.paused_types
+        for kind in self._types.values() if paused else ():
+            if kind.name in paused:
+                self._give_back(kind, Held(aside_name(kind.name), "front"))
+        while self._ready:
             claims = capacity.claims
             on_the_way = claims.open_want + (claims.reserved is not None)
             if len(capacity.running) + len(capacity.overdue) + on_the_way >= capacity.limit:
                 return
-            ready.popleft()
+            _, executions = self._ready.popleft()
             first = executions[0]
             first.batch = Batch(executions)
             tag = first.delivery.tag
@@ -184,21 +185,20 @@ class Batches:
     def release(self) -> None:
         """The worker drains: give back what has not begun."""
         for kind in self._types.values():
-            self._close(kind)
-        while self._ready:
-            kind, executions = self._ready.popleft()
-            self._give_back(kind, executions, RELEASED)
-        for kind in self._types.values():
-            while kind.spare:
-                self._put_by(kind.spare.popleft(), RELEASED)
+            self._give_back(kind, RELEASED)
 
-    def _give_back(
-        self, kind: _Type, executions: list[Execution], disposition: Disposition
-    ) -> None:
-        for one in executions:
+    def _give_back(self, kind: _Type, disposition: Disposition) -> None:
+        """Give back all of a type that has not begun: each to the front, so the oldest last."""
+        closed = [executions for of, executions in self._ready if of is kind]
+        self._ready = deque(one for one in self._ready if one[0] is not kind)
+        kind.closed -= len(closed)
+        gathered = [one for executions in (*closed, kind.take_open()) for one in executions]
+        for one in gathered:
             kind.book(one, -1)
+        whole = [*gathered, *kind.spare]
+        kind.spare.clear()
+        for one in reversed(whole):
             self._put_by(one, disposition)
-        self._freed(kind)
 
     def cancel(self, tag: str) -> Execution | None:
         """An operator cancels a task that has no slot of its own.
@@ -225,12 +225,10 @@ class Batches:
     def _leave(self, kind: _Type, place: list[Execution], execution: Execution) -> None:
         place.remove(execution)
         kind.book(execution, -1)
-        if place:
-            return
-        if place is kind.open and kind.timer is not None:
-            kind.timer.cancel()
-            kind.timer = None
-        elif place is not kind.open:
+        if place is kind.open:
+            if not place:
+                kind.take_open()  # the next one begins a wait of its own
+        elif not place:
             self._ready.remove((kind, place))
             self._freed(kind)
 

@@ -34,8 +34,10 @@ def standing(executions: Iterable[Execution], loop_thread: int | None) -> list[s
     for execution in tasks[:TASKS_TOLD]:
         calls = _calls(execution, frames, loop_thread)
         shown = " < ".join(calls[:FRAMES_TOLD]) or "not known"
+        batch = execution.batch
+        more = "" if batch is None else f", a batch of {len(batch.executions)}"
         lines.append(
-            f"{execution.delivery.tag} ({type_shown(execution)}) for "
+            f"{execution.delivery.tag} ({type_shown(execution)}{more}) for "
             f"{now - execution.started:.1f} s, in {shown}"
         )
     if len(tasks) > TASKS_TOLD:

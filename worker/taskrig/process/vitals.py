@@ -122,7 +122,7 @@ class Vitals:
                         "tag": e.delivery.tag,
                         "type": e.task.type[:100] if e.task is not None else "",
                         "since": round(clock.at(e.started) or e.started + ours_s, 3),
-                        **_of_process(e),
+                        **_more_of(e),
                     }
                     for e in running[:RUNNING_SHOWN]
                 ],
@@ -130,7 +130,8 @@ class Vitals:
         )
 
 
-def _of_process(execution: Execution) -> dict[str, int]:
-    """Pid, and bytes of memory, of the process that runs it; nothing where none does."""
-    process = execution.process
-    return {} if process is None else {"pid": process.pid, "memory": process.memory}
+def _more_of(execution: Execution) -> dict[str, int]:
+    """Pid, and bytes of memory, of the process that runs it; of a batch, how many tasks it has."""
+    process, batch = execution.process, execution.batch
+    more = {} if process is None else {"pid": process.pid, "memory": process.memory}
+    return more if batch is None else {**more, "batch": len(batch.executions)}

@@ -101,10 +101,11 @@ function showRunning(status) {
   keyed(byId("running"), status.running.slice(0, LISTED), (t) => t.tag,
     () => row(["Type", "For", "Tag", "Worker", ""]),
     (tr, t) => {
-      fill(tr, [readable(t.type), age(t.for_s), readable(t.tag),
+      fill(tr, [readable(t.type) + (t.batch ? `, a batch of ${number(t.batch)}` : ""), age(t.for_s), readable(t.tag),
         readable(t.worker) + (t.pid ? `, process ${t.pid}, ${Math.round(t.memory / 2 ** 20)} MiB` : "")]);
       actionIn(tr, token !== null, "Cancel", t.tag, async () => {
-        if (await sure(`Cancel ${readable(t.tag)}? It becomes a dead letter.`)) {
+        const others = t.batch > 1 ? ` The other ${number(t.batch - 1)} tasks of its batch run again.` : "";
+        if (await sure(`Cancel ${readable(t.tag)}? It becomes a dead letter.${others}`)) {
           await order("/api/cancel", { tag: t.tag }, (reply) => reply.reply === "" ? "asked to stop" : replies[reply.reply]);
         }
       });
