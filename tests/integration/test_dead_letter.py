@@ -132,6 +132,7 @@ async def test_poison_letters_have_the_bound_of_the_failed_ones(queue):
     scanner = queue.hand("scanner", **settings)
     await scanner.exchange()
     assert await scanner.scan() == 12
+    await scanner.settle(Outcome.DEAD, *(await scanner.claim(12)), reason="poison")
     assert len(letters(queue, b"p")) == 4
     assert len(letters(queue, b"i")) == 5
     assert queue.total("dead_trimmed") == 8

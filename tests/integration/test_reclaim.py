@@ -76,6 +76,11 @@ async def test_a_task_becomes_a_dead_letter_after_its_last_delivery(queue):
     last = queue.hand("last")
     await last.exchange()
     await last.scan()
+    queue.push(b"other")
+    poison, other = await last.claim(2)
+    assert (poison.raw, poison.deliveries) == (b"poison", 3), "it is handed out, to be settled"
+    assert other.raw == b"other", "and not alone: it does not run"
+    await last.settle(Outcome.DEAD, poison, reason="poison")
     (letter,) = queue.dead()
     assert (letter[b"raw"], letter[b"reason"]) == (b"poison", b"poison")
     assert letter[b"deliveries"] == b"3"

@@ -56,7 +56,7 @@ async def test_a_worker_reclaims_large_items_in_slices_of_a_few(queue, orphans):
 
     eyes = SimpleNamespace(run=run, commands=broker.commands, worker_id="w1")
     claims = SimpleNamespace(below=100)
-    capacity = SimpleNamespace(claims=claims, running={})
+    capacity = SimpleNamespace(claims=claims, running={}, batched={})
     lease = SimpleNamespace(clock=SimpleNamespace(at=lambda _: 0.0, steady_s=0.0))
     metrics = Metrics([], 1, "1", "0")
     recoverer = Recoverer(eyes, capacity, Inbox(), lease, None, metrics, 60.0)

@@ -91,6 +91,7 @@ async def test_when_a_poison_task_has_died_its_duplicates_are_dead_and_a_later_o
     queue.lapse("doomed")
     await other.exchange()
     assert await other.scan() == 1
+    await other.settle(Outcome.DEAD, await claim_one(other), reason="poison")
     assert not queue.redis.exists(MARKS, IDS)
     queue.push(task(3))
     assert await ask(other, *(await other.claim(2))) == [DUPLICATE, START]

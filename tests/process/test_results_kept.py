@@ -26,14 +26,17 @@ def start(world):
 def result(world):
     """The result of a task once it is there."""
 
+    client = redis.Redis.from_url(world.url, socket_timeout=60)
+
     def result_(task_id):
         key = world.keys.result(str(task_id))
-        found = world.redis.blmove(key, key, 15, "LEFT", "LEFT")
+        found = client.blmove(key, key, 30, "LEFT", "LEFT")
         assert found is not None, f"a result of {task_id}"
         assert world.redis.llen(key) == 1
         return json.loads(found)
 
-    return result_
+    yield result_
+    client.close()
 
 
 def task(task_id, kind="give", data=None, **more):
@@ -214,3 +217,17 @@ def test_results_of_many_large_tasks_are_settled_in_small_parts(world, start, re
     world.all_settled(30)
     assert result(199)["result"] == "x" * 60_000
     assert len(keys_of(world, "result")) == 200
+
+
+def test_a_poison_task_is_settled_without_a_run_and_has_a_result(world, start, result):
+    world.push(task(1, "die"))
+    for _ in range(2):
+        start(worker={"max_deliveries": 2}, wait=False).exit_code(20)
+    last = start(worker={"max_deliveries": 2})
+    found = result(1)
+    assert (found["state"], found["reason"], found["deliveries"]) == ("dead", "poison", 2)
+    assert (found["started"], found["error"]) == (None, "its worker died 2 times while it ran")
+    world.all_settled()
+    assert last.metric("worker_tasks_total", type="die", outcome="dead") == 1
+    assert world.dead()[0]["type"] == b"die"
+    assert "(die) is a dead letter" in last.log()

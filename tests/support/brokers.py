@@ -66,7 +66,7 @@ class Hand:
                 cursor, 100, 0 if own_only else 200, self.next if below is None else below, known
             )
             assert part.state == "", part.state
-            moved += part.moved + part.dead
+            moved += part.moved
             cursor = part.cursor
             if cursor == 0:
                 return moved

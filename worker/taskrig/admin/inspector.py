@@ -45,7 +45,6 @@ class Reclaimed:
     """What a scan of in flight brought back; `busy`: another scan was under way, try again."""
 
     moved: int
-    dead: int
     busy: bool = False
 
 
@@ -195,19 +194,19 @@ class Inspector:
         `progress` is told after each slice how many were moved. Raises BrokerUnavailable.
         """
         scan = _Scan(self)
-        moved = dead = 0
+        moved = 0
         began = ""
         try:
             for part in self._slices(scan.slice):
                 if part.state:
-                    return Reclaimed(moved, dead, busy=True)
+                    return Reclaimed(moved, busy=True)
                 began = began or part.now_ms
-                moved, dead = moved + part.moved, dead + part.dead
+                moved += part.moved
                 progress(moved)
             self.run(self.commands.forget(began))
         finally:
             scan.leave()
-        return Reclaimed(moved, dead)
+        return Reclaimed(moved)
 
     def _slices(self, of: Callable[[int, int], Command[S]]) -> Iterator[S]:
         """Go through in flight in slices of about SLICE_BYTES; `of` takes a cursor and a count."""

@@ -172,15 +172,11 @@ class QueueCommands:
             steady_s: for how long it has been seen without a step.
         """
         k, config = self.keys, self._config
-        keys = (
-            *(k.inflight, k.meta, k.workers, k.redeliver, k.dead, k.stats, k.reclaiming),
-            *(k.marks, k.queue, k.arrivals, k.dead_index, k.dead_from, k.about),
-        )
-        dead = config.dead_letters
-        bounds = (config.worker.max_deliveries, dead.max, dead.invalid_max)
+        keys = (*(k.inflight, k.meta, k.workers, k.redeliver, k.stats, k.reclaiming, k.about),)
+        most = config.worker.max_deliveries
         off_ms = round(min(config.worker.lease_s / 3, 5.0) * 1000) if expected_s else 0
         clock = (round(expected_s * 1000), off_ms, round(steady_s * 1000))
-        arguments = (worker, cursor, count, *bounds, hold_ms, below, *clock, *known)
+        arguments = (worker, cursor, count, most, hold_ms, below, *clock, *known)
         return run_script(scripts.RECLAIM, keys, *arguments, parse=replies.reclaimed)
 
     def orphans(self, cursor: int, count: int) -> Command[replies.Orphans]:

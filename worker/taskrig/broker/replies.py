@@ -108,7 +108,6 @@ class Slice:
     state: str  # "" | busy | refused | stepped
     cursor: int
     moved: int
-    dead: int
     seen: int
     bytes: int
     now_ms: str
@@ -116,8 +115,8 @@ class Slice:
 
 def reclaimed(reply: list[Any]) -> Slice:
     """Of reclaim.lua."""
-    state, cursor, moved, dead, seen, size, now_ms = reply
-    return Slice(state.decode(), int(cursor), moved, dead, seen, size, now_ms.decode())
+    state, cursor, moved, seen, size, now_ms = reply
+    return Slice(state.decode(), int(cursor), moved, seen, size, now_ms.decode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,8 +187,7 @@ def execute_reclaim(args: argparse.Namespace) -> int:
         done = operator.reclaim(lambda moved: None)
     if done.busy:
         raise TaskrigError("another scan is under way; try again in a few seconds")
-    dead = f", {done.dead:,} became dead letters" if done.dead else ""
-    answer(args, f"{done.moved:,} given back to the queue{dead}", moved=done.moved, dead=done.dead)
+    answer(args, f"{done.moved:,} given back to the queue", moved=done.moved)
     return 0
 
 

@@ -81,7 +81,7 @@ def _document(execution: Execution, redis_time: Clock) -> dict[str, Any]:
         "reason": failed and failed.reason,
         "traceback": trace and trace.text,
         "attempts": delivery.attempts + 1,
-        "deliveries": delivery.deliveries + 1,
+        "deliveries": delivery.deliveries + (failed is None or failed.reason != "poison"),
         "worker": delivery.tag.partition(":")[0],
         "enqueued": task.enqueued_at,
         "started": redis_time(execution.started) if ran else None,

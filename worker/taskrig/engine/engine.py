@@ -75,7 +75,7 @@ class Engine:
         self._metrics = metrics
         self._broker = broker = Broker(config, worker_id, address, positions=unique)
         events = Events(metrics, config.log, lease.clock, registry)
-        pipeline = Pipeline(policies, registry.middleware)
+        pipeline = Pipeline(policies, registry.middleware, worker.max_deliveries)
         capacity = Capacity(worker.max_concurrent, worker.max_tasks, CLAIM_ITEMS)
         processes = _processes(launcher, worker.process_slots, inbox, metrics)
         gathers = (pipeline, capacity, inbox, worker.max_deliveries)

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from taskrig.authoring.registry import UNKNOWN, Registry
 from taskrig.config.sections import DeadLettersConfig, LogConfig
 from taskrig.engine.clock import ServerClock
-from taskrig.engine.dispositions import Failed, Invalid, Released, Retried, Succeeded
+from taskrig.engine.dispositions import Dead, Failed, Invalid, Released, Retried, Succeeded
 from taskrig.engine.execution import Execution
 from taskrig.metrics import Metrics, TypeMetrics
 from taskrig.runtime.logs import log_error, say
@@ -154,6 +154,9 @@ class Events:
                 self.invalid(reason, len(raw), raw[:64])
             case Failed(reason="no_handler"):
                 self._without_handler(execution)
+            case Dead(reason="poison", error=error):
+                tag = execution.delivery.tag
+                log.error("task %s (%s) is a dead letter: %s", tag, type_shown(execution), error)
             case Failed(error=error) if self._failures:  # also what is dead without a run
                 log.warning("task failed (%s): %s", type_shown(execution), error)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -138,9 +139,15 @@ class Pipeline:
     have paused; their tasks are set aside.
     """
 
-    def __init__(self, policies: Policies, middleware: Sequence[Middleware] = ()) -> None:
+    def __init__(
+        self,
+        policies: Policies,
+        middleware: Sequence[Middleware] = (),
+        max_deliveries: int = sys.maxsize,
+    ) -> None:
         self.policies = policies
         self.middleware = tuple(middleware)
+        self.max_deliveries = max_deliveries
         self.clock_ms = 0
         self.paused_types: frozenset[str] = frozenset()
 
@@ -162,6 +169,11 @@ class Pipeline:
         task, policies = execution.task, self.policies
         assert task is not None
         policy = execution.policy = policies.get(task.type, policies.default)
+        deaths = execution.delivery.deliveries
+        if deaths >= self.max_deliveries:
+            error = f"its worker died {deaths} times while it ran"
+            execution.disposition = Dead("poison", error)
+            return False
         if self.paused_types and task.type in self.paused_types:
             end = "front" if execution.delivery.returned else "back"
             _wait(execution, Held(aside_name(task.type), end))

@@ -97,7 +97,7 @@ class Runner:
         execution.taken = execution.started = time.monotonic()
         self.capacity.running[delivery.tag] = execution
         times = delivery.deliveries
-        if times > 0 and times + 1 >= self._max_deliveries:
+        if times > 0 and times + 1 == self._max_deliveries:
             # On its last delivery nothing runs beside it: it may take its neighbours along.
             self.capacity.alone = execution
         if not self._taken:

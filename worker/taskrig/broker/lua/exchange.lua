@@ -155,8 +155,9 @@ local function settle_one(at, left)
     end
   elseif outcome ~= 'succeeded' then
     if outcome == 'invalid' then count('recounted', 1) end
+    local this_one = ARGV[at + 3] == 'poison' and 0 or 1  -- delivery, if it was one
     bury(raw, outcome, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4],
-      deliveries + 1, attempts + 1, ARGV[at + 7], left and left.document and left.task)
+      deliveries + this_one, attempts + 1, ARGV[at + 7], left and left.document and left.task)
   end
   local mark = has_marks and ended and call('HGET', marks, tag)
   if mark then unmark(tag, mark, goes_back) end

@@ -3,35 +3,28 @@
 -- orphan and goes back to be run again; so is a tag of the caller that it does not know.
 --
 -- KEYS  1 inflight HASH    2 meta HASH   3 workers ZSET   4 redeliver LIST
---       5 dead STREAM      6 stats HASH  7 reclaiming STRING
---       8 marks HASH, and for unique types HASH <prefix>unique:<name>, ZSET <prefix>barriers:<name>
---       9 queue LIST      10 arrivals LIST   11 dead_index LIST
---      12 dead_from STRING (see lib/trim_dead.lua)       13 about HASH
--- ARGV  1 worker id        2 cursor      3 count for HSCAN
---       4 max deliveries   5 dead letters kept, without invalid items   6 invalid items kept
---       7 ms for which this scanner keeps the others out; 0: look at own tags only, take no lock
---       8 number below which the caller knows all its tags
---       9 Unix ms that the caller expects of TIME (0: it does not know)  10 how far it may be off
---      11 ms for which the caller has seen no step of this clock (0: it does not know)
---      12.. tags that the caller does know
--- Returns { state, cursor, moved, dead, seen, bytes, now }
+--       5 stats HASH      6 reclaiming STRING   7 about HASH
+-- ARGV  1 worker id        2 cursor      3 count for HSCAN   4 max deliveries
+--       5 ms for which this scanner keeps the others out; 0: look at own tags only, take no lock
+--       6 number below which the caller knows all its tags
+--       7 Unix ms that the caller expects of TIME (0: it does not know)   8 how far it may be off
+--       9 ms for which the caller has seen no step of this clock (0: it does not know)
+--      10.. tags that the caller does know
+-- Returns { state, cursor, moved, seen, bytes, now }
 --   state: "" | busy (another scans) | refused (the caller's own lease is not live)
 --          | stepped (TIME is not what the caller expects)
 -- Cost  O(count + bytes of the slice); the caller sizes the slices.
 --
+-- One with no delivery left goes back too: the worker that claims it decodes it, and settles it as
+-- dead without a run. So whatever ends is settled by exchange.lua, which knows what it leaves behind.
 -- Each slice reads TIME and the leases itself, so a worker that came back keeps its tasks.
 -- When the clock has been set, leases say nothing until every live worker has renewed: such a slice
 -- moves nothing. An orphan is copied before it is removed.
 
-local id, own_only = ARGV[1], ARGV[7] == '0'
+local id, own_only = ARGV[1], ARGV[5] == '0'
 local call = redis.call
 -- @include lib/now.lua
-local stamp = string.format('%s.%06d', time[1], tonumber(time[2]))
--- @include lib/trim_dead.lua
 -- @include lib/entry.lua
--- @include lib/position.lua
--- @include lib/mark.lua
--- @include lib/dead_letter.lua
 
 local function lives(worker)
   local deadline = call('ZSCORE', KEYS[3], worker)
@@ -47,7 +40,7 @@ local function end_impossible(steady)
   local far = call('ZRANGEBYSCORE', KEYS[3], string.format('%.0f', later), '+inf', 'WITHSCORES',
     'LIMIT', 0, 1000)
   for i = 1, #far, 2 do
-    local told, about = pcall(cjson.decode, call('HGET', KEYS[13], far[i]) or '')
+    local told, about = pcall(cjson.decode, call('HGET', KEYS[7], far[i]) or '')
     local length = 1000 * (told and type(about) == 'table' and tonumber(about.lease) or math.huge)
     if length <= steady and tonumber(far[i + 1]) > now + length + 1000 then
       call('ZADD', KEYS[3], string.format('%.0f', now - 1), far[i])
@@ -56,22 +49,22 @@ local function end_impossible(steady)
 end
 
 local function nothing(state)
-  return { state, '0', 0, 0, 0, 0, string.format('%.0f', now) }
+  return { state, '0', 0, 0, 0, string.format('%.0f', now) }
 end
 
 if not lives(id) then return nothing('refused') end
-local expected = tonumber(ARGV[9])
-if expected > 0 and math.abs(now - expected) > tonumber(ARGV[10]) then return nothing('stepped') end
+local expected = tonumber(ARGV[7])
+if expected > 0 and math.abs(now - expected) > tonumber(ARGV[8]) then return nothing('stepped') end
 if not own_only then
-  if ARGV[2] == '0' and tonumber(ARGV[11]) > 0 then end_impossible(tonumber(ARGV[11])) end
-  local owner = call('GET', KEYS[7])
+  if ARGV[2] == '0' and tonumber(ARGV[9]) > 0 then end_impossible(tonumber(ARGV[9])) end
+  local owner = call('GET', KEYS[6])
   if owner and owner ~= id and lives(owner) then return nothing('busy') end
-  call('SET', KEYS[7], id, 'PX', ARGV[7])
+  call('SET', KEYS[6], id, 'PX', ARGV[5])
 end
 
 local known = {}
-for i = 12, #ARGV do known[ARGV[i]] = true end
-local below = tonumber(ARGV[8])
+for i = 10, #ARGV do known[ARGV[i]] = true end
+local below = tonumber(ARGV[6])
 local alive = { [id] = true }
 
 local slice = call('HSCAN', KEYS[1], ARGV[2], 'COUNT', ARGV[3])
@@ -89,44 +82,18 @@ for i = 1, #found, 2 do
   end
 end
 
--- A unique task died for good: all that waits now was pushed before (see exchange.lua).
-local function unmark(tag)
-  local mark = call('HGET', KEYS[8], tag)
-  local waiting = mark and call('LLEN', KEYS[9]) + call('LLEN', KEYS[10])
-  if mark then lift_mark(KEYS[8], tag, mark, position_of(KEYS[6], {}) + waiting) end
-end
-
 -- Newest first: each goes to the front, so the oldest ends there.
 table.sort(orphans, function(a, b) return a[3] > b[3] end)
-local moved, buried = 0, 0
-call('HLEN', KEYS[6])  -- totals that cannot be written show before anything is removed
+call('HLEN', KEYS[5])  -- totals that cannot be written show before anything is removed
 local max = tonumber(ARGV[4])
 for _, orphan in ipairs(orphans) do
   local tag, raw = orphan[1], orphan[2]
   local deliveries, attempts, since = parse_counts(call('HGET', KEYS[2], tag))
   deliveries = deliveries + orphan[4]
-  if deliveries >= max then
-    add_dead_letter(KEYS[5], { raw = raw, outcome = 'dead', reason = 'poison',
-      error = 'its worker died ' .. deliveries .. ' times while it ran', type = '',
-      deliveries = deliveries, attempts = attempts + 1, worker = string.match(tag, '^[^:]*'),
-      time = stamp })
-    unmark(tag)
-    buried = buried + 1
-  else
-    local entry = entry_of(tag, deliveries, attempts, since, raw)
-    put_to_redeliver(KEYS[4], entry, deliveries, max)
-    moved = moved + 1
-  end
+  local entry = entry_of(tag, deliveries, attempts, since, raw)
+  put_to_redeliver(KEYS[4], entry, deliveries, max)
   call('HDEL', KEYS[1], tag)
   call('HDEL', KEYS[2], tag)
-  if deliveries >= max then call('HINCRBY', KEYS[6], 'dead', 1) end  -- at once: the next may fail
 end
-if moved > 0 then call('HINCRBY', KEYS[6], 'reclaimed', moved) end
-if buried > 0 then
-  local trimmed = trim_dead(KEYS[5], KEYS[11], KEYS[6], KEYS[12], tonumber(ARGV[5]), tonumber(ARGV[6]), buried)
-  if trimmed > 0 then
-    call('HINCRBY', KEYS[6], 'dead_trimmed', trimmed)
-    call('HSET', KEYS[6], 'dead_trimmed_at', time[1])
-  end
-end
-return { '', slice[1], moved, buried, #found / 2, bytes, string.format('%.0f', now) }
+if #orphans > 0 then call('HINCRBY', KEYS[5], 'reclaimed', #orphans) end
+return { '', slice[1], #orphans, #found / 2, bytes, string.format('%.0f', now) }

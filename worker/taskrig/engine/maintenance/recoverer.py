@@ -101,7 +101,7 @@ class Recoverer:
         """Scan all in flight, or with 0 this worker's own; False when it may not be done now."""
         clock, commands = self._lease.clock, self._broker.commands
         cursor, stride, began = 0, Stride(SLICE_ITEMS), ""
-        moved = dead = 0
+        moved = 0
         while True:
             below, known = self._known_tags()
             expected_s = clock.at(time.monotonic())
@@ -117,9 +117,8 @@ class Recoverer:
                     self._lease.renew_now()
                 return False
             began = began or part.now_ms
-            moved, dead = moved + part.moved, dead + part.dead
+            moved += part.moved
             self._metrics.reclaimed += part.moved
-            self._metrics.of("unknown").outcomes["dead"] += part.dead
             stride.saw(part.seen, part.bytes)
             cursor = part.cursor
             if cursor == 0:
@@ -127,8 +126,6 @@ class Recoverer:
         if moved:
             log.warning("reclaimed %d tasks that no live worker held", moved)
             self._inbox.order(Look())
-        if dead:
-            log.error("%d tasks are dead letters now: their workers died while they ran", dead)
         if hold_ms:
             gone = await self._broker.run(commands.forget(began))
             if gone:

@@ -24,9 +24,10 @@ local function parse_counts(found)
   return tonumber(deliveries) or 0, tonumber(attempts) or 0, since or ''
 end
 
--- On its last delivery a task runs alone, or its neighbours would die with it.
+-- On its last delivery a task runs alone, or its neighbours would die with it. With none left it does
+-- not run: the worker that claims it settles it as dead.
 local function is_last(deliveries, max_deliveries)
-  return deliveries > 0 and deliveries + 1 >= max_deliveries
+  return deliveries > 0 and deliveries + 1 == max_deliveries
 end
 
 -- The next of redeliver stands on the right. Last deliveries stand at the back.

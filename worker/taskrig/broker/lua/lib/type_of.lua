@@ -1,5 +1,5 @@
 -- type_of.lua: what the scripts that look at dead letters include: the type of one, from its fields.
--- A poison letter was buried undecoded: its type is read from the item. What is larger than 1 MiB
+-- A poison letter of an older worker was buried undecoded: its type is read from the item. What is larger than 1 MiB
 -- is not read, so that Redis is held for some milliseconds at most.
 local function type_of(fields)
   local known, raw = fields['type'] or '', fields['raw'] or ''
