@@ -246,6 +246,22 @@ def test_paused_types_are_shown_to_all_and_paused_and_resumed_with_the_token(wor
     assert world.totals()["succeeded"] == 3
 
 
+def test_a_task_is_found_by_its_id_once_unlocked(world, page):
+    browser = page(concurrent=1)
+    browser.sees("Unlock to look for a task")
+    world.push(json.dumps({"type": "note", "id": "o-7", "data": HOSTILE, "run_at": 4e9}))
+    until(lambda: world.redis.zcard(world.keys.delayed) == 1)
+    unlock(browser)
+    browser.type_in("#find-form input", "o-7")
+    browser.keys(Keys.ENTER)
+    seen = browser.sees("delayed", "#found")
+    assert json.dumps(HOSTILE) in seen and "o-7" in seen
+    assert browser.run("document.title") == "Taskrig"
+    browser.type_in("#find-form input", "nothing")
+    browser.keys(Keys.ENTER)
+    browser.sees("nothing is known of this task", "#find-said")
+
+
 def test_it_says_that_the_whole_queue_is_paused_since_when_and_why(world, page):
     browser = page()
     world.redis.set(world.keys.paused, f"{int(time.time()) - 60} moving <b>house</b>")

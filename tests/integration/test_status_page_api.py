@@ -86,6 +86,7 @@ def test_every_file_of_the_page_has_a_strict_policy_and_comes_from_here(site):
         "/page/page.css",
         "/page/page.js",
         "/page/dead.js",
+        "/page/find.js",
         "/page/pauses.js",
         "/page/view.js",
         "/page/icon.svg",
@@ -322,3 +323,28 @@ def test_the_page_can_be_turned_off(world):
     worker = world.start_worker(http={"page": False})
     assert worker.get("/api/status")[0] == 404
     assert "/metrics" in worker.get("/")[1]
+
+
+# -- one task ------------------------------------------------------------------------------------
+
+
+def test_a_task_is_served_by_its_id_to_whoever_has_the_token(world, site):
+    world.push('{"type": "note", "id": "a/b é", "data": {"n": 1}}', '{"type": "x", "id": 2}')
+    there = site(f"http.token={TOKEN}")
+    path = "/tasks/a%2Fb%20%C3%A9"
+    assert there.ask(path).status == there.ask("/tasks/none").status == 401
+    reply = there.ask(path, headers=BEARER)
+    seen = json.loads(reply.body)
+    assert (reply.status, seen["state"], seen["data"]) == (200, "waiting", {"n": 1})
+    assert there.ask("/tasks/2", headers=BEARER).status == 200
+    for strange in ("/tasks/none", "/tasks/", "/tasks/" + "x" * 5000):
+        assert there.ask(strange, headers=BEARER).status == 404
+    assert there.ask("/tasks/%ff", headers=BEARER).status == 400
+    assert there.ask(path, "POST", "{}", {**BEARER, **JSON}).status == 405
+
+
+def test_a_task_that_has_ended_is_served_with_its_result(world, site):
+    document = {"id": "r", "type": "t", "state": "succeeded", "result": [1]}
+    world.redis.rpush(world.keys.result("r"), json.dumps(document))
+    seen = json.loads(site().ask("/tasks/r").body)
+    assert (seen["state"], seen["result"]["result"]) == ("succeeded", [1])

@@ -53,6 +53,12 @@ class Guard:
         if scheme.lower() != "bearer" or not right:
             raise Refused(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong")
 
+    def check_reader(self, request: Request) -> None:
+        """Raises Refused where a token is configured and the request does not bear it: payloads
+        are not the business of anybody else."""
+        if self.actions:
+            self.check_token(request)
+
     def check_order(self, request: Request) -> None:
         """Raises Refused unless the request may change something."""
         if not self.actions:

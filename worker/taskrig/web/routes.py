@@ -10,9 +10,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
-from taskrig.admin import DeadLetters, Inspector
+from taskrig.admin import DeadLetters, Inspector, one_task, search
 from taskrig.admin.dead_letters import FIELDS, is_id
 from taskrig.broker import Address
 from taskrig.config.sections import Config
@@ -28,6 +28,8 @@ FRESH_S = 1.0  # every browser that asks within this is told the same
 PAGE_ITEMS = 50
 LOOKED_AT = 20_000  # dead letters that one request goes through for a rare filter
 SHOWN_BYTES = 200
+SEARCH_S = 2.0  # one request looks for a task this long
+TASKS = "/tasks/"
 WHOLE_BYTES = 256 * 1024
 
 _HEADERS = {
@@ -44,6 +46,7 @@ _FILES = {
     "/page/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/page/dead.js": ("dead.js", "text/javascript; charset=utf-8"),
+    "/page/find.js": ("find.js", "text/javascript; charset=utf-8"),
     "/page/pauses.js": ("pauses.js", "text/javascript; charset=utf-8"),
     "/page/view.js": ("view.js", "text/javascript; charset=utf-8"),
     "/page/icon.svg": ("icon.svg", "image/svg+xml"),
@@ -51,7 +54,7 @@ _FILES = {
 
 
 class StatusPage:
-    """Answers `/`, its files and /api/...; made once, called by the HTTP port's threads."""
+    """Answers `/`, its files, /tasks/ID and /api/...; made once, called by the port's threads."""
 
     def __init__(
         self, config: Config, address: Address, sample: Callable[[], Sample | None] | None = None
@@ -70,7 +73,7 @@ class StatusPage:
             path: (folder.joinpath(name).read_bytes(), kind)
             for path, (name, kind) in _FILES.items()
         }
-        self._turn = threading.Lock()
+        self._turn, self._search = threading.Lock(), threading.Lock()
         self._status: tuple[float, bytes] = (0.0, b"")
         self._before: Any = None
 
@@ -90,7 +93,7 @@ class StatusPage:
     def __call__(self, request: Request) -> Answer | None:
         """The answer, None for a path that is not ours."""
         path = request.path
-        if path not in self._files and not path.startswith("/api/"):
+        if path not in self._files and not path.startswith(("/api/", TASKS)):
             return None
         try:
             self._guard.check_host(request)
@@ -102,6 +105,8 @@ class StatusPage:
 
     def _routed(self, request: Request) -> Answer:
         path = request.path
+        if path.startswith(TASKS):
+            return self._task(request)
         if request.method == "POST":
             return self._order(request)
         if path in self._files:
@@ -110,8 +115,7 @@ class StatusPage:
         if path == "/api/status":
             return Answer(self._status_now(), "application/json", headers=_HEADERS)
         if path.startswith("/api/dead"):
-            if self._guard.actions:  # payloads are nobody's business who lacks the token
-                self._guard.check_token(request)
+            self._guard.check_reader(request)
             return self._dead(path.removeprefix("/api/dead").removeprefix("/"), request.query)
         raise Refused(HTTPStatus.NOT_FOUND, "no such page")
 
@@ -148,6 +152,26 @@ class StatusPage:
             where, PAGE_ITEMS, after=after, shown=SHOWN_BYTES, budget_items=LOOKED_AT
         )
         return _json({"letters": [one.as_dict() for one in page.letters], "next": page.next})
+
+    def _task(self, request: Request) -> Answer:
+        if request.method == "POST":
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "a task is read with GET")
+        self._guard.check_reader(request)
+        try:
+            name = unquote(request.path.removeprefix(TASKS), errors="strict")
+        except UnicodeDecodeError:
+            raise Refused(HTTPStatus.BAD_REQUEST, "the id is not UTF-8") from None
+        operator = self._operator
+        with self._search:  # a look through a large queue at a time
+            find = search.find(operator.commands, operator.config, name, within_s=SEARCH_S)
+            searched = operator.take(find)
+        known = operator.take(one_task.known(operator.commands, name, searched.found))
+        if known is not None:
+            return _json(known.as_dict())
+        if not searched.complete:
+            text = f"not found within {SEARCH_S:g} s; `worker task` looks through all of the queue"
+            raise Refused(HTTPStatus.NOT_FOUND, text)
+        raise Refused(HTTPStatus.NOT_FOUND, "nothing is known of this task")
 
     def _order(self, request: Request) -> Answer:
         self._guard.check_order(request)

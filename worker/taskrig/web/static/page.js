@@ -1,6 +1,7 @@
 // The status page: asks /api/status every two seconds, shows it, and gives orders with the token.
 import { actionIn, age, byId, element, fill, keyed, number, plot, rate, readable, row } from "./view.js";
 import { DeadLetters } from "./dead.js";
+import { Finder } from "./find.js";
 import { Pauses } from "./pauses.js";
 
 const EVERY_MS = 2000;
@@ -52,6 +53,7 @@ async function order(path, what, done) {
 
 const desk = { ask, order, sure, say, unlocked: () => token !== null };
 const dead = new DeadLetters(desk);
+const finder = new Finder(desk);
 const pauses = new Pauses(desk);
 
 // -- what is shown ------------------------------------------------------------------------------
@@ -150,6 +152,7 @@ function show(status) {
   showRunning(status);
   showWorkers(status);
   dead.show(status);
+  finder.show(status);
 }
 
 async function refresh() {
