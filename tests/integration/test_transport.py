@@ -18,6 +18,7 @@ from taskrig.broker.connection import Connection
 from taskrig.broker.scripts import EXCHANGE
 from taskrig.broker.thread_connection import ThreadConnection
 from taskrig.config.load import load_config
+from taskrig.engine.lease import Lease
 from taskrig.errors import BrokerUnavailable
 from taskrig_loadgen.chaos.fault_proxy import FaultProxy
 from tests.support.waiting import until
@@ -297,3 +298,34 @@ def test_the_wire_of_these_tests_does_reset(between):
         until(lambda: between.reset(), what="the wire has taken the connection")
         with pytest.raises(ConnectionResetError):
             client.recv(1)
+
+
+class SlowAtFirst:
+    """A lease's connection by a wire that is slow until the clock was asked for twice."""
+
+    def __init__(self, wire, connection):
+        self.renew, self.close = connection.renew, connection.close
+        self._wire, self._connection, self._asked = wire, connection, 0
+
+    def probe(self):
+        self._asked += 1
+        if self._asked > 2:
+            self._wire.slow(0)
+        return self._connection.probe()
+
+
+def test_a_slow_first_round_trip_does_not_shift_the_servers_clock(between, redis_url, monkeypatch):
+    monkeypatch.setattr("taskrig.engine.lease.PROBES_S", 60)
+    config = load_config(None, env={}, overrides={"redis.url": between.url})
+    between.slow(0.1)
+    by_wire = LeaseConnection(config, "w1", Address(config.redis, config.queue.key, "w1"))
+    lease = Lease(SlowAtFirst(between, by_wire), 15, lambda: "{}")
+    lease.start(lambda _: None)
+    until(lambda: lease.clock.known, 20)
+    lease.stop()
+    assert lease.clock.error_s < 0.1  # that of a slow round trip is larger
+
+    direct = LeaseConnection(config, "w2", address(redis_url))
+    offset_s, round_trip_s = min((direct.probe() for _ in range(9)), key=lambda one: one[1])
+    direct.close()
+    assert abs(lease.clock.at(0.0) - offset_s) <= lease.clock.error_s + round_trip_s / 2 + 1e-5

@@ -31,6 +31,7 @@ class Wire:
         self.fails = 0  # so many calls, from the next one on
         self.gap = False
         self.calls = 0
+        self.probes = []  # what is to be measured, one after the other
 
     def renew(self, about: str) -> tuple[bool, float, float]:
         self.calls += 1
@@ -39,6 +40,15 @@ class Wire:
             raise BrokerUnavailable("Connection closed by server.")
         gap, self.gap = self.gap, False
         return gap, self.ahead, 0.001
+
+    def probe(self) -> tuple[float, float]:
+        if not self.probes:
+            return self.ahead, 0.001
+        found = self.probes.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        self.clock.now += found[1]
+        return found
 
 
 @pytest.fixture
@@ -183,3 +193,32 @@ def test_drift_of_the_servers_clock_is_not_a_step(lease, wire, clock, caplog):
     assert lease.clock.take_step() is None
     assert lease.clock.at(0) == pytest.approx(wire.ahead, abs=0.2)
     assert caplog.messages == []
+
+
+def test_the_servers_clock_is_taken_from_the_shortest_of_several_round_trips(lease, wire, clock):
+    wire.renew = lambda _: (False, 5000.050, 0.120)  # it had to connect
+    wire.probes = [(5000.004, 0.010), (5000.0001, 0.0003), (4999.998, 0.005), (5000.3, 0.7)]
+    lease._renew()
+    assert lease.clock.at(1.0) == 5001.0001
+    assert lease.clock.error_s == 0.00015
+
+
+def test_few_round_trips_are_enough_where_they_take_long(lease, wire, clock):
+    wire.probes = [(5000.0, 0.5)] * 20
+    lease._renew()
+    assert len(wire.probes) == 17
+
+
+def test_a_server_that_refuses_to_tell_its_clock_is_measured_by_the_renewal(lease, wire, clock):
+    wire.probes = [BrokerUnavailable("NOPERM")]
+    lease._renew()
+    assert lease.clock.at(1.0) == 5001.0
+    assert not wire.probes
+
+
+def test_after_a_step_the_servers_clock_is_measured_as_well_as_at_the_start(lease, wire, clock):
+    lease._renew()
+    wire.ahead = 9000.0
+    wire.probes = [(9000.2, 0.004), (9000.1, 0.0002), *[(9000.3, 0.003)] * 6]
+    lease._renew()
+    assert lease.clock.at(1.0) == 9001.1

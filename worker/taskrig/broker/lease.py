@@ -38,6 +38,13 @@ class LeaseConnection:
         after = time.monotonic()
         return renewed.gap, renewed.at - (before + after) / 2, after - before
 
+    def probe(self) -> tuple[float, float]:
+        """The server's clock as `renew` tells it, and the round trip; raises BrokerUnavailable."""
+        before = time.monotonic()
+        at = self._connection.run(self._commands.time())
+        after = time.monotonic()
+        return at - (before + after) / 2, after - before
+
     def release(self, tags: list[str]) -> None:
         """Give tags back although the event loop is stuck; raises BrokerUnavailable.
 

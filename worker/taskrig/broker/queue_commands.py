@@ -140,6 +140,10 @@ class QueueCommands:
         keys = (k.workers, k.about)
         return run_script(scripts.RENEW, keys, worker, ms, about, parse=replies.renewed)
 
+    def time(self) -> Command[float]:
+        """Unix seconds by the server's clock."""
+        return command("TIME", parse=lambda reply: int(reply[0]) + int(reply[1]) / 1e6)
+
     def leave(self, worker: str) -> Command[Any]:
         """A worker signs off."""
         k = self.keys

@@ -24,7 +24,7 @@ class ServerClock:
 
     def __init__(self) -> None:
         self._offset_s: float | None = None
-        self._round_trip_s = float("inf")
+        self._round_trip_s = self._best_s = float("inf")
         self._measured_at = 0.0
         self._steady_since = float("inf")
         self._step: Step | None = None
@@ -38,6 +38,11 @@ class ServerClock:
     def steady_s(self) -> float:
         """For how long it has been watched without a step, in seconds."""
         return max(0.0, time.monotonic() - self._steady_since)
+
+    @property
+    def error_s(self) -> float:
+        """How wrong it was at most when it was measured best: half that round trip."""
+        return self._best_s / 2
 
     def at(self, monotonic: float) -> float:
         """A `time.monotonic()` value as Unix seconds by the server's clock (0: not known yet)."""
@@ -62,7 +67,8 @@ class ServerClock:
             self._stepped(offset_s - self._offset_s, now)
             self._round_trip_s = float("inf")
         if round_trip_s < self._round_trip_s:
-            self._offset_s, self._round_trip_s = offset_s, round_trip_s
+            self._offset_s = offset_s
+            self._round_trip_s = self._best_s = round_trip_s
         self._measured_at = now
         return stepped
 

@@ -43,6 +43,7 @@ from taskrig.metrics import BATCH_BUCKETS, Buckets, Metrics
 
 log = logging.getLogger("taskrig")
 
+CLOCK_S = 0.5  # how long the first task may wait until the server's clock is known
 LEAVE_S = 2.0  # how long Redis may take to hear that the worker leaves
 
 
@@ -133,6 +134,7 @@ class Engine:
         self._metrics.redis_up = 1
         self.lease.start(lambda fault: loop.call_soon_threadsafe(self.inbox.order, Fail(fault)))
         await self.gauges.first_look()
+        await self._know_the_time()
         every_s = max(0.05, min(worker.interval_s, 1.0, worker.lease_s / 4))
         schedule = [parse_line(line) for line in self._config.schedule]
         scheduler = Scheduler(
@@ -164,6 +166,13 @@ class Engine:
             self.heartbeat.stop()
             await self._runner.elsewhere.close()
             await self._leave()
+
+    async def _know_the_time(self) -> None:
+        """Before the first task, whose times are told by the server's clock."""
+        for _ in range(int(CLOCK_S * 500)):
+            if self.lease.clock.known:
+                break
+            await asyncio.sleep(0.002)
 
     async def _with_depths(self, duty: Callable[[Depths], Awaitable[None]]) -> None:
         if self.gauges.depths is not None:

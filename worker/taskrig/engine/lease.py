@@ -15,6 +15,8 @@ log = logging.getLogger("taskrig")
 
 LOSSES_SAID = 3  # lost so often without one full lease in between: it is said
 SAY_EVERY_S = 300.0
+PROBES = 8  # of the server's clock, of which the one with the shortest round trip counts
+FEW_PROBES, PROBES_S = 3, 0.2  # so few where they take longer than this
 
 
 class Lease:
@@ -103,9 +105,23 @@ class Lease:
             return 0.0 if self._failures == 1 else min(1.0, self._lease_s / 10)
         self._failures = 0
         self.observe(gap)
+        if not self.clock.known:
+            offset_s, round_trip_s = self._best_probe((offset_s, round_trip_s))
         if self.clock.measure(offset_s, round_trip_s):
             self._held_since = time.monotonic()
+            self.clock.measure(*self._best_probe((offset_s, round_trip_s)))
         return self._lease_s / 3
+
+    def _best_probe(self, first: tuple[float, float]) -> tuple[float, float]:
+        """Offset and round trip, better than a single renewal tells them: that one may have had to
+        connect first, or to wait."""
+        probes, until = [first], time.monotonic() + PROBES_S
+        while len(probes) <= PROBES and (len(probes) <= FEW_PROBES or time.monotonic() < until):
+            try:
+                probes.append(self._connection.probe())
+            except BrokerUnavailable:
+                break
+        return min(probes, key=lambda one: one[1])
 
 
 class _Losses:
