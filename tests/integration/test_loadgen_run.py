@@ -14,17 +14,21 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import redis.asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from taskrig.config.load import load_config
+from taskrig.keys import Keys
 from taskrig_loadgen.cli import main
 from taskrig_loadgen.result.model import PARTS
 from taskrig_loadgen.result.store import schema
+from taskrig_loadgen.run.barrier import wait_at
 from taskrig_loadgen.run.external_observer import NotScraped, scrape
 from taskrig_loadgen.run.own_workers import own_worker
 from tests.support.fake_worker import FakeWorker
 from tests.support.loadgen_command import Loadgen
 from tests.support.servers import free_port
+from tests.support.stepping_server import SteppingServer
 from tests.support.waiting import until_async
 
 KEY = "async_tasks"
@@ -322,6 +326,55 @@ async def test_a_redis_that_goes_and_comes_back_costs_no_account(server, tmp_pat
     assert books["succeeded"] == books["sent"]
     assert (books["lost"], books["refused"]) == (0, 0)
     assert books["never_arrived"] <= books["unconfirmed"]
+
+
+async def test_a_server_clock_that_is_set_and_set_back_in_a_run_is_4(tmp_path):
+    own = SteppingServer(tmp_path / "stepping")
+    own.start()
+    try:
+        async with FakeWorker(own.url, KEY, slots=5, service_s=lambda _: 0.01):
+            flags = ["--mix", "a=1", "--rate", "20", "--duration", "4s", "--json"]
+            running = asyncio.create_task(Loadgen(own.url, tmp_path)("run", *flags))
+            with own.client() as client:
+                await until_async(lambda: client.keys("*:run:*"), what="it runs")
+            own.set_clock(30)
+            await asyncio.sleep(1)
+            own.set_clock(0)
+            code, out, err = await running
+    finally:
+        own.close()
+    verdict = json.loads(out)["verdict"]
+    assert code == verdict["exit_code"] == 4, err
+    assert any(text.startswith("the server's clock moved by 30") for text in verdict["reasons"])
+
+
+async def test_a_generator_that_gives_up_as_the_last_one_comes_starts_with_it(redis_url):
+    """Whoever left then would have let the last one start alone."""
+    client = redis.asyncio.Redis.from_url(redis_url)
+    keys = Keys.of(KEY)
+
+    async def come(by: object, timeout_s: float) -> float:
+        return await wait_at(by, keys, "close", 2, timeout_s=timeout_s, stopped=lambda: False)
+
+    class LastComesAfterALook:
+        """The client of the one that gives up: it has looked, the last one comes, it leaves."""
+
+        last: asyncio.Task[float]
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(client, name)
+
+        async def lrange(self, *args: object) -> object:
+            found = await client.lrange(*args)
+            self.last = asyncio.create_task(come(client, 20.0))
+            await asyncio.wait([self.last], timeout=20)
+            return found
+
+    try:
+        gives_up = LastComesAfterALook()
+        assert await come(gives_up, timeout_s=-1.0) == await gives_up.last
+    finally:
+        await client.aclose()
 
 
 async def test_several_queues_get_their_shares_and_are_reported_as_one(loadgen, redis_client):

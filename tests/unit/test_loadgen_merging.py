@@ -67,6 +67,7 @@ def test_unlike_runs_and_the_same_run_twice_are_refused():
         ({"warmup_s": 1.0}, "warmup_s is 1.0"),
         ({"data_bytes": {"a": 9, "b": 2}}, "data_bytes is"),
         ({"mix": {"a": 1, "b": 3}}, "mix is"),
+        ({"order": "shuffled"}, "order is 'shuffled' and 'smooth'"),
     ],
 )
 def test_generators_that_did_not_start_together_or_sent_otherwise_are_refused(

@@ -14,14 +14,19 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
+from taskrig.broker import QueueCommands
+from taskrig.config.load import load_config
 from taskrig_loadgen.analysis.expectations import judge_all, parse_expectation
 from taskrig_loadgen.analysis.rate_search import why_not
 from taskrig_loadgen.cli import main
 from taskrig_loadgen.report import csv as csv_report
 from taskrig_loadgen.report import html, junit, markdown, terminal
-from taskrig_loadgen.result.model import Away, Judged, Result, Searched
+from taskrig_loadgen.result.ledger import Ledger
+from taskrig_loadgen.result.model import PARTS, Away, Judged, Result, Searched
 from taskrig_loadgen.result.store import save, to_json
 from taskrig_loadgen.result.verdict import checks, exit_code
+from taskrig_loadgen.run.clock import Offset
+from taskrig_loadgen.run.observer import Observer
 from tests.support.results import a_result
 
 AWAY = Away(at_s=1.5, length_s=2.0, looks=12)
@@ -38,6 +43,7 @@ def changed(**books: int) -> Callable[[], Result]:
         result = a_run()
         for name, count in books.items():
             setattr(result.accounting, name, count)
+            result.accounting.succeeded -= count if name in PARTS else 0
         judge_all([], result)
         return result
 
@@ -73,6 +79,22 @@ def unanswered() -> Result:
     return result
 
 
+def more_than_all(**more: int) -> Result:
+    result = a_run()
+    for name, count in more.items():
+        setattr(result.accounting, name, getattr(result.accounting, name) + count)
+    result.followed = False  # so that what is left is no problem of its own
+    judge_all([], result)
+    return result
+
+
+def settled_before_the_end() -> Result:
+    result = a_run()
+    result.overall.e2e.mean = 0.01
+    judge_all([], result)
+    return result
+
+
 BAD: dict[str, tuple[int, str, Callable[[], Result]]] = {
     "interrupted": (130, "interrupted", interrupted),
     "away": (5, "Redis was away for 2.00 s from second 1.5 on", lambda: a_run(away=[AWAY])),
@@ -80,6 +102,8 @@ BAD: dict[str, tuple[int, str, Callable[[], Result]]] = {
     "expectation": (99, "makespan < 1ms", lambda: expecting("makespan < 1ms")),
     "no answer": (99, "no answer: no rate was held", unanswered),
     "clock": (4, "the server's clock moved by 60m00s", clock_set),
+    "out of order": (4, "less than wait and service together", settled_before_the_end),
+    "more than all": (1, "407 tasks are accounted for, of 400", lambda: more_than_all(waiting=7)),
     "saturated": (4, "saturated: 7 tasks were due and never sent", changed(unsent=7)),
     "refused": (1, "3 tasks were refused by Redis", changed(refused=3)),
     "never arrived": (1, "3 pushes had no answer and never arrived", changed(never_arrived=3)),
@@ -378,3 +402,17 @@ def test_a_share_that_is_not_counted_apart_from_the_warm_up_is_not_known():
         False,
         "not known: retried is not counted apart from the warm-up",
     )
+
+
+@pytest.mark.parametrize(
+    ("shown", "stepped_s"),
+    [([0.0, 0.01], 0.0), ([0.0, 2.0, 0.0], 2.0), ([0.0, -3.0, 1.0, 0.0], -3.0)],
+)
+def test_a_servers_clock_that_is_set_and_set_back_is_noticed(shown, stepped_s):
+    observer = Observer(None, QueueCommands(load_config(None, env={})), "run", Ledger(["a"]))
+    observer.offset = Offset(1000.0, 0.001)
+    for number, ahead_s in enumerate(shown):
+        at = 1000.0 + number + ahead_s
+        observer.watch_clock(at, began=number - 0.02, ended=number + 0.02)
+
+    assert observer.stepped_s == pytest.approx(stepped_s, abs=0.03)

@@ -100,7 +100,7 @@ def refuse_apart(results: Sequence[Result]) -> None:
             "start them together with --barrier"
         )
     for other in results[1:]:
-        for name in ("profile", "arrivals", "warmup_s", "data_bytes", "mix"):
+        for name in ("profile", "arrivals", "warmup_s", "data_bytes", "mix", "repeat", "order"):
             ours, theirs = getattr(first.workload, name), getattr(other.workload, name)
             if ours != theirs:
                 raise UsageError(f"cannot merge: {name} is {theirs!r} and {ours!r}")

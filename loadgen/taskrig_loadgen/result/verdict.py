@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from msgspec import UNSET, Struct
 
+from taskrig_loadgen.load.mix import ALL
 from taskrig_loadgen.quantity import show_s
 from taskrig_loadgen.result.model import Result, Verdict
 
@@ -46,7 +47,8 @@ def checks(result: Result) -> list[Check]:
             ("Redis answered throughout", 5, [_unknown(result), *_away(result)]),
             ("the search found a rate", EXPECTATION_FAILED, [_unanswered(result)]),
             (EXPECTATIONS, EXPECTATION_FAILED, [_unexpected(result)]),
-            ("one clock", 4, [_clock(result)]),
+            ("one clock", 4, [_clock(result), _out_of_order(result)]),
+            ("the parts add up", 1, _sums(result)),
             ("the load was sent as asked for", 4, [_saturation(result)]),
             ("Redis took every push", 1, _pushes(result)),
             ("every task is accounted for", 1, _left(result)),
@@ -133,6 +135,34 @@ def _clock(result: Result) -> str:
         f"the server's clock moved by {show_s(drift_s)} in the run: times before and after that "
         "do not belong together"
     )
+
+
+def _out_of_order(result: Result) -> str:
+    """Tasks that were settled before they had ended: the whole is less than its parts."""
+    for series in (result.overall, (result.failed_series or {}).get(ALL)):
+        if series is None or series.e2e.mean is None:
+            continue
+        parts_s = (series.wait.mean or 0.0) + (series.service.mean or 0.0)
+        if series.e2e.mean < parts_s - STEP_S - 2 * result.clock.offset_error_s:
+            return (
+                f"end to end took {show_s(series.e2e.mean)} on average, less than wait and "
+                f"service together ({show_s(parts_s)}): the clocks of workers and Redis disagree"
+            )
+    return ""
+
+
+def _sums(result: Result) -> list[str]:
+    books, out = result.accounting, result.left_out.counts if result.left_out else {}
+    found = sum(books.parts.values())
+    more = f"{found:,} tasks are accounted for, of {books.sent:,} that were sent"
+    return [
+        more if found > books.sent else "",
+        *(
+            f"{count:,} {name.replace('_', ' ')} in the warm-up, of {getattr(books, name):,} in all"
+            for name, count in out.items()
+            if count > getattr(books, name)
+        ),
+    ]
 
 
 def _pushes(result: Result) -> list[str]:

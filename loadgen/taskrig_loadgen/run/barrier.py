@@ -16,6 +16,28 @@ LEAD_S = 1.0  # between the last one's arrival and the start
 LOOK_EVERY_S = 0.02
 EXPIRES_S = 3600
 HERE = b"here"
+# One comes: the last one sets the start. One too many is sent away, with 0.
+COME = """
+local here = redis.call('RPUSH', KEYS[1], 'here')
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+if here > tonumber(ARGV[1]) then
+  redis.call('LREM', KEYS[1], -1, 'here')
+  return 0
+end
+if here == tonumber(ARGV[1]) then
+  local time = redis.call('TIME')
+  redis.call('RPUSH', KEYS[1], string.format('%.6f', time[1] + time[2] / 1e6 + ARGV[3]))
+end
+return here
+"""
+# One that gives up makes room for another, unless the start is set: then it is answered.
+LEAVE = """
+for _, one in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+  if one ~= 'here' then return one end
+end
+redis.call('LREM', KEYS[1], 1, 'here')
+return false
+"""
 
 
 class BarrierTimeout(TaskrigError):
@@ -48,14 +70,8 @@ async def wait_at(
         RedisError, OSError: Redis does not answer.
     """
     key = keys.run(f"barrier-{name}")
-    here = await client.rpush(key, HERE)
-    await client.expire(key, EXPIRES_S)
-    if here > count:
-        await client.lrem(key, -1, HERE)
+    if await client.eval(COME, 1, key, count, EXPIRES_S, LEAD_S) == 0:
         raise UsageError(f"--barrier {name}:{count}: {count} generators have met there already")
-    if here == count:
-        seconds, micro = await client.time()
-        await client.rpush(key, f"{seconds + micro / 1e6 + LEAD_S:.6f}")
     deadline = time.monotonic() + timeout_s
     while True:
         met = await client.lrange(key, 0, -1)
@@ -63,9 +79,11 @@ async def wait_at(
         if start is not None:
             return start
         if stopped() or time.monotonic() > deadline:
-            await client.lrem(key, 1, HERE)  # who gives up makes room for another
+            start = await client.eval(LEAVE, 1, key)
             if stopped():
                 return 0.0
+            if start is not None:  # the last one came at this moment
+                return float(start)
             raise BarrierTimeout(
                 f"--barrier {name}:{count}: only {len(met)} came in {timeout_s:g} s"
             )

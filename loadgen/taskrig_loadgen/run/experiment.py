@@ -170,6 +170,7 @@ class Experiment:
             observer = cls(watching, self._commands, run_id, ledger)
             before = await scrape(self._scrape_urls)
             observer.views.append(view)
+            observer.offset = offset
             self.stage = Stage("sending", run_id, ledger, view, None, offset)
             self._sender = sender
             await self._meet(client, offset)
@@ -200,7 +201,7 @@ class Experiment:
                 interrupted=self.interrupted,
                 followed=follow,
                 clock_error_s=max(one.error_s for one in (offset, end) if one is not None),
-                clock_drift_s=drift_s(offset, end) if end else None,
+                clock_drift_s=_furthest(drift_s(offset, end) if end else None, observer.stepped_s),
                 environment=environment,
                 calibration=self._calibration,
                 forecast=forecast,
@@ -319,3 +320,10 @@ class Experiment:
             return "interrupted again while Redis was asked"
         cut = self._aborter.has_cut
         return describe(self._config, TimeoutError("it does not answer") if cut else error)
+
+
+def _furthest(drift: float | None, stepped: float) -> float | None:
+    """How far the server's clock was from where it should be, at the end or in between."""
+    if drift is None:
+        return stepped or None
+    return max(drift, stepped, key=abs)

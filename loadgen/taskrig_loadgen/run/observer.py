@@ -20,6 +20,7 @@ from taskrig_loadgen.queueview import (
 )
 from taskrig_loadgen.result.ledger import DEAD, FAILED, Ledger
 from taskrig_loadgen.result.record import Whereabouts
+from taskrig_loadgen.run.clock import Offset
 
 READ = 500  # records in one answer: more would hold up the sender, on the same event loop
 TRIM_AFTER = 50_000  # records read and kept in Redis before they are dropped there
@@ -48,6 +49,8 @@ class Observer:
         self.last_progress = time.perf_counter()
         self.last_answer = time.perf_counter()
         self._unanswered = 0  # looks since the last answer
+        self.offset: Offset | None = None  # of the server's clock, as measured at the start
+        self.stepped_s = 0.0  # the furthest that it was seen from there
 
     @property
     def away_s(self) -> float:
@@ -72,7 +75,9 @@ class Observer:
             now = time.perf_counter()
             if now - self._last_look >= self.look_every_s:
                 self._last_look = now
+                began = time.perf_counter()
                 self.views.append(await look(self._client, self._commands))
+                self.watch_clock(self.views[-1].at, began, time.perf_counter())
         except REDIS_ERRORS:
             self._unanswered += 1
             await asyncio.sleep(0.1)
@@ -81,6 +86,16 @@ class Observer:
         if fresh:
             self.last_progress = self.last_answer
         return fresh > 0
+
+    def watch_clock(self, at: float, began: float, ended: float) -> None:
+        """Notice a server's clock that showed `at` between two moments of our own, if it may not.
+
+        A clock that is set forth and back again has not drifted in the end.
+        """
+        if self.offset is None:
+            return
+        least, most = self.offset.server_time(began), self.offset.server_time(ended)
+        self.stepped_s = max(self.stepped_s, max(0.0, at - most), min(0.0, at - least), key=abs)
 
     async def _read_records(self) -> int:
         if self._trim is not None:
