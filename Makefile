@@ -82,6 +82,19 @@ bench-docs: $(READY) ## Make docs/benchmarks.md from what bench and bench-peers 
 pictures: $(READY) ## Take the pictures of the README and docs from a real run (needs chromium and chromedriver; SECONDS=60)
 	@$(PY) -m tests.browser.pictures
 
+DOCS_VENV := $(VENV)-docs
+.PHONY: docs
+docs: $(READY) $(DOCS_VENV)/.ready ## Make the site of the docs in results/site; a broken link fails
+	@$(PY) -m deploy.site .run/site
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --config-file .run/site/mkdocs.yml
+	@rm -rf results/site && mkdir -p results && mv .run/site/site results/site
+	@echo "made: results/site/index.html"
+
+$(DOCS_VENV)/.ready: requirements/docs.txt | $(READY)
+	@$(PY) -m venv --clear $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip install -qq --require-hashes -r requirements/docs.txt
+	@touch $@
+
 .PHONY: profile
 profile: $(READY) ## Show where a drain of no-op tasks spends its time (ARGS='--slots 10')
 	@$(PY) -m benchmarks profile $(ARGS)

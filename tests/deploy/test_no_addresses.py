@@ -52,7 +52,7 @@ def test_no_file_names_a_path_of_the_machine_it_was_made_on() -> None:
     assert _lines(re.compile("|".join(here))) == []
 
 
-@pytest.mark.parametrize("lock", ["runtime", "build", "dev"])
+@pytest.mark.parametrize("lock", ["runtime", "build", "dev", "docs"])
 def test_every_locked_package_has_a_version_and_hashes_and_no_address(lock: str) -> None:
     text = (ROOT / "requirements" / f"{lock}.txt").read_text()
     entries = re.split(r"\n(?=\S)", text.strip())
