@@ -22,7 +22,7 @@ def made(given):
 
 
 def test_a_task_gets_an_id_and_the_time_of_its_push():
-    name, item = item_of(task("email", {"to": "a"}), MOST)
+    name, item, _ = item_of(task("email", {"to": "a"}), MOST)
     found = decode(item)
     assert (found.type, found.data, found.id) == ("email", {"to": "a"}, name)
     assert abs(found.enqueued_at - time.time()) < 60 and found.run_at is None
@@ -42,7 +42,7 @@ def test_keys_of_the_producers_own_go_along_and_none_is_left_out():
 
 
 def test_an_id_that_is_a_number_is_the_text_that_workers_make_of_it():
-    name, item = item_of(task("a", id=42), MOST)
+    name, item, _ = item_of(task("a", id=42), MOST)
     assert name == "42" == decode(item).id
 
 
@@ -76,6 +76,9 @@ def test_run_at_may_be_a_moment_of_a_time_zone():
         ({"type": "a", "run_at": float("inf")}, "(not finite)"),
         ({"type": "a", "run_at": datetime(2030, 1, 1)}, "without a time zone"),
         ({"type": "a", "enqueued_at": -1}, "(not positive)"),
+        ({"type": "a", "result_ttl": -1}, "result_ttl must be seconds from 0, not -1 (negative)"),
+        ({"type": "a", "result_ttl": "1h"}, "(text)"),
+        ({"type": "a", "result_ttl": 5, "id": "x" * 513}, "an id of more than 512 bytes"),
         ("a", "must be a dict with a type, not str"),
     ],
 )
@@ -106,7 +109,7 @@ def test_a_delay_that_cannot_be_is_refused(delay):
 
 
 def test_values_that_json_does_not_know_are_made_by_default():
-    _, item = item_of(task("a", {"at": timedelta(seconds=5)}), MOST, lambda value: str(value))
+    _, item, _ = item_of(task("a", {"at": timedelta(seconds=5)}), MOST, lambda value: str(value))
     assert decode(item).data == {"at": "0:00:05"}
 
 

@@ -90,13 +90,20 @@ def wrong_id(value: Any) -> str:
 
 def seconds(key: str, value: Any, task_type: str) -> float | None:
     """A length of time, where `value` can be one; None where it is not given."""
-    kind = type(value)
-    if value is None or ((kind is int or kind is float) and 0 <= value < 1e12):
+    wrong = wrong_seconds(value)
+    if not wrong:
         return None if value is None else float(value)
-    wrong = _NAMES.get(kind) or ("negative" if value < 0 else "too large")
     must = f"it must be a number of seconds from 0; {_IGNORED[key]}"
     _say_once(key, wrong, value, task_type, must)
     return None
+
+
+def wrong_seconds(value: Any) -> str:
+    """What is wrong with it, one of a few; "" where it can be a length of time, or is not given."""
+    kind = type(value)
+    if value is None or ((kind is int or kind is float) and 0 <= value < 1e12):
+        return ""
+    return _NAMES.get(kind) or ("negative" if value < 0 else "too large")
 
 
 def trace_of(fields: dict[str, Any], keys: tuple[str, ...], task_type: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from taskrig.odd_values import moment, seconds, task_id, trace_of
 
 MAX_DEPTH = 500  # well under every interpreter's recursion limit, far above real payloads
 MAX_TYPE_BYTES = 256
+MAX_ID_BYTES = 512  # of a task that has a result or a state
 _TRACE = ("traceparent", "tracestate")  # W3C Trace Context
 RECORD_RUN = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9]{1,15})")
 _NOT_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^\[\]{}"]+', re.DOTALL)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import secrets
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from taskrig.broker import DeadLetter, ExchangeCommands, QueueCommands
 from taskrig.broker.steps import Steps
 from taskrig.broker.survey import about_of
 from taskrig.config.sections import Config
-from taskrig.task import Outcome, Settlement
+from taskrig.task import MAX_ID_BYTES, Outcome, Settlement
 
 SHOWN_BYTES = 256 * 1024
 _LEASE_S = 30.0  # of whoever takes a task out
@@ -156,6 +157,37 @@ def run_now(commands: QueueCommands, found: Found) -> Steps[str]:
     return "" if done else "gone"
 
 
+def _leaves(config: Config, found: Found, claimer: str, why: str) -> tuple[str | bytes | int, ...]:
+    """What the task leaves behind, as lib/leaves.lua takes it: the result that it asks for, or that
+    the configuration keeps of its type. A tracked state ends."""
+    task, entry = found.task, found.entry
+    if task is None or task.id is None or len(task.id.encode()) > MAX_ID_BYTES:
+        return ()
+    of_type = config.tasks.get(task.type)
+    ttl_s = task.asks.result_ttl_s if task.asks is not None else None
+    if ttl_s is not None:
+        ttl_s = min(ttl_s, config.results.max_ttl_s)
+    elif of_type is not None:
+        ttl_s = of_type.result_ttl_s
+    document = {
+        "id": task.id,
+        "type": task.type,
+        "state": Outcome.DEAD.value,
+        "result": None,
+        "error": why,
+        "reason": "cancelled",
+        "traceback": None,
+        "attempts": entry.attempts + 1,
+        "deliveries": entry.deliveries + 1,
+        "worker": claimer,
+        "enqueued": task.enqueued_at,
+        "started": None,
+        "finished": time.time(),
+    }
+    raw = json.dumps(document).encode() if ttl_s else b""
+    return task.id, raw, math.ceil(ttl_s or 0), 1
+
+
 def take_out(commands: QueueCommands, config: Config, found: Found, why: str = WHY) -> Steps[str]:
     """Make a task that waits a dead letter, reason `cancelled`, without a run; "" where that was
     done, else why it was not: in_flight, dead, or gone.
@@ -171,6 +203,7 @@ def take_out(commands: QueueCommands, config: Config, found: Found, why: str = W
         return "gone"
     task_type = found.task.type if found.task is not None else ""
     settled = Settlement(tag, Outcome.DEAD, task_type, "cancelled", why)
+    settled.leaves = _leaves(config, found, claimer, why)
     yield ExchangeCommands(config, claimer).turn([settled], 0, 2, 0, True)
     yield commands.leave(claimer)
     return ""

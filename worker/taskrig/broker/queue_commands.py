@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -330,6 +331,14 @@ class QueueCommands:
         """Push items in order, to the queue or another list of it; how many wait there then."""
         verb = "LPUSH" if self._side == "right" else "RPUSH"
         return command(verb, to or self.keys.queue, *items)
+
+    def push_tracked(
+        self, items: Sequence[bytes], tracked: Sequence[str], to: str = ""
+    ) -> Command[int]:
+        """The same, and say of the tasks with these ids that they wait."""
+        keys = (to or self.keys.queue, *map(self.keys.state, tracked))
+        ttl_s = math.ceil(self._config.results.max_ttl_s)
+        return run_script(scripts.ENQUEUE, keys, self._side, ttl_s, *items)
 
 
 def origin_of(keys: Keys) -> Command[str]:

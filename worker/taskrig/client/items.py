@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from taskrig.odd_values import EARLIEST, wrong_id, wrong_moment
-from taskrig.task import Invalid, decode
+from taskrig.odd_values import EARLIEST, wrong_id, wrong_moment, wrong_seconds
+from taskrig.task import MAX_ID_BYTES, Invalid, decode
 
 Default = Callable[[Any], Any]
 _MOMENTS = ("enqueued_at", "run_at")
@@ -46,6 +46,7 @@ class Item(NamedTuple):
 
     id: str
     raw: bytes
+    type: str
 
 
 def item_of(given: Mapping[str, Any], most_bytes: int, default: Default | None = None) -> Item:
@@ -61,6 +62,12 @@ def item_of(given: Mapping[str, Any], most_bytes: int, default: Default | None =
     made.setdefault("enqueued_at", time.time())
     if wrong := wrong_id(made["id"]):
         raise ValueError(f"id must be text that is not empty, or a whole number ({wrong})")
+    if wrong := wrong_seconds(made.get("result_ttl")):
+        raise ValueError(
+            f"result_ttl must be seconds from 0, not {made['result_ttl']!r:.60} ({wrong})"
+        )
+    if "result_ttl" in made and len(str(made["id"]).encode(errors="replace")) > MAX_ID_BYTES:
+        raise ValueError(f"no result is kept under an id of more than {MAX_ID_BYTES} bytes")
     for name in _MOMENTS:
         if name in made:
             made[name] = _moment(name, made[name])
@@ -69,7 +76,7 @@ def item_of(given: Mapping[str, Any], most_bytes: int, default: Default | None =
         raise ValueError(
             f"this task has {len(item):,} bytes, more than queue.max_item_bytes ({most_bytes:,})"
         )
-    return Item(str(made["id"]), item)
+    return Item(str(made["id"]), item, made["type"])
 
 
 def _encoded(made: Mapping[str, Any], default: Default | None) -> bytes:

@@ -21,6 +21,7 @@ from taskrig.client.wires import Wires
 from taskrig.config.load import load_config
 from taskrig.config.sections import Config
 from taskrig.errors import BrokerUnavailable, PushFailed
+from taskrig.task import MAX_ID_BYTES
 from taskrig.texts import did_you_mean, plain
 
 SLICE_ITEMS, SLICE_BYTES = 1000, 4 * 2**20  # of one push; up to that, many tasks are one round trip
@@ -170,13 +171,24 @@ class Queue:
             yield from self._refuse_unknown_list(to)
         ids, at = [one.id for one in made], 0
         for part in _slices([one.raw for one in made]):
+            tracked = [one.id for one in made[at : at + len(part)] if self._is_tracked(one)]
             try:
-                yield Once(self._commands.push(part, to or self.key))
+                if tracked:
+                    yield Once(self._commands.push_tracked(part, tracked, to or self.key))
+                else:
+                    yield Once(self._commands.push(part, to or self.key))
             except BrokerUnavailable as error:
                 unsure = ids[at : at + len(part)] if error.may_have_run else []
                 raise _push_failed(error, len(ids), ids[:at], unsure) from error
             at += len(part)
         return ids
+
+    def _is_tracked(self, one: Item) -> bool:
+        """Whether the configuration keeps the state of tasks of its type."""
+        of_type = self._config.tasks.get(one.type)
+        return (
+            of_type is not None and of_type.track is True and len(one.id.encode()) <= MAX_ID_BYTES
+        )
 
     def _refuse_unknown_list(self, name: str) -> Steps[None]:
         """Raises ValueError where no worker would look into this list."""

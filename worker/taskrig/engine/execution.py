@@ -32,14 +32,14 @@ from taskrig.engine.dispositions import (
     Retried,
     Returned,
 )
-from taskrig.engine.policies import MAX_ID_BYTES, Policies, TaskPolicy
+from taskrig.engine.policies import Policies, TaskPolicy
 from taskrig.engine.returned import Unkeepable, json_of
 from taskrig.engine.unfinished import Calls, refuse_unfinished
 from taskrig.errors import Reject, Retry, describe, wait_of
 from taskrig.keys import aside_name
 from taskrig.metrics import TypeMetrics
 from taskrig.runtime.tracebacks import Trace, stands, trace
-from taskrig.task import Delivery, Settlement, Task, decode
+from taskrig.task import MAX_ID_BYTES, Delivery, Settlement, Task, decode
 from taskrig.task import Invalid as NotATask
 
 

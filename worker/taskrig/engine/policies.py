@@ -23,12 +23,11 @@ from taskrig.config.sections import ResultsConfig, TaskConfig
 from taskrig.errors import UsageError
 from taskrig.keys import type_name, type_of
 from taskrig.metrics import TypeMetrics
-from taskrig.task import Task
+from taskrig.task import MAX_ID_BYTES, Task
 
 _PLACES = {place: place for place in (LOOP, THREAD, PROCESS)}  # so that `is` tells them apart
 MAX_SLACK_US = 50_000  # starts of a limited rate are even to this
 MAX_LATE_US = 250_000  # a handler may start so much later than Redis let it through
-MAX_ID_BYTES = 512  # of a task that has a result or a state
 FEW = 20  # below so many in a period, a twentieth of them is none: one too many is too many
 
 
