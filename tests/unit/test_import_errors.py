@@ -22,6 +22,11 @@ BROKEN = {
         "ValueError: ",
         3,
     ),
+    "a setting that cannot be": (
+        "from taskrig import handler\n\n@handler('a', batch=True)\ndef f(d): ...\n",
+        "ValueError: batch must be",
+        3,
+    ),
     "an error without text": (
         "class E(Exception):\n    def __str__(self): raise KeyError\nraise E\n",
         "E (its message cannot be had)",

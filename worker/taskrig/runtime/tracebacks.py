@@ -88,12 +88,18 @@ def at_place(fault: BaseException) -> str:
         return _visible(f" ({fault.filename}:{fault.lineno})")
     places = [(frame[0].co_filename, frame[1]) for frame in _frames(fault)]
     places = [(file, line) for file, line in places if not file.startswith(_IMPORTING)]
-    own = [(file, line) for file, line in places if not _is_librarys(file)] or places
+    own = [one for one in places if not _is_librarys(one[0])] or places
     return _visible(" ({}:{})".format(*own[-1])) if own else ""
 
 
 def _is_librarys(file: str) -> bool:
-    return file.startswith(_STDLIB) or "/site-packages/" in file or "/dist-packages/" in file
+    generated = file == "<string>"  # such as the constructor of a dataclass
+    return (
+        generated
+        or file.startswith(_STDLIB)
+        or "/site-packages/" in file
+        or "/dist-packages/" in file
+    )
 
 
 def _is_ours(code: CodeType) -> bool:
