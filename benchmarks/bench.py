@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -64,6 +64,7 @@ class Bench:
         settings: Sequence[str] = (),
         max_tasks: int = 0,
         profile: Path | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> Iterator[Path]:
         """A worker as users get it; yields the file that its clock will write."""
         profiler = ["-m", "cProfile", "-o", str(profile)] if profile else []
@@ -76,7 +77,7 @@ class Bench:
             *("--redis-url", self.url, "--redis-key", QUEUE),
             *("--max-concurrent", str(concurrency), *limit, *sets),
         ]
-        with self._process(command, expect) as out:
+        with self._process(command, expect, env) as out:
             yield out
 
     @contextlib.contextmanager
@@ -90,11 +91,14 @@ class Bench:
             yield out
 
     @contextlib.contextmanager
-    def _process(self, command: list[str], expect: int) -> Iterator[Path]:
+    def _process(
+        self, command: list[str], expect: int, more: Mapping[str, str] | None = None
+    ) -> Iterator[Path]:
         self._runs += 1
         out = self.folder / f"clock-{self._runs}.json"
         kept = {k: v for k, v in os.environ.items() if not k.startswith("TASKRIG_")}
-        env = kept | {"PYTHONPATH": str(ROOT), "CLOCK_OUT": str(out), "CLOCK_EXPECT": str(expect)}
+        env = {**kept, **(more or {}), "PYTHONPATH": str(ROOT)}
+        env |= {"CLOCK_OUT": str(out), "CLOCK_EXPECT": str(expect)}
         with (self.folder / f"log-{self._runs}.txt").open("wb") as log:
             process = subprocess.Popen(command, cwd=self.folder, env=env, stdout=log, stderr=log)
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import postgres
 from benchmarks.bench import QUEUE, Bench, rate
 from benchmarks.parts import PARTS, measure_part, scrape_ms
 from benchmarks.peers.pickup import push_stamped
@@ -21,6 +22,7 @@ MIX_S = (0.5, 1.0, 2.0, 0.5, 1.0, 2.0, 0.5)  # the demo mix in its pushed order
 PICK_UPS, PICK_UP_RATE = 500, 50.0
 MANY, FEW = 1_000_000, 10_000
 SLEEPERS = 10_000
+ROWS = 10_000
 PAGE_TASKS, TAB_ASKS_S = 600_000, 2.0
 ONE_SLEEPER = ("tasks={sleep_long: {max_concurrent_total: 1}}", "worker.drain_timeout=0")
 BLOCKED_S = 5.0
@@ -39,7 +41,16 @@ class Row:
 
 def rows() -> list[Row]:
     """All rows, in the order they are printed."""
-    return [*_drains(), *_features(), *_page(), *_backlogs(), *_several(), *_parts(), *_others()]
+    return [
+        *_drains(),
+        *_features(),
+        *_page(),
+        *_backlogs(),
+        *_several(),
+        *_batches(),
+        *_parts(),
+        *_others(),
+    ]
 
 
 def _drains() -> list[Row]:
@@ -116,6 +127,14 @@ def _several() -> list[Row]:
     return found
 
 
+def _batches() -> list[Row]:
+    one = "rows into PostgreSQL, an INSERT each"
+    return [
+        Row("batch", one, "rows/s", _rows("benchmarks.rows_one_by_one")),
+        Row("batch", "the same in batches of 500", "rows/s", _rows("benchmarks.rows_batched"), one),
+    ]
+
+
 def _parts() -> list[Row]:
     return [
         Row("parts", name, "us/task", lambda bench, name=name: measure_part(bench, name))  # type: ignore[misc]
@@ -184,6 +203,25 @@ def _crowd(kind: str, tasks: int, workers: int) -> Measure:
             raise MeasureFailed(f"{done} of {tasks} tasks ran")
         first = min(clock["first"] for clock in clocks)
         return float((done - 1) / (max(clock["last"] for clock in clocks) - first))
+
+    return measure
+
+
+def _rows(handlers: str) -> Measure:
+    """A drain into a table of a server with its default settings, ten slots; all rows are there."""
+
+    def measure(bench: Bench) -> float:
+        bench.push("row", ROWS, 100)
+        with postgres.server() as folder:
+            database = postgres.Connection(folder)
+            database.execute("CREATE TABLE rows (id serial PRIMARY KEY, text text NOT NULL)")
+            settings, env = [f"handlers=[{handlers}]"], {postgres.WHERE: folder}
+            with bench.worker(10, expect=ROWS, max_tasks=ROWS, settings=settings, env=env) as out:
+                clock = bench.read(out)
+            found = database.execute("SELECT count(*) FROM rows")
+        if found != str(ROWS):
+            raise MeasureFailed(f"{found} of {ROWS} rows are there")
+        return rate(clock)
 
     return measure
 

@@ -289,6 +289,7 @@ def test_a_batch_that_operators_empty_does_not_begin():
         g = Gathering()
         g.gather()
         g.batches.cancel("w:1")
+        await asyncio.sleep(5)
         g.gather()
         await asyncio.sleep(9.9)
         assert g.due() == []
