@@ -394,6 +394,15 @@ def test_where_no_process_can_be_made_for_now_tasks_wait_and_no_other_is_hurt(wo
     assert worker.drain() == 0
 
 
+def test_a_worker_that_cannot_start_the_maker_of_its_processes_says_so(world, start):
+    (world.folder / "crowded.py").write_text(NO_ROOM)
+    (world.folder / "full").touch()
+    worker = start(handlers=["crowded"], wait=False)
+    assert worker.exit_code() == 1
+    says = "Resource temporarily unavailable, when the process that starts those of tasks"
+    assert says in worker.log() and "unforeseen" not in worker.log()
+
+
 def test_a_task_whose_process_cannot_be_made_is_given_back_at_a_drain(world, start):
     (world.folder / "crowded.py").write_text(NO_ROOM)
     worker = start(handlers=["crowded"], worker={"drain_timeout": 0.2})
@@ -430,6 +439,17 @@ def test_a_stop_that_reaches_every_process_gives_back_what_does_not_finish(world
     assert worker.exit_code() == 0
     assert world.dead() == []
     assert world.waiting() == 2 and world.totals()["released"] == 2
+
+
+def test_a_stop_that_reaches_every_process_of_a_supervisor_too_fails_no_task(world, start):
+    world.enqueue("hold", 2, s=2)
+    worker = start(worker={"processes": 2, "process_slots": 1})
+    until(lambda: len(world.runs()) == 2, what="two run")
+    for pid in processes_of(world):
+        os.kill(pid, signal.SIGTERM)
+    assert worker.exit_code() == 0
+    assert world.dead() == []
+    assert world.totals()["succeeded"] + world.waiting() == 2
 
 
 SLOWLY = """

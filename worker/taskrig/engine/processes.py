@@ -177,7 +177,7 @@ class TaskProcess:
             return
         except OSError:
             pass
-        except ValueError as fault:  # what a handler wrote to a socket of ours
+        except (ValueError, RecursionError) as fault:  # what a handler wrote to a socket of ours
             log.error("the process %d of a task wrote what it should not: %s", self.pid, fault)
         self.hang_up()
 

@@ -28,7 +28,7 @@ from taskrig.authoring.registry import Registry
 from taskrig.config.sections import Config
 from taskrig.engine.policies import Policies
 from taskrig.engine.processes import BEGUN, NOT_MADE
-from taskrig.errors import Interfered, UsageError
+from taskrig.errors import Interfered, TaskrigError, UsageError
 from taskrig.process.task_child import TaskChild
 from taskrig.runtime import early, forked
 from taskrig.runtime.logs import stay_seen
@@ -51,6 +51,7 @@ def launcher_for(
 
     Raises:
         UsageError: the settings of a type's processes cannot be.
+        TaskrigError: the system has no room for it.
     """
     policies = Policies(registry, config.tasks, config.results)
     policies.batched()  # refuses what cannot be
@@ -76,15 +77,17 @@ def launcher_for(
             "not forked: each imports the handlers again",
             ", ".join(foreign)[:200],
         )
-        pid = _program("template", theirs)
-    else:
-        sys.stdout.flush()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            for descriptor in keep_from:
-                os.close(descriptor)
-            _Template(theirs, _forking(theirs, registry, policies)).serve()
+    sys.stdout.flush()
+    try:
+        pid = _program("template", theirs) if foreign else os.fork()
+    except OSError as fault:
+        why = f"{fault.strerror}, when the process that starts those of tasks was to be made"
+        raise TaskrigError(why) from fault
+    if pid == 0:
+        ours.close()
+        for descriptor in keep_from:
+            os.close(descriptor)
+        _Template(theirs, _forking(theirs, registry, policies)).serve()
     theirs.close()
     return Launcher(ours, pid, "template" if foreign else "forking template")
 
