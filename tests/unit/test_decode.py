@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import time
 
@@ -11,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskrig import odd_values
-from taskrig.task import REASONS, Invalid, decode, make_decoder, parse_strictly
+from taskrig.task import REASONS, Invalid, _parse_exponents, decode, make_decoder, parse_strictly
 from tests.support.bad_items import BAD, GOOD
 
 CODECS = {
     "the one in use": decode,
     "the standard library alone": make_decoder(parse_strictly),
     "msgspec": make_decoder(msgspec.json.Decoder().decode),
+    "many exponents": make_decoder(_parse_exponents),
 }
 
 
@@ -189,3 +192,41 @@ def test_no_text_of_a_task_gets_into_such_a_line_as_it_is(decoder, said):
     decoder(json.dumps({"type": "x\ny" * 80, "id": ["a\nb"], "traceparent": 7}).encode())
     assert len(said()) == 2
     assert not any("\n" in line or len(line) > 300 for line in said())
+
+
+SLOW = {
+    "1e300": b"1e300",
+    "close to the largest": b"1e308",
+    "close to the smallest": b"4.9e-324",
+    "capital": b"1E+300",
+    "long": b"12345678901234567e290",
+    "no exponent": b"9007199254740993.0",
+    "three hundred digits": b"1" + b"0" * 300,
+    "a fraction": b"0." + b"3" * 300,
+    "an integer": b"1",
+    "a list": b"[]",
+    "a key": b'{"k":1}',
+    "text": b'"\\ud83d\\ude00e1"',
+}
+
+
+@pytest.mark.parametrize("element", SLOW.values(), ids=SLOW)
+def test_no_item_takes_much_longer_than_the_standard_library_needs(element):
+    item = b'{"type":"x","data":[' + (element + b",") * (2**18 // (len(element) + 1)) + b"1]}"
+    ours = min(_took_s(_decoded, item) for _ in range(3))
+    theirs = min(_took_s(json.loads, item) for _ in range(3))
+    assert ours < 10 * theirs
+
+
+def _decoded(item):
+    with contextlib.suppress(Invalid):
+        decode(item)
+
+
+def _took_s(parse, item):
+    gc.disable()  # a collection looks at all that the tests before have left
+    began = time.process_time()
+    parse(item)
+    took_s = time.process_time() - began
+    gc.enable()
+    return took_s
