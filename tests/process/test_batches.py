@@ -119,12 +119,20 @@ def test_a_kill_while_a_batch_gathers_loses_none_of_it(world, start):
     assert ids(world) == Counter(range(20))
 
 
+def test_what_gathers_for_longer_than_a_lease_is_not_taken_for_left_behind(world, start):
+    start(tasks={"insert": {"linger": "5s"}}, worker={"lease": 1})
+    world.enqueue("insert", 20)
+    world.all_settled()
+    assert world.totals()["reclaimed"] == 0
+    assert batches(world) == [list(range(20))]
+
+
 def test_a_drain_gives_back_what_gathers_at_once_in_its_order_and_counts_no_delivery(world, start):
-    worker = start(tasks={"insert": {"linger": "1h"}})
+    worker = start(tasks={"insert": {"linger": "1h"}}, worker={"drain_timeout": 300})
     world.enqueue("insert", 20)
     gathered(world, 20)
     pushed = [world.redis.hget(world.keys.inflight, tag) for tag in inflight(world)]
-    assert worker.drain() == 0
+    assert worker.drain(60) == 0, "it waits for nothing"
     assert batches(world) == [] and world.in_flight() == 0
     assert world.items() == pushed, "oldest first"
     assert world.redis.llen(world.keys.redeliver) == 0
