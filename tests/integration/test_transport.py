@@ -329,3 +329,19 @@ def test_a_slow_first_round_trip_does_not_shift_the_servers_clock(between, redis
     offset_s, round_trip_s = min((direct.probe() for _ in range(9)), key=lambda one: one[1])
     direct.close()
     assert abs(lease.clock.at(0.0) - offset_s) <= lease.clock.error_s + round_trip_s / 2 + 1e-5
+
+
+def test_a_connection_of_a_thread_is_kept_from_children_while_it_is_made_too(between):
+    between.blackhole()  # it is accepted, and greeted by nobody
+    one = ThreadConnection(address(between.url), 60)
+    asking = threading.Thread(target=ask_in_vain, args=(one,))
+    asking.start()
+    until(lambda: list(one.descriptors()))
+    between.cut()
+    asking.join(20)
+    assert list(one.descriptors()) == []
+
+
+def ask_in_vain(one):
+    with contextlib.suppress(BrokerUnavailable):
+        one.run(command("PING"))

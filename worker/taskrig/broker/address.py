@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -81,9 +82,16 @@ class Address:
         where the server does not tell it. Raises what a connection can end with."""
         return await self._greeting.connect(self.open, identify=identify)
 
-    def connect_sync(self, timeout_s: float) -> Any:
-        """A blocking connection that is ready for commands, for threads."""
-        return self._greeting.connect_sync(lambda: self.open_sync(timeout_s))
+    def connect_sync(self, timeout_s: float, begun: Callable[[Any], None]) -> Any:
+        """A blocking connection that is ready for commands, for threads. `begun` is called with
+        each one that is to be made, before it is."""
+
+        def opened() -> Any:
+            connection = self.open_sync(timeout_s)
+            begun(connection)
+            return connection
+
+        return self._greeting.connect_sync(opened)
 
     def open_sync(self, timeout_s: float) -> Any:
         """An unconnected blocking connection, for threads."""

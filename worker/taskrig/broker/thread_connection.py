@@ -36,11 +36,12 @@ class ThreadConnection:
         self._timeout_s = timeout_s
         self._turn = threading.Lock()
         self._connection: Any = None
+        self._begun: Any = None  # the same, also while it is being made
         forked.own(self)
 
     def descriptors(self) -> Iterator[int]:
         """What is kept from children."""
-        sock = getattr(self._connection, "_sock", None)
+        sock = getattr(self._begun, "_sock", None)
         if sock is not None:
             yield sock.fileno()
 
@@ -78,8 +79,11 @@ class ThreadConnection:
         if self._connection is not None and _is_over(self._connection):
             self.close()
         if self._connection is None:
-            self._connection = self._address.connect_sync(self._timeout_s)
+            self._connection = self._address.connect_sync(self._timeout_s, self._begin)
         return self._connection
+
+    def _begin(self, connection: Any) -> None:
+        self._begun = connection
 
     def close(self) -> None:
         """Close the connection; never raises."""
