@@ -99,6 +99,19 @@ def test_running_handlers_end_during_an_outage_and_are_settled_after_it(own, wor
     until(lambda: worker.get("/readyz")[0] == 200, what="/readyz says yes")
 
 
+def test_a_batch_that_gathers_when_an_outage_begins_runs_once_and_is_settled_after_it(own, world):
+    handlers = ["tests.support.batch_handlers"]
+    world.enqueue("insert", 20)
+    world.start_worker(handlers=handlers, tasks={"insert": {"linger": "4s"}})
+    until(lambda: world.in_flight() == 20, what="all gather")
+    own.stop()
+    until(lambda: world.journal("done"), 20, "the batch ends without Redis")
+    own.start()
+    world.all_settled()
+    assert [one.id for one in world.journal("batch")] == [list(range(20))]
+    assert world.totals()["succeeded"] == 20
+
+
 def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(own, world):
     worker = world.start_worker()
     before = len(worker.log().splitlines())
