@@ -134,7 +134,7 @@ class Queue:
             int(self.redis.llen(key))  # type: ignore[arg-type]
             for key in (self.keys.queue, self.keys.arrivals, self.keys.redeliver)
         )
-        assert ended + waits + len(self.in_flight()) == self.accepted
+        assert ended + waits + len(self.in_flight()) == self.accepted + self.total("followups")
 
     async def close(self) -> None:
         """Close every hand."""

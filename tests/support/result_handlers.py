@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from pathlib import Path
@@ -98,6 +99,55 @@ async def slow(data: Any) -> None:
 @handler("old", expires_s=0.001)
 async def old(data: Any) -> None:
     """Expires."""
+
+
+def _note(entry: Any) -> None:
+    with (_FOLDER / "noted").open("a") as notes:
+        notes.write(json.dumps(entry) + "\n")
+
+
+@handler("note")
+async def note(data: Any) -> None:
+    """Notes its data, its id and what it follows."""
+    at = context()
+    _note({"data": data, "id": at.task.id, "parent": at.parent, "task": at.task.fields})
+
+
+def _fan_out(data: dict[str, Any]) -> str:
+    for number in range(data["n"]):
+        context().enqueue("note", {"n": number}, **data.get("with", {}))
+    if data.get("die") and not (_FOLDER / "died").exists():
+        (_FOLDER / "died").touch()
+        os.kill(os.getpid(), 9)
+    if data.get("fail"):
+        raise ValueError("it fails in the end")
+    return "done"
+
+
+@handler("fan_out")
+async def fan_out(data: dict[str, Any]) -> str:
+    """Enqueues `n` tasks, and dies once or fails where it is told so."""
+    return _fan_out(data)
+
+
+@handler("fan_out_in_thread")
+def fan_out_in_thread(data: dict[str, Any]) -> str:
+    """The same in a thread."""
+    return _fan_out(data)
+
+
+@handler("fan_out_in_process", run_in="process")
+def fan_out_in_process(data: dict[str, Any]) -> str:
+    """The same in a process."""
+    return _fan_out(data)
+
+
+@handler("once_more", unique=True)
+async def once_more(data: int) -> None:
+    """Enqueues itself, with its own id, until its data is 0."""
+    _note(data)
+    if data:
+        context().enqueue("once_more", data - 1, id=context().task.id)
 
 
 @handler("die")

@@ -192,13 +192,15 @@ class World:
         pipe = self.redis.pipeline(transaction=True)  # one instant, or a moving task is seen twice
         keys = self.keys
         pipe.hmget(keys.stats, *FINAL)
+        pipe.hget(keys.stats, "followups")
         further = (*self.held_lists(), *self.other_lists())
         for key in (keys.queue, keys.arrivals, keys.redeliver, *further):
             pipe.llen(key)
         pipe.hlen(keys.inflight)
         pipe.zcard(keys.delayed)
-        ended, *places = pipe.execute()
-        return self.accepted, sum(int(one or 0) for one in ended) + sum(places)
+        ended, follow_ups, *places = pipe.execute()
+        found = sum(int(one or 0) for one in ended) + sum(places)
+        return self.accepted + int(follow_ups or 0), found
 
     def assert_conserved(self) -> None:
         """The conservation check: nothing lost, nothing counted twice."""
@@ -208,7 +210,7 @@ class World:
     def all_settled(self, timeout_s: float = 20) -> None:
         """Wait until every accepted task has ended; then the conservation check."""
         until(
-            lambda: self.settled() >= self.accepted,
+            lambda: self.settled() >= self.accepted + self.totals().get("followups", 0),
             timeout_s,
             lambda: f"{self.accepted} tasks settled; {self}",
         )

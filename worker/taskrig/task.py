@@ -22,6 +22,7 @@ MAX_DEPTH = 500  # well under every interpreter's recursion limit, far above rea
 MAX_TYPE_BYTES = 256
 MAX_ID_BYTES = 512  # of a task that has a result or a state
 EXPONENTS_FROM_BYTES, FEW_EXPONENTS = 4096, 200
+_ROOM = 20  # levels that are left for what a value is put into
 _TRACE = ("traceparent", "tracestate")  # W3C Trace Context
 RECORD_RUN = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9]{1,15})")
 _NOT_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^\[\]{}"]+', re.DOTALL)
@@ -63,22 +64,63 @@ REASONS = (  # of invalid items
     "type_not_a_string",
     "type_empty",
     "type_too_long",
+    "then_not_tasks",
+    "too_many_follow_ups",
+    "unknown_list",
 )
 FAILED_REASONS = ("error", "timeout", "rejected", "no_handler", "memory", "crashed", "result")
 DEAD_REASONS = ("poison", "expired", "cancelled", "duplicate")
 
 
-_ASKS = frozenset({"result_ttl"})
+_ASKS = frozenset({"result_ttl", "then", "otherwise"})
+MAX_FOLLOW_UPS = 100  # of one end of a task
 
 
 class Asks:
     """What a task asks for beyond its run, or may be asked for, as it has an id. `result_ttl_s`:
-    how long its result is to be kept; None where it does not say."""
+    how long its result is to be kept; None where it does not say. `then`, `otherwise`: the tasks
+    that follow it when it has succeeded, or not."""
 
-    __slots__ = ("result_ttl_s",)
+    __slots__ = ("otherwise", "result_ttl_s", "then")
 
     def __init__(self, fields: dict[str, Any], task_type: str) -> None:
         self.result_ttl_s = seconds("result_ttl", fields.get("result_ttl"), task_type)
+        self.then = follow_ups(fields.get("then"))
+        self.otherwise = follow_ups(fields.get("otherwise"))
+
+    @property
+    def passes_result(self) -> bool:
+        """Whether a task that follows wants what this one returned."""
+        return any(one.get("pass_result") is True for one in self.then)
+
+    @property
+    def lists(self) -> set[str]:
+        """The lists, other than the queue's own, that tasks which follow are pushed to."""
+        return {one["list"] for one in (*self.then, *self.otherwise) if "list" in one}
+
+
+def follow_ups(given: Any) -> list[dict[str, Any]]:
+    """The tasks in `then` or `otherwise`; raises Invalid."""
+    if given is None:
+        return []
+    if type(given) is not list:
+        raise Invalid("then_not_tasks")
+    if len(given) > MAX_FOLLOW_UPS:
+        raise Invalid("too_many_follow_ups")
+    for one in given:
+        if type(one) is not dict or _wrong_type(one) or type(one.get("list", "")) is not str:
+            raise Invalid("then_not_tasks")
+    return given
+
+
+def _wrong_type(fields: dict[str, Any]) -> str:
+    """Why the type of a task cannot be, one of REASONS; "" where it can."""
+    kind = fields.get("type")
+    if type(kind) is not str:
+        return "type_missing" if "type" not in fields else "type_not_a_string"
+    if not kind:
+        return "type_empty"
+    return "type_too_long" if len(kind.encode()) > MAX_TYPE_BYTES else ""
 
 
 NOTHING = Asks({}, "")
@@ -202,6 +244,26 @@ def deeper_than(raw: bytes, limit: int) -> bool:
     return False
 
 
+def strict_json(value: Any) -> bytes:
+    """A value as JSON, tuples as arrays, numbers exact.
+
+    Raises:
+        ValueError: it cannot be, and why.
+    """
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        data = text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("not JSON: a lone surrogate") from None
+    except RecursionError:
+        raise ValueError("nested too deep to be JSON") from None
+    except Exception as fault:
+        raise ValueError(f"not JSON: {str(fault)[:200]}") from None
+    if deeper_than(data, MAX_DEPTH - _ROOM):
+        raise ValueError("nested too deep to be JSON")
+    return data
+
+
 def make_decoder(parse: Callable[[bytes], Any]) -> Callable[[bytes], Task]:
     """A `decode` over the fast parser `parse`, which may refuse what is valid, never the reverse.
 
@@ -227,13 +289,11 @@ def make_decoder(parse: Callable[[bytes], Any]) -> Callable[[bytes], Task]:
         if type(fields) is not dict:
             raise Invalid("not_an_object")
         kind = fields.get("type")
-        if type(kind) is not str:
-            raise Invalid("type_missing" if "type" not in fields else "type_not_a_string")
-        if not kind:
-            raise Invalid("type_empty")
         # No character is longer than four bytes: short types need no encoding to be measured.
-        if len(kind) > MAX_TYPE_BYTES // 4 and len(kind.encode()) > MAX_TYPE_BYTES:
-            raise Invalid("type_too_long")
+        if type(kind) is not str or not 0 < len(kind) <= MAX_TYPE_BYTES // 4:
+            wrong = _wrong_type(fields)
+            if wrong:
+                raise Invalid(wrong)
         return Task(fields)
 
     return decode

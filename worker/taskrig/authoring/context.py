@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from taskrig.authoring import outbox
 from taskrig.errors import describe
 from taskrig.texts import printable
 
@@ -24,6 +25,7 @@ class Running(Protocol):
     task: Task | None
     deadline: float | None
     stop_reason: str
+    outbox: list[tuple[str, bytes]] | None
 
     @property
     def retries_left(self) -> int:
@@ -36,6 +38,10 @@ class Running(Protocol):
     @property
     def is_batch(self) -> bool:
         """Whether it runs as a batch, also of one task."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is decided what became of it."""
 
 
 class Process:
@@ -143,6 +149,40 @@ class Context:
         """Whether this worker is about to stop: a good moment to save and to return."""
         of = process.get(None)
         return of is not None and of.draining
+
+    @property
+    def parent(self) -> Any:
+        """What a task that follows another is told of it (`pass_result`); None where nothing is."""
+        return self.task.fields.get("parent")
+
+    def enqueue(
+        self,
+        type: str,  # noqa: A002 - as in the task
+        data: Any = None,
+        *,
+        id: str | int | None = None,  # noqa: A002 - as in the task
+        run_at: float | None = None,
+        list: str | None = None,  # noqa: A002 - as in the task
+        **more: Any,
+    ) -> None:
+        """Enqueue a task in the step that settles this one, and only if this one succeeds.
+
+        A handler that runs twice enqueues once, one that fails enqueues nothing.
+
+        Args:
+            type, data, id, run_at: of the task.
+            list: which list of the queue it is pushed to, one of `queue.lists`.
+            more: its other keys, such as result_ttl, then, otherwise.
+
+        Raises:
+            ValueError: it is not a task, or there are too many.
+            RuntimeError: this task has ended, or is one of a batch.
+        """
+        outbox.add(
+            self._running,
+            {"type": type, "data": {} if data is None else data, "id": id, "run_at": run_at},
+            more | ({} if list is None else {"list": list}),
+        )
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:

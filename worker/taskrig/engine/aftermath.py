@@ -1,13 +1,13 @@
-"""What a task leaves behind as it is settled: its result, its state.
+"""What a task leaves behind as it is settled: its result, its state, tasks that follow it.
 
 All of it is written by exchange.lua in the step that takes the task out of in flight. Here it is
-only spelled; "Results" in docs/protocol.md says what the documents hold.
+only spelled; "Results" and "Follow-ups" in docs/protocol.md says what the documents hold.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from taskrig.engine.dispositions import Dead, Failed, Returned
 from taskrig.engine.execution import Execution, settlement_of, tracked
 from taskrig.engine.policies import Policies
-from taskrig.task import Begun, Outcome, Settlement
+from taskrig.task import Begun, Outcome, Settlement, strict_json
 
 Leaves = tuple[str | bytes | int, ...]
 Clock = Callable[[float], float]  # `time.monotonic()` seconds to Unix seconds of the server's clock
@@ -30,6 +30,7 @@ def light(ended: Sequence[Execution], most: int) -> list[Execution]:
     for number, execution in enumerate(ended[:most]):
         if isinstance(execution.disposition, Returned):
             size += len(execution.disposition.value)
+            size += sum(len(raw) for _, raw in execution.outbox or ())
         if size > MOST_BYTES:
             return list(ended[: number + 1])
     return list(ended[:most])
@@ -46,12 +47,74 @@ def settlement(execution: Execution, policies: Policies, redis_time: Clock) -> S
     """What exchange.lua is told of an execution that has ended."""
     told = settlement_of(execution, redis_time)
     task = execution.task
-    if task is not None and task.id is not None:
-        told.leaves = _leaves(execution, policies, redis_time)
+    if task is not None and (task.asks is not None or execution.outbox is not None):
+        kept = _kept(execution, policies, redis_time) if task.id is not None else ()
+        pushes = [part for one in _follow_ups(execution, policies) for part in one]
+        if kept or pushes:
+            told.leaves = (*(kept or ("", b"", 0, 0)), *pushes)
     return told
 
 
-def _leaves(execution: Execution, policies: Policies, redis_time: Clock) -> Leaves:
+def _follow_ups(execution: Execution, policies: Policies) -> Iterator[tuple[str, bytes]]:
+    """The lists and items of the tasks that follow one that has ended."""
+    task, disposition = execution.task, execution.disposition
+    assert task is not None and disposition is not None
+    if disposition.outcome not in ENDS:
+        return
+    succeeded = disposition.outcome is Outcome.SUCCEEDED
+    if succeeded:
+        for target, raw in execution.outbox or ():
+            yield target or policies.queue, raw
+    if task.asks is None:
+        return
+    name = "then" if succeeded else "otherwise"
+    given = task.asks.then if succeeded else task.asks.otherwise
+    for fields, raw in zip(given, _exact(execution.delivery.raw, name, given), strict=True):
+        more: dict[str, Any] = {
+            key: value for key, value in (task.trace or {}).items() if key not in fields
+        }
+        if fields.get("pass_result") is True:
+            more["parent"] = _parent(execution)
+        yield fields.get("list") or policies.queue, _with(raw, more)
+
+
+class _Named(msgspec.Struct):
+    then: list[msgspec.Raw] = []
+    otherwise: list[msgspec.Raw] = []
+
+
+def _exact(raw: bytes, name: str, given: Sequence[dict[str, Any]]) -> list[bytes]:
+    """The items as they stand in the task, byte for byte where the fast parser takes it."""
+    if not given:
+        return []
+    try:
+        found = getattr(msgspec.json.decode(raw, type=_Named), name)
+    except ValueError:
+        return [strict_json(one) for one in given]
+    return [bytes(one) for one in found]
+
+
+def _with(raw: bytes, more: dict[str, Any]) -> bytes:
+    """An object with more keys; of a key that is there already the later one counts."""
+    if not more:
+        return raw
+    return raw.rstrip()[:-1] + b"," + msgspec.json.encode(more)[1:]
+
+
+def _parent(execution: Execution) -> dict[str, Any]:
+    task, disposition = execution.task, execution.disposition
+    assert task is not None and disposition is not None
+    value = disposition.value if isinstance(disposition, Returned) else b"null"
+    return {
+        "id": task.id,
+        "type": task.type,
+        "state": disposition.outcome.value,
+        "result": msgspec.Raw(value),
+        "error": disposition.error if isinstance(disposition, Failed) else None,
+    }
+
+
+def _kept(execution: Execution, policies: Policies, redis_time: Clock) -> Leaves:
     task, disposition = execution.task, execution.disposition
     assert task is not None and task.id is not None and disposition is not None
     if isinstance(disposition, Dead) and disposition.reason == "duplicate":

@@ -64,7 +64,7 @@ class Engine:
         """`launcher` makes processes for tasks, where types run in some. `on_drain` is called with
         the reason when the worker is to drain."""
         worker = config.worker
-        policies = Policies(registry, config.tasks, config.results)
+        policies = Policies.of(registry, config)
         batched = policies.batched()
         _count(policies, metrics)
         limited = policies.limited()

@@ -96,6 +96,7 @@ class Execution(msgspec.Struct, eq=False):
     trace: Trace | None = None  # where the handler was when it failed or was stopped
     batch: Batch | None = None  # that runs as this execution
     result: Any = None  # what the handler returned, until it has a disposition
+    outbox: list[tuple[str, bytes]] | None = None  # (list, item)... that its handler enqueued
 
     @property
     def each(self) -> Sequence[Execution]:
@@ -106,6 +107,11 @@ class Execution(msgspec.Struct, eq=False):
     def is_batch(self) -> bool:
         """Whether it runs as a batch, also of one task."""
         return self.batch is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is decided what became of it."""
+        return self.disposition is not None
 
     @property
     def retries_left(self) -> int:
@@ -162,6 +168,10 @@ class Pipeline:
         except NotATask as fault:
             execution.disposition = Invalid(fault.reason)
             return False
+        asks = execution.task.asks
+        if asks is not None and asks.lists - self.policies.lists:
+            execution.task, execution.disposition = None, Invalid("unknown_list")
+            return False
         return True
 
     def route(self, execution: Execution) -> bool:
@@ -208,17 +218,34 @@ class Pipeline:
         """What became of a run that returned."""
         task, result = execution.task, execution.result
         execution.result = None
-        execution.disposition = SUCCEEDED
-        if task is None or task.asks is None:
+        asks = task.asks if task is not None else None
+        if task is None or (asks is None and execution.outbox is None):
+            execution.disposition = SUCCEEDED
             return
+        passes = asks is not None and asks.passes_result
+        value = None
         try:
-            if self.policies.result_ttl_s(task):
+            if passes or (asks is not None and self.policies.result_ttl_s(task)):
                 value = json_of(result, self.policies.results.max_bytes)
-                execution.disposition = Returned(value)
-            elif tracked(execution):
-                execution.disposition = Returned(b"null")
+            self._refuse_outbox(execution, len(value) if passes and value is not None else 0)
         except Unkeepable as fault:
             execution.fail("result", str(fault))
+            return
+        follows = execution.outbox or (asks is not None and asks.then)
+        keeps = value is not None or follows or tracked(execution)
+        execution.disposition = Returned(value or b"null") if keeps else SUCCEEDED
+
+    def _refuse_outbox(self, execution: Execution, passed_bytes: int) -> None:
+        """Raises Unkeepable where tasks that follow could not be pushed, or not be taken."""
+        most, items = self.policies.max_item_bytes, execution.outbox or []
+        unknown = {target for target, _ in items if target} - self.policies.lists
+        if unknown:
+            raise Unkeepable(f"it enqueued a task to {min(unknown)!r}, not one of queue.lists")
+        size = max((len(raw) for _, raw in items), default=0)
+        if passed_bytes:  # each of them is shorter than the task that names it
+            size = max(size, len(execution.delivery.raw) + passed_bytes + 4096)
+        if size > most:
+            raise Unkeepable(f"a task that follows would be larger than {most} bytes")
 
     @staticmethod
     def dispose(execution: Execution, fault: BaseException) -> None:

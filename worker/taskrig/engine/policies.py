@@ -19,7 +19,7 @@ from taskrig.authoring.options import (
     rate,
 )
 from taskrig.authoring.registry import DEFAULT, Handler, Registry
-from taskrig.config.sections import ResultsConfig, TaskConfig
+from taskrig.config.sections import Config, QueueConfig, ResultsConfig, TaskConfig
 from taskrig.errors import UsageError
 from taskrig.keys import type_name, type_of
 from taskrig.metrics import TypeMetrics
@@ -141,6 +141,8 @@ class Policies(dict[str, TaskPolicy]):
     ) -> None:
         super().__init__()
         self.results = results
+        self.queue, self.lists = "", frozenset[str]()  # the list that follow-ups go to, and others
+        self.max_item_bytes = QueueConfig().max_item_bytes
         self.kept_any = False  # whether a result was kept, ever
         configured = {name: Options(**task.model_dump()) for name, task in tasks.items()}
         for handler in registry.entries():
@@ -152,6 +154,14 @@ class Policies(dict[str, TaskPolicy]):
             if name not in self and self.default is not None:
                 handler = self.default.handler
                 self[name] = TaskPolicy(name, handler, name, options.over(handler.options))
+
+    @classmethod
+    def of(cls, registry: Registry, config: Config) -> Policies:
+        """The policies of a worker with this config."""
+        policies, queue = cls(registry, config.tasks, config.results), config.queue
+        policies.queue, policies.lists = queue.key, frozenset(queue.sources)
+        policies.max_item_bytes = queue.max_item_bytes
+        return policies
 
     def find(self, task_type: str) -> TaskPolicy | None:
         """The policy of `type`, else the default handler's, else None."""

@@ -54,7 +54,8 @@ class Assignment(msgspec.Struct, array_like=True):
 class Report(msgspec.Struct, array_like=True):
     """What became of a task in a child. `outcome`: succeeded, failed, retried, or stopped where the
     child was told to end and stood at `trace`; or batch, with a report of each task. `value`: what
-    the handler returned, as JSON, where that is wanted."""
+    the handler returned, as JSON, where that is wanted; `outbox`:
+    the tasks that it enqueued."""
 
     outcome: str
     reason: str = ""
@@ -63,6 +64,7 @@ class Report(msgspec.Struct, array_like=True):
     trace: Trace | None = None
     each: list[Report] = []
     value: bytes | None = None
+    outbox: list[tuple[str, bytes]] | None = None
 
 
 class Frames:
@@ -480,6 +482,7 @@ def _apply(execution: Execution, report: Report) -> None:
         case "succeeded":
             value = report.value
             execution.disposition = SUCCEEDED if value is None else Returned(value)
+            execution.outbox = report.outbox
         case "retried":
             execution.disposition = Retried(report.reason, report.error, report.after_s)
         case _:

@@ -208,7 +208,9 @@ class Runner:
                 judge(execution, fault, self.pipeline)
             elif fault is not None:
                 self.pipeline.dispose(execution, fault)
-            elif execution.task is None or execution.task.asks is None:
+            elif execution.outbox is None and (
+                execution.task is None or execution.task.asks is None
+            ):
                 execution.disposition = SUCCEEDED
             else:
                 self.pipeline.succeed(execution)

@@ -293,7 +293,7 @@ async def _in_thread(
 def _report_of(execution: Execution) -> Report:
     match execution.disposition:
         case Returned(value=value):
-            return Report("succeeded", value=value)
+            return Report("succeeded", value=value, outbox=execution.outbox)
         case Succeeded():
             return Report("succeeded")
         case Retried(reason=reason, error=error, after_s=after_s):

@@ -53,7 +53,7 @@ def launcher_for(
         UsageError: the settings of a type's processes cannot be.
         TaskrigError: the system has no room for it.
     """
-    policies = Policies(registry, config.tasks, config.results)
+    policies = Policies.of(registry, config)
     policies.batched()  # refuses what cannot be
     served = policies.in_processes()
     if not served:
@@ -104,7 +104,7 @@ def play_role(config: Config, registry: Callable[[], Registry]) -> None:
         _Template(link, lambda one: _program("child", one)).serve()
     handlers = registry()
     stay_seen()
-    policies = Policies(handlers, config.tasks, config.results)
+    policies = Policies.of(handlers, config)
     if role["role"] == "forking template":
         _Template(link, _forking(link, handlers, policies)).serve()
     _be_a_child(link, handlers, policies, role["parent"])

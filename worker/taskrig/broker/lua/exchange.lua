@@ -124,6 +124,7 @@ local function settle_one(at, left)
   local raw = call('HGET', inflight, tag)
   if not raw then return false end
   local deliveries, attempts, since = counts_of(tag)
+  if left then check_lists(left) end
   local goes_back = false
   if outcome == 'released' then
     -- Which of several lists it came from is not known: then it goes before them all.
@@ -161,7 +162,10 @@ local function settle_one(at, left)
   end
   local mark = has_marks and ended and call('HGET', marks, tag)
   if mark then unmark(tag, mark, goes_back) end
-  if left then keep_leaves(left, ended and not goes_back) end
+  if left then
+    keep_leaves(left, ended and not goes_back)
+    push_follow_ups(left)  -- when its own mark is lifted, or one with its id would be a duplicate
+  end
   remove(tag)
   return true
 end

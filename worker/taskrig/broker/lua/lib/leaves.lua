@@ -1,15 +1,30 @@
--- What a task leaves behind when it is settled: a result, a state. Each by pcall, and only where its
+-- What a task leaves behind when it is settled: a result, a state, tasks that follow it. The first
+-- two by pcall, and only where its
 -- key is free or of its own type: a key that is not costs what it would hold, never the settlement.
 --
 -- ARGV[at] says how many arguments follow; none, or:
 --   task id, document of its result as JSON ("": none), seconds for which that is kept,
---   seconds for which its state is kept (0: it is not tracked)
+--   seconds for which its state is kept (0: it is not tracked),
+--   and of each task that follows it a LIST of the queue and the item
 -- Keys: LIST <prefix>result:<task id>, STRING <prefix>state:<task id>
 local function leaves_at(at)
   if ARGV[at] == '0' then return nil end
   local document = ARGV[at + 2]
   return { task = ARGV[at + 1], document = document ~= '' and document, ttl = ARGV[at + 3],
-    state_ttl = ARGV[at + 4] }
+    state_ttl = ARGV[at + 4], first = at + 5, last = at + tonumber(ARGV[at]) }
+end
+
+-- A list of a wrong type shows before anything is written, so that nothing can fail between the
+-- first push and the removal of the task that is settled.
+local function check_lists(left)
+  for i = left.first, left.last, 2 do redis.call('LLEN', ARGV[i]) end
+end
+
+local function push_follow_ups(left)
+  for i = left.first, left.last, 2 do
+    redis.call(from_right and 'LPUSH' or 'RPUSH', ARGV[i], ARGV[i + 1])
+    count('followups', 1)
+  end
 end
 
 local function may_be(key, kind)
