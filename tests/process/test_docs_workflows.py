@@ -31,14 +31,15 @@ def typed_in(world, code):
 def worker(world):
     """A worker with the page's handlers."""
     waits, *handlers = blocks("workflows.md", "python")
+    groups = handlers.pop(-2)
     (world.folder / "page_handlers.py").write_text("\n\n".join(handlers))
     one = world.start_worker(handlers=["page_handlers"])
-    one.page = waits
+    one.page, one.groups = waits, groups
     return one
 
 
 def test_the_page_of_workflows_does_what_it_says(world, worker):
-    wait, resize, charge = blocks("workflows.md", "sh")
+    wait, resize, charge, _ = blocks("workflows.md", "sh")
     world.accepted = 4
     pushed, found = typed_in(world, wait)
     assert pushed >= 0 and b'"path":"small/7.jpg"' in found
@@ -58,4 +59,16 @@ def test_its_handler_imports_rows_in_parts(world, worker):
     world.enqueue("import_rows", rows=list(range(1200)))
     until(lambda: worker.log().count("500 rows") == 2, 20, "two full parts")
     worker.logged("200 rows")
+    world.all_settled()
+
+
+def test_its_groups_report(world, worker):
+    *_, tuesday = blocks("workflows.md", "sh")
+    typed_in(world, tuesday)
+    worker.logged("tuesday: 2 parts, 0 failed", 20)
+    env = environment({"REDIS_URL": world.url})
+    command = [sys.executable, "-c", worker.groups]
+    subprocess.run(command, env=env, timeout=60, check=True)
+    worker.logged("monday: 100 parts, 0 failed", 30)
+    world.accepted = 102
     world.all_settled()

@@ -92,6 +92,7 @@ class Metrics(Collector):
         self.redis_errors = dict.fromkeys(ERROR_KINDS, 0)
         self.roundtrip = Buckets(ROUNDTRIP_BUCKETS)
         self.concurrency = concurrency
+        self.group_members_missing = 0
         self.claims_lost = self.settles_unconfirmed = self.reclaimed = 0
         self.trimmed = {"failed": 0, "invalid": 0}  # as Depths has it
         # What the queue holds is not known before the first look at it, and a zero in its place
@@ -210,6 +211,11 @@ class Metrics(Collector):
             "Settles sent again after a lost reply that "
             "found nothing: most were executed the first time.",
             self.settles_unconfirmed,
+        )
+        yield _counter(
+            "group_members_missing",
+            "Tasks that ended as members of a group that is not there, and were not counted.",
+            self.group_members_missing,
         )
         yield _counter(
             "tasks_reclaimed",

@@ -7,6 +7,7 @@ log, and not from a task that never expires. Each kind of mistake is one line in
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import Any
 
@@ -21,6 +22,7 @@ _IGNORED = {
     "id": "it is ignored, so the task has no id, and `unique` does not see it",
     "traceparent": "it is ignored, so the trace is not continued",
     "tracestate": "it is ignored",
+    "group": "it is ignored, so no group waits for the task",
     "result_ttl": "it is ignored, so the type's result_ttl holds",
 }
 _USED = {
@@ -28,6 +30,7 @@ _USED = {
     "run_at": "the task waits until then",
 }
 _NAMES = {str: "text", bool: "true or false", list: "an array", dict: "an object"}
+_MEMBER = re.compile(r"(.{1,256})/(0|[1-9][0-9]{0,5})", re.DOTALL)
 _near = dict.fromkeys(_FAR_S, 0.0)  # Unix seconds up to which a moment needs no closer look
 _said: set[tuple[str, str]] = set()
 
@@ -104,6 +107,19 @@ def wrong_seconds(value: Any) -> str:
     if value is None or ((kind is int or kind is float) and 0 <= value < 1e12):
         return ""
     return _NAMES.get(kind) or ("negative" if value < 0 else "too large")
+
+
+def member_of(value: Any, task_type: str) -> tuple[str, str] | None:
+    """The group that a task is a member of, and its number there; None where it is of none."""
+    if value is None:
+        return None
+    found = _MEMBER.fullmatch(value) if type(value) is str else None
+    if found and len(found[1].encode()) <= 256:
+        return found[1], found[2]
+    wrong = _NAMES.get(type(value), "a number") if type(value) is not str else "another form"
+    must = f'it must be "<group>/<number>", the group of 1 to 256 bytes; {_IGNORED["group"]}'
+    _say_once("group", wrong, value, task_type, must)
+    return None
 
 
 def trace_of(fields: dict[str, Any], keys: tuple[str, ...], task_type: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from taskrig.odd_values import moment, seconds, task_id, trace_of
+from taskrig.odd_values import member_of, moment, seconds, task_id, trace_of
 
 MAX_DEPTH = 500  # well under every interpreter's recursion limit, far above real payloads
 MAX_TYPE_BYTES = 256
@@ -72,21 +72,22 @@ FAILED_REASONS = ("error", "timeout", "rejected", "no_handler", "memory", "crash
 DEAD_REASONS = ("poison", "expired", "cancelled", "duplicate")
 
 
-_ASKS = frozenset({"result_ttl", "then", "otherwise"})
+_ASKS = frozenset({"result_ttl", "then", "otherwise", "group"})
 MAX_FOLLOW_UPS = 100  # of one end of a task
 
 
 class Asks:
     """What a task asks for beyond its run, or may be asked for, as it has an id. `result_ttl_s`:
     how long its result is to be kept; None where it does not say. `then`, `otherwise`: the tasks
-    that follow it when it has succeeded, or not."""
+    that follow it when it has succeeded, or not. `member`: (group, number) of a member of one."""
 
-    __slots__ = ("otherwise", "result_ttl_s", "then")
+    __slots__ = ("member", "otherwise", "result_ttl_s", "then")
 
     def __init__(self, fields: dict[str, Any], task_type: str) -> None:
         self.result_ttl_s = seconds("result_ttl", fields.get("result_ttl"), task_type)
         self.then = follow_ups(fields.get("then"))
         self.otherwise = follow_ups(fields.get("otherwise"))
+        self.member = member_of(fields.get("group"), task_type)
 
     @property
     def passes_result(self) -> bool:

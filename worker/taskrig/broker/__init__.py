@@ -10,7 +10,7 @@ from taskrig.broker.exchange import Arrival, ExchangeCommands, Exchanged, Move
 from taskrig.broker.lease import LeaseConnection
 from taskrig.broker.places import Entry, Place
 from taskrig.broker.produce import Producer
-from taskrig.broker.queue_commands import CLAIM_BYTES, CLAIM_ITEMS, QueueCommands
+from taskrig.broker.queue_commands import CLAIM_BYTES, CLAIM_ITEMS, GroupPlan, QueueCommands
 from taskrig.broker.replies import Depths, Orphans, Scheduled, Slice
 from taskrig.broker.results import Results
 from taskrig.broker.start import check_start
@@ -32,6 +32,7 @@ __all__ = [
     "Entry",
     "ExchangeCommands",
     "Exchanged",
+    "GroupPlan",
     "LeaseConnection",
     "Move",
     "Orphans",

@@ -37,6 +37,7 @@ class Exchanged(msgspec.Struct):
     cancel: list[str]  # tags of running tasks that an operator wants cancelled
     due_ms: int  # until the next delayed task is due; -1: none, or nothing was to be claimed
     now_ms: int  # Unix time by the server's clock
+    groups_missing: list[bytes] = []  # of members that ended and could not be counted
 
 
 class ExchangeCommands:
@@ -85,8 +86,8 @@ class ExchangeCommands:
             if isinstance(one, str):
                 plain.append(one)
             elif isinstance(one, Begun):
-                others += map(encode, ("running", one.tag, "", "", "", "", "", "", 4))
-                others += map(encode, (one.task_id, "", 0, one.ttl_s))
+                others += map(encode, ("running", one.tag, "", "", "", "", "", "", 6))
+                others += map(encode, (one.task_id, "", 0, one.ttl_s, "", ""))
             elif one.outcome is Outcome.SUCCEEDED and not one.run and not one.leaves:
                 plain.append(one.tag)
             else:
@@ -106,7 +107,7 @@ class ExchangeCommands:
 
     def _read(self, first: int, reply: list[Any]) -> Exchanged:
         why, gap, more, _, missing, too_large, counts, items, cancel, *rest = reply
-        due_ms, now_ms, position, requeues = rest
+        due_ms, now_ms, position, requeues, *groups = rest
         head = self._tag
         deliveries = [Delivery(f"{head}{n}", raw) for n, raw in enumerate(items, first)]
         if self._positions:
@@ -128,6 +129,7 @@ class ExchangeCommands:
             [tag.decode() for tag in cancel],
             due_ms,
             now_ms,
+            *groups,
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskrig.broker import replies, scripts
 from taskrig.broker.commands import Command, command, run_script
@@ -22,8 +22,18 @@ WORKERS_SHOWN = 200
 PASSED_ON = 100  # arrivals at a time
 DEAD_SLICE_ITEMS = 300  # about 2 ms of Redis
 PEEKED = 1000
+GROUP_S = 86_400  # for a group whose key has no expiry
 MOST_RESULTS = 10_000  # of one list; the oldest go first
 RESULTS_EXPIRE_S = 86_400  # after the last result
+
+
+class GroupPlan(NamedTuple):
+    """A group of `of` members, and the (list, item)... that follow it. The items lack their end:
+    the numbers of its members, and two closing braces."""
+
+    of: int
+    then: tuple[tuple[str, bytes], ...]
+    otherwise: tuple[tuple[str, bytes], ...]
 
 
 class QueueCommands:
@@ -42,7 +52,7 @@ class QueueCommands:
         keys = (
             *(k.queue, k.arrivals, k.redeliver, k.inflight, k.delayed, k.dead, k.stats),
             *(k.workers, k.paused, k.reclaiming, k.held, k.paused_types, k.lists),
-            *(k.requeued, k.origin),
+            *(k.requeued, k.origin, k.groups),
         )
         return run_script(scripts.LOOK, keys, self._side, parse=replies.depths)
 
@@ -258,6 +268,25 @@ class QueueCommands:
         """Put arrivals back to their list's front, where another worker's move sees them."""
         keys = (self.keys.arrivals_of(source), source)
         return run_script(scripts.PASS_ON, keys, self._side, PASSED_ON)
+
+    # -- groups ----------------------------------------------------------------------------------
+
+    def group(self, name: str) -> Command[bytes | None]:
+        """A group as its producer wrote it."""
+        return command("GET", self.keys.group(name))
+
+    def adopt(self, name: str, plan: GroupPlan) -> Command[int]:
+        """Take a group over, unless that was done."""
+        k = self.keys
+        keys = (k.group(name), k.group_state(name), k.groups)
+        flat = (part for one in (*plan.then, *plan.otherwise) for part in one)
+        counts = (plan.of, len(plan.then), len(plan.otherwise))
+        return run_script(scripts.ADOPT, keys, name, GROUP_S * 1000, *counts, *flat)
+
+    def end_groups(self) -> Command[list[bytes]]:
+        """Let what follows the groups whose time is over be pushed; their names."""
+        keys = (self.keys.groups, self.keys.stats)
+        return run_script(scripts.END_GROUPS, keys, self._side)
 
     # -- pauses ----------------------------------------------------------------------------------
 

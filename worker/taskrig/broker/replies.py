@@ -38,6 +38,7 @@ class Depths:
     held_by_type: dict[str, int]  # by the type's name in keys
     wrong: tuple[str, ...]  # keys of types that are no lists and should be, in words
     origin: str  # changes when Redis comes back without its data; "": not said yet
+    groups_over: int = 0  # groups whose time is over, and that have not ended yet
 
     def oldest_s(self) -> float | None:
         """Age of the oldest next task of a list, in seconds; None where none carries a time."""
@@ -48,7 +49,7 @@ def depths(reply: list[Any]) -> Depths:
     """Of look.lua."""
     waiting, in_flight, delayed, dead, expired, paused, scanned_by, *rest = reply
     claimed, trimmed, now_s, front, aside, paused_types, left_over, held, lists, *more = rest
-    held_by_type, wrong, invalid_trimmed, origin = more
+    held_by_type, wrong, invalid_trimmed, origin, groups_over = more
     return Depths(
         waiting,
         in_flight,
@@ -69,6 +70,7 @@ def depths(reply: list[Any]) -> Depths:
         {name.decode(): number for name, number in held_by_type},
         tuple(wrong_type(key, found, b"list") for key, found in wrong),
         origin.decode(errors="replace"),
+        groups_over,
     )
 
 

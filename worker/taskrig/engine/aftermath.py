@@ -7,11 +7,12 @@ only spelled; "Results" and "Follow-ups" in docs/protocol.md says what the docum
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
+from taskrig.broker import Broker
 from taskrig.engine.dispositions import Dead, Failed, Returned
 from taskrig.engine.execution import Execution, settlement_of, tracked
 from taskrig.engine.policies import Policies
@@ -50,8 +51,9 @@ def settlement(execution: Execution, policies: Policies, redis_time: Clock) -> S
     if task is not None and (task.asks is not None or execution.outbox is not None):
         kept = _kept(execution, policies, redis_time) if task.id is not None else ()
         pushes = [part for one in _follow_ups(execution, policies) for part in one]
-        if kept or pushes:
-            told.leaves = (*(kept or ("", b"", 0, 0)), *pushes)
+        member = (task.asks is not None and task.asks.member) or ("", "")
+        if kept or pushes or member[0]:
+            told.leaves = (*(kept or ("", b"", 0, 0)), *member, *pushes)
     return told
 
 
@@ -76,6 +78,14 @@ def _follow_ups(execution: Execution, policies: Policies) -> Iterator[tuple[str,
         if fields.get("pass_result") is True:
             more["parent"] = _parent(execution)
         yield fields.get("list") or policies.queue, _with(raw, more)
+
+
+async def adopt(ended: Iterable[Execution], policies: Policies, broker: Broker) -> None:
+    """See to the groups that these are members of; raises BrokerUnavailable."""
+    asks = (one.task.asks for one in ended if one.task is not None)
+    names = {one.member[0] for one in asks if one is not None and one.member is not None}
+    if names:
+        await policies.groups.adopt(names, broker, policies.queue, policies.lists)
 
 
 class _Named(msgspec.Struct):

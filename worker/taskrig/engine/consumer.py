@@ -18,7 +18,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from taskrig.broker import Broker, Exchanged
-from taskrig.engine.aftermath import begun, light, settlement
+from taskrig.engine.aftermath import adopt, begun, light, settlement
 from taskrig.engine.blocking_pop import BlockingPop
 from taskrig.engine.capacity import Outlook
 from taskrig.engine.dispositions import SUCCEEDED
@@ -141,8 +141,8 @@ class Consumer:
             batches.look_ahead()
         if not capacity.claiming:
             ended.sort(key=newest_first)  # each goes to the front: the oldest is last
-        large = self._runner.pipeline.policies.kept_any
-        batch = light(ended, SETTLE_MAX) if large else ended[:SETTLE_MAX]
+        policies = self._runner.pipeline.policies
+        batch = light(ended, SETTLE_MAX) if policies.kept_any else ended[:SETTLE_MAX]
         outlook = self._outlook
         want = capacity.free(looking=outlook.look_due)
         try:
@@ -154,6 +154,8 @@ class Consumer:
                     for delivery in found:
                         self._runner.take(delivery)
                     want = capacity.free(looking=outlook.look_due)
+                if policies.kept_any:
+                    await adopt(batch, policies, self._broker)
                 await self._exchange(batch, want, capacity.claims.begin(want))
             if self._limiter is not None and self._limiter.due:
                 # Claimed tasks of limited types start, and held ones come back where there is room.
@@ -200,6 +202,8 @@ class Consumer:
         del self.inbox.ended[: len(batch)], self.inbox.begun[: len(running)]
         if batch:
             self._settled(batch, reply, resend)
+        if reply.groups_missing:
+            policies.groups.missing(reply.groups_missing, self._runner.events.metrics)
         self._take(reply, want, first)
 
     def _settled(self, batch: list[Execution], reply: Exchanged, resent: bool) -> None:

@@ -169,6 +169,8 @@ class Pipeline:
             execution.disposition = Invalid(fault.reason)
             return False
         asks = execution.task.asks
+        if asks is not None and asks.member is not None:
+            self.policies.kept_any = True
         if asks is not None and asks.lists - self.policies.lists:
             execution.task, execution.disposition = None, Invalid("unknown_list")
             return False
@@ -231,7 +233,7 @@ class Pipeline:
         except Unkeepable as fault:
             execution.fail("result", str(fault))
             return
-        follows = execution.outbox or (asks is not None and asks.then)
+        follows = execution.outbox or (asks is not None and (asks.then or asks.member))
         keeps = value is not None or follows or tracked(execution)
         execution.disposition = Returned(value or b"null") if keeps else SUCCEEDED
 

@@ -20,6 +20,7 @@ from taskrig.authoring.options import (
 )
 from taskrig.authoring.registry import DEFAULT, Handler, Registry
 from taskrig.config.sections import Config, QueueConfig, ResultsConfig, TaskConfig
+from taskrig.engine.groups import Groups
 from taskrig.errors import UsageError
 from taskrig.keys import type_name, type_of
 from taskrig.metrics import TypeMetrics
@@ -143,7 +144,8 @@ class Policies(dict[str, TaskPolicy]):
         self.results = results
         self.queue, self.lists = "", frozenset[str]()  # the list that follow-ups go to, and others
         self.max_item_bytes = QueueConfig().max_item_bytes
-        self.kept_any = False  # whether a result was kept, ever
+        self.kept_any = False  # whether a task left something behind, ever
+        self.groups = Groups()
         configured = {name: Options(**task.model_dump()) for name, task in tasks.items()}
         for handler in registry.entries():
             options = configured.get(handler.type, Options()).over(handler.options)

@@ -28,7 +28,8 @@
 --           counts {index, deliveries, attempts}..., raw items..., tags to cancel..., ms until the next
 --           delayed one is due (-1: none, or nothing was to be claimed), TIME in ms,
 --           position: how many had left the queue before these, at least; 0: not asked for,
---           { index, Unix ms at which it was requeued }... }
+--           { index, Unix ms at which it was requeued }...,
+--           and, where there are any, groups whose members ended and could not be counted... }
 --   why: "" | paused | drain | alone (an entry on its last delivery waits for this worker to be
 --   idle); gap: 1 when the lease had lapsed; more: 1 when the byte bound ended the claim.
 -- Cost  O(settled + claimed); bounded by want and by the bytes.
@@ -70,6 +71,7 @@ local function count(name, n) totals[name] = (totals[name] or 0) + n end
 -- @include lib/mark.lua
 -- @include lib/dead_letter.lua
 -- @include lib/trim_dead.lua
+-- @include lib/group.lua
 -- @include lib/leaves.lua
 local function position() return position_of(stats, totals) end
 
@@ -125,6 +127,8 @@ local function settle_one(at, left)
   if not raw then return false end
   local deliveries, attempts, since = counts_of(tag)
   if left then check_lists(left) end
+  local final = outcome == 'succeeded' or outcome == 'failed' or outcome == 'dead'
+  local member = final and left and left.group and membership(left, outcome)
   local goes_back = false
   if outcome == 'released' then
     -- Which of several lists it came from is not known: then it goes before them all.
@@ -164,6 +168,7 @@ local function settle_one(at, left)
   if mark then unmark(tag, mark, goes_back) end
   if left then
     keep_leaves(left, ended and not goes_back)
+    if member then count_member(left, member) end
     push_follow_ups(left)  -- when its own mark is lifted, or one with its id would be a duplicate
   end
   remove(tag)
@@ -469,4 +474,7 @@ if not ok then
   return type(fault) == 'table' and fault or redis.error_reply('ERR ' .. tostring(fault))
 end
 
-return { why, gap, more, alone, missing, too_large, counts, items, cancel, due, now, before, requeues }
+local answer =
+  { why, gap, more, alone, missing, too_large, counts, items, cancel, due, now, before, requeues }
+if #groups_missing > 0 then answer[#answer + 1] = groups_missing end
+return answer

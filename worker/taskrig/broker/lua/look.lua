@@ -6,6 +6,7 @@
 --      11 held SET, and LIST <held>:<name> for each name in it   12 paused types HASH
 --      13 lists SET, and for each name in it that LIST and <arrivals>:<name>
 --      14 requeued HASH (see dead_move.lua)   15 origin STRING
+--      16 groups ZSET
 -- ARGV  1 side to pop: right|left
 -- Returns { waiting (without what is set aside), in flight, delayed, dead, expired leases,
 --           paused, scan held by, claimed so far, dead letters trimmed so far, TIME in s,
@@ -16,7 +17,8 @@
 --           { name of a type that limits hold back, how many }...,
 --           { key that is no list and should be one, what it is }...,
 --           of the dead letters trimmed, those that were invalid items,
---           where the data began ("": Redis lost it, or nobody has said it yet; "?": of a wrong type) }
+--           where the data began ("": Redis lost it, or nobody has said it yet; "?": of a wrong type),
+--           groups whose time is over }
 -- Cost  O(log workers + held types + paused types + lists) and the sizes of the front items.
 local call = redis.call
 -- @include lib/now.lua
@@ -36,6 +38,7 @@ repeat
   cursor = part[1]
   for i = 1, #part[2], 2 do paused_types[#paused_types + 1] = part[2][i] end
 until cursor == '0'
+local overdue = redis.pcall('ZCOUNT', KEYS[16], '-inf', string.format('%.0f', now))
 local origin = redis.pcall('GET', KEYS[15])
 return {
   d.waiting, d.in_flight, d.delayed, d.dead,
@@ -46,4 +49,5 @@ return {
   d.front, d.aside, paused_types, left_over, d.held, d.lists, d.held_by, d.wrong,
   tonumber(call('HGET', KEYS[7], 'invalid_trimmed') or 0),
   type(origin) == 'table' and '?' or origin or '',
+  type(overdue) == 'table' and 0 or overdue,
 }
