@@ -50,8 +50,8 @@ test: $(READY) ## Run all tests (ARGS='-k drain'; JOBS=1 one by one; TEST_REDIS_
 	$(PY) -m pytest -n $(or $(JOBS),3) $(ARGS)
 
 .PHONY: test-all
-test-all: ## Run the unit tests on each Python 3.11, 3.12, 3.13 there is (ARGS=tests for more)
-	@deploy/checks/each-python $(or $(ARGS),tests/unit)
+test-all: ## Run the unit tests, and those of Django's tasks, on each Python 3.11, 3.12, 3.13 there is (ARGS=tests for more)
+	@deploy/checks/each-python $(or $(ARGS),tests/unit tests/process/test_django_tasks.py)
 
 .PHONY: truth
 truth: $(READY) ## Test in full whether loadgen's figures can be believed (some 35 minutes; wants a quiet machine)

@@ -168,6 +168,10 @@ class Keys:
         """STRING waiting | running, of a tracked task that has not ended (public; expires)."""
         return f"{prefix(self.queue)}:state:{task_id}"
 
+    def record(self, task_id: str) -> str:
+        """STRING: the item of a task of Django's, as its producer pushed it (expires)."""
+        return f"{prefix(self.queue)}:record:{task_id}"
+
     def group(self, name: str) -> str:
         """STRING of JSON: a group as its producer wrote it (public; expires)."""
         return f"{prefix(self.queue)}:group:{name}"
@@ -184,7 +188,7 @@ class Keys:
 def private_to(key: str) -> str | None:
     """The prefix of the queue that may have `key` among its own keys; None where it cannot be."""
     names = {*EXPECTED_TYPES, "run", "holders", "rate", "unique", "barriers", "result", "state"}
-    names |= {"group", "group_state", "group_ended"}
+    names |= {"group", "group_state", "group_ended", "record"}
     for at, char in enumerate(key):
         head = key[:at]
         if char == ":" and head and prefix(head) == head and key[at + 1 :].split(":")[0] in names:

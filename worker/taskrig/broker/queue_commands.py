@@ -135,6 +135,14 @@ class QueueCommands:
         key = self.keys.result(task_id)
         return command("BLMOVE", key, key, "LEFT", "LEFT", f"{within_s:.3f}")
 
+    def keep_record(self, task_id: str, raw: bytes, ttl_s: int) -> Command[Any]:
+        """Keep a task's item under its id, for a producer that asks for it later."""
+        return command("SET", self.keys.record(task_id), raw, "EX", ttl_s)
+
+    def record(self, task_id: str) -> Command[bytes | None]:
+        """The item that was kept."""
+        return command("GET", self.keys.record(task_id))
+
     def state(self, task_id: str) -> Command[str]:
         """The state of a tracked task; "" where none is kept."""
         return command("GET", self.keys.state(task_id), parse=replies.text)

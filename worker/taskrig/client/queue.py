@@ -9,9 +9,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from taskrig.broker import QueueCommands
+from taskrig.broker import Command, QueueCommands
 from taskrig.broker.steps import Once, Steps
 from taskrig.client import items, results
 from taskrig.client.cancelling import Cancelled, cancel_task
@@ -23,6 +23,8 @@ from taskrig.config.sections import Config
 from taskrig.errors import BrokerUnavailable, PushFailed
 from taskrig.task import MAX_ID_BYTES
 from taskrig.texts import did_you_mean, plain
+
+T = TypeVar("T")
 
 SLICE_ITEMS, SLICE_BYTES = 1000, 4 * 2**20  # of one push; up to that, many tasks are one round trip
 MOST_HELD_S = 2.5  # by the server, of one wait; then it is asked again
@@ -72,6 +74,11 @@ class Queue:
         self._default = default
         self._commands = QueueCommands(config)
         self._connected = Wires(config)
+
+    @property
+    def config(self) -> Config:
+        """The configuration that holds."""
+        return self._config
 
     @property
     def key(self) -> str:
@@ -165,6 +172,23 @@ class Queue:
     def push_made(self, made: Sequence[Item], list: str | None = None) -> Sequence[str]:  # noqa: A002
         """Push what `made` made; returns the ids. Raises as `enqueue_many` does."""
         return self._wires.run(self._push(made, list))
+
+    def push_recorded(self, made: Item, ttl_s: int, list: str | None = None) -> None:  # noqa: A002
+        """Push one task, and keep its item under its id for `ttl_s` seconds; see `record`."""
+        self._wires.run(self._push_recorded(made, ttl_s, list))
+
+    def _push_recorded(self, made: Item, ttl_s: int, to: str | None) -> Steps[None]:
+        try:
+            yield self._commands.keep_record(made.id, made.raw, ttl_s)
+        except BrokerUnavailable as error:  # it may be kept, but nothing was pushed
+            error.may_have_run = False
+            raise _push_failed(error, 1, [], []) from error
+        yield from self._push([made], to)
+
+    def record(self, id: str) -> bytes | None:  # noqa: A002
+        """The item that `push_recorded` kept; None where there is none."""
+        found: bytes | None = self._wires.run(_one(self._commands.record(id)))
+        return found
 
     def _push(self, made: Sequence[Item], to: str | None) -> Steps[Sequence[str]]:
         if to is not None:
@@ -300,6 +324,11 @@ def _config_of(
         path = "config.yaml"
     framework = ("Queue", sections) if sections else None
     return load_config(Path(path) if path is not None else None, env=env, framework=framework)
+
+
+def _one(command: Command[T]) -> Steps[T]:
+    answer: T = yield command
+    return answer
 
 
 def _has_file() -> bool:

@@ -9,6 +9,7 @@ from django.apps import AppConfig
 from django.core import checks
 from django.core.management import get_commands
 
+from taskrig.contrib.django.own_tasks import with_own_tasks
 from taskrig.runtime import early
 
 COMMAND = "async_command"
@@ -29,6 +30,8 @@ class TaskrigConfig(AppConfig):
     def ready(self) -> None:
         """Leave the signals to the command of another app, where that is the one that runs."""
         checks.register(_others_command)
+        if with_own_tasks(()):
+            import django.tasks  # noqa: F401 - it registers the checks of its backends
         if _asked_for and _owner() != self.name:
             early.give_back()
 

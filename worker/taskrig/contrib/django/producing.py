@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import transaction
 
-from taskrig.client import Queue
+if TYPE_CHECKING:
+    from taskrig.client import Queue
 
 
 def enqueue(
@@ -35,7 +36,7 @@ def enqueue(
         ValueError: it would not be a valid task (at once, not at the commit).
         PushFailed: Redis is out of reach, at the commit; the transaction stands.
     """
-    made = queue().made(Queue.task(type, data, **keys))
+    made = queue().made(queue().task(type, data, **keys))
     transaction.on_commit(functools.partial(queue().push_made, [made], list), using=using)
     return made.id
 
@@ -44,6 +45,8 @@ def enqueue(
 def queue() -> Queue:
     """The queue of settings.TASKRIG, for results, states and async views. Transactions do not
     matter to it: what it enqueues is pushed at once."""
+    # Imported only when it is asked for: it takes a while, and every command imports this module.
+    from taskrig.client import Queue
     from taskrig.contrib.django.configured import config_of_settings
 
     return Queue.of(config_of_settings(), default=DjangoJSONEncoder().default)

@@ -39,6 +39,7 @@ class Command(BaseCommand):
         from taskrig.authoring.registry import Registry, load_handlers
         from taskrig.contrib.django.configured import config_of_settings
         from taskrig.contrib.django.connections import look_after_connections
+        from taskrig.contrib.django.own_tasks import with_own_tasks
         from taskrig.process.app import App
         from taskrig.process.ending import end_within
         from taskrig.process.task_processes import launcher_for, play_role
@@ -58,7 +59,7 @@ class Command(BaseCommand):
             set_up(config.log.level, config.log.format, debug=debug, whole=whole)
 
             def load() -> Registry:
-                registry = load_handlers(config.handlers, config)
+                registry = load_handlers(with_own_tasks(config.handlers), config)
                 stay_seen()
                 look_after_connections(registry)
                 return registry
