@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from taskrig import Queue
+from taskrig.errors import TaskrigError
 from tests.support.waiting import until
 
 RETURNS = {"handlers": ["tests.support.result_handlers"]}
@@ -50,3 +51,19 @@ def test_a_task_that_was_dropped_has_a_result_that_says_so(world, client, type_i
         assert (found.state, found.reason) == ("dead", "cancelled")
         assert 0 < world.redis.ttl(world.keys.result(one)) <= 60
     assert client.state(name) == "dead" and not world.redis.exists(world.keys.state(name))
+
+
+def test_a_dropped_task_pushes_its_otherwise_and_counts_in_its_group(world, client):
+    k = world.keys
+    follow = {"type": "note", "data": {"id": "f"}, "pass_result": True}
+    world.redis.set(k.group("g"), '{"of": 2, "otherwise": [{"type": "note", "id": "o"}]}', ex=600)
+    name = client.enqueue("note", {"id": "m"}, group="g/0", otherwise=[follow], delay=3600)
+    with pytest.raises(TaskrigError, match="no worker has seen to the task's group yet"):
+        client.cancel(name)
+    world.start_worker()
+    client.enqueue("note", {"id": "n"}, group="g/1")
+    until(lambda: world.redis.hget(k.group_state("g"), "succeeded") == b"1")
+    until(lambda: world.redis.zcard(k.delayed) == 1)
+    assert client.cancel(name) == "dropped"
+    until(lambda: world.redis.hget(k.group_state("g"), "state") == b"failed")
+    until(lambda: len(world.journal("start")) == 3, what="the member, the follow-up, the group's")

@@ -7,15 +7,16 @@ import json
 import math
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from taskrig.admin.search import Found
-from taskrig.broker import DeadLetter, ExchangeCommands, QueueCommands
+from taskrig.broker import DeadLetter, Entry, ExchangeCommands, QueueCommands
 from taskrig.broker.steps import Steps
 from taskrig.broker.survey import about_of
 from taskrig.config.sections import Config
-from taskrig.task import MAX_ID_BYTES, Outcome, Settlement
+from taskrig.task import MAX_ID_BYTES, Outcome, Settlement, Task, strict_json
 
 SHOWN_BYTES = 256 * 1024
 _LEASE_S = 30.0  # of whoever takes a task out
@@ -160,9 +161,34 @@ def run_now(commands: QueueCommands, found: Found) -> Steps[str]:
 def _leaves(config: Config, found: Found, claimer: str, why: str) -> tuple[str | bytes | int, ...]:
     """What the task leaves behind, as lib/leaves.lua takes it: the result that it asks for, or that
     the configuration keeps of its type. A tracked state ends."""
-    task, entry = found.task, found.entry
-    if task is None or task.id is None or len(task.id.encode()) > MAX_ID_BYTES:
+    task = found.task
+    if task is None:
         return ()
+    kept = _kept(config, task, found.entry, claimer, why)
+    member = (task.asks is not None and task.asks.member) or ("", "")
+    return (*kept, *member, *_follow_ups(config, task, why))
+
+
+def _follow_ups(config: Config, task: Task, why: str) -> Iterator[str | bytes]:
+    """The list and the item of each task that follows one that will not run."""
+    parent = {
+        "id": task.id,
+        "type": task.type,
+        "state": Outcome.DEAD.value,
+        "result": None,
+        "error": why,
+    }
+    for fields in task.asks.otherwise if task.asks is not None else ():
+        more = {"parent": parent} if fields.get("pass_result") is True else {}
+        yield fields.get("list") or config.queue.key
+        yield strict_json({**(task.trace or {}), **fields, **more})
+
+
+def _kept(
+    config: Config, task: Task, entry: Entry, claimer: str, why: str
+) -> tuple[str | bytes | int, ...]:
+    if task.id is None or len(task.id.encode()) > MAX_ID_BYTES:
+        return "", b"", 0, 0
     of_type = config.tasks.get(task.type)
     ttl_s = task.asks.result_ttl_s if task.asks is not None else None
     if ttl_s is not None:
@@ -190,13 +216,17 @@ def _leaves(config: Config, found: Found, claimer: str, why: str) -> tuple[str |
 
 def take_out(commands: QueueCommands, config: Config, found: Found, why: str = WHY) -> Steps[str]:
     """Make a task that waits a dead letter, reason `cancelled`, without a run; "" where that was
-    done, else why it was not: in_flight, dead, or gone.
+    done, else why it was not: in_flight, dead, gone, or group (no worker has seen to its group
+    yet, so its end would not count there).
 
     As a worker does it: it is claimed under a lease and then settled. Should this break off between
     the two, the task is reclaimed.
     """
     if found.place.state in ("in_flight", "dead"):
         return found.place.state
+    asks = found.task.asks if found.task is not None else None
+    if asks is not None and asks.member and (yield commands.group_waits(asks.member[0])):
+        return "group"
     claimer = f"operator-{secrets.token_hex(5)}"
     tag = f"{claimer}:1"
     if not (yield commands.take_out(found.place, found.item, claimer, tag, _LEASE_S)):

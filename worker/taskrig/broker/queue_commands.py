@@ -135,6 +135,11 @@ class QueueCommands:
         key = self.keys.result(task_id)
         return command("BLMOVE", key, key, "LEFT", "LEFT", f"{within_s:.3f}")
 
+    def group_waits(self, name: str) -> Command[bool]:
+        """Whether there is a group of this name that no worker has seen to yet."""
+        keys = (self.keys.group(name), self.keys.group_state(name))
+        return run_script(scripts.GROUP_WAITS, keys, parse=replies.truth)
+
     def keep_record(self, task_id: str, raw: bytes, ttl_s: int) -> Command[Any]:
         """Keep a task's item under its id, for a producer that asks for it later."""
         return command("SET", self.keys.record(task_id), raw, "EX", ttl_s)

@@ -221,6 +221,7 @@ def execute_drop(args: argparse.Namespace) -> int:
         "in_flight": f"it is in flight; `worker cancel {found.entry.tag}` stops it",
         "dead": "it is a dead letter already; `worker dead drop` deletes it",
         "gone": "a worker has just taken it",
+        "group": "no worker has seen to its group yet, so its end would not count there",
     }
     if no:
         raise TaskrigError(f"{name} was not dropped: {reasons[no]}")

@@ -10,6 +10,7 @@ from taskrig.admin.search import find
 from taskrig.broker import QueueCommands
 from taskrig.broker.steps import Steps
 from taskrig.config.sections import Config
+from taskrig.errors import TaskrigError
 
 Cancelled = Literal["dropped", "asked", "ended", "not_found"]
 WHY = "its producer cancelled it"
@@ -33,6 +34,10 @@ def cancel_task(
             answer = yield from cancel(commands, found.entry.tag)
             if answer in ("", "already"):
                 return "asked"
-        elif not (yield from take_out(commands, config, found, WHY)):
-            return "dropped"
+        else:
+            no = yield from take_out(commands, config, found, WHY)
+            if not no:
+                return "dropped"
+            if no == "group":
+                raise TaskrigError("not cancelled: no worker has seen to the task's group yet")
     raise TimeoutError(f"the task was not cancelled: it was somewhere else at {_TRIES} looks")
