@@ -325,16 +325,18 @@ def test_the_context_of_a_batch_has_one_of_each_task_and_refuses_what_is_one_tas
     assert re.search(r"\w+:\d+ and 2 more \(asks\): asked", worker.log())
 
 
-def test_items_of_many_bytes_are_bounded_in_number_by_their_bytes(world, start):
+@pytest.mark.parametrize("handlers", [HANDLERS[:1], HANDLERS], ids=["only batches", "mixed"])
+def test_items_of_many_bytes_are_bounded_in_number_by_their_bytes(world, start, handlers):
     """16 MiB of a type are in a worker's hands at most, beside one task a slot."""
     for index in range(60):
         world.enqueue("insert", id=index, gated=True, fill="x" * 2**20)
-    start(queue={"max_item_bytes": "2MiB"}, concurrent=2, handlers=HANDLERS[:1])
-    until(lambda: batches(world), what="a batch runs")
+    tasks = {"insert": {"linger": "8s"}}
+    start(queue={"max_item_bytes": "2MiB"}, concurrent=2, handlers=handlers, tasks=tasks)
+    until(lambda: batches(world), 30, "a batch runs")
     seen = until(lambda: steady(world), 20, "no more is claimed")
     assert 2 <= seen <= 16 + 2, seen
     world.open_gate()
-    world.all_settled(40)
+    world.all_settled(80)
     assert ids(world) == Counter(range(60))
 
 

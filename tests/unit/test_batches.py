@@ -246,6 +246,20 @@ def test_a_drain_gives_back_what_has_not_begun_and_gathers_no_more():
     in_time(scenario)
 
 
+def test_the_tasks_of_a_handler_that_is_left_behind_are_given_back_with_it():
+    async def scenario():
+        g = Gathering()
+        g.gather(3)
+        g.due()
+        (first,) = g.leads
+        first.disposition = RELEASED  # of itself alone, as the runner says it
+        del g.capacity.running[first.delivery.tag]
+        g.batches.ended(first)
+        assert [one.disposition for one in g.inbox.ended] == [RELEASED] * 2
+
+    in_time(scenario)
+
+
 def test_a_paused_type_is_set_aside_the_oldest_last():
     async def scenario():
         g = Gathering(insert, plain, upsert)
