@@ -26,12 +26,16 @@ ENDS = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.DEAD)
 
 
 def light(ended: Sequence[Execution], most: int) -> list[Execution]:
-    """The first of these, `most` at most, with results that Redis takes in a few milliseconds."""
+    """The first of these, `most` at most, whose results and follow-ups Redis takes in a few
+    milliseconds."""
     size = 0
     for number, execution in enumerate(ended[:most]):
+        task = execution.task
         if isinstance(execution.disposition, Returned):
             size += len(execution.disposition.value)
             size += sum(len(raw) for _, raw in execution.outbox or ())
+        if task is not None and task.asks is not None and (task.asks.then or task.asks.otherwise):
+            size += len(execution.delivery.raw)
         if size > MOST_BYTES:
             return list(ended[: number + 1])
     return list(ended[:most])
@@ -52,6 +56,7 @@ def settlement(execution: Execution, policies: Policies, redis_time: Clock) -> S
         kept = _kept(execution, policies, redis_time) if task.id is not None else ()
         pushes = [part for one in _follow_ups(execution, policies) for part in one]
         member = (task.asks is not None and task.asks.member) or ("", "")
+        policies.kept_any = policies.kept_any or bool(pushes)
         if kept or pushes or member[0]:
             told.leaves = (*(kept or ("", b"", 0, 0)), *member, *pushes)
     return told
