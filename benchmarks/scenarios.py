@@ -15,6 +15,7 @@ from benchmarks.parts import PARTS, measure_part, scrape_ms
 from benchmarks.peers.pickup import push_stamped
 from benchmarks.peers.rounds import MeasureFailed
 from taskrig_loadgen.maths.queueing import list_schedule_s
+from taskrig_loadgen.maths.stats import percentile
 
 Measure = Callable[[Bench], float]
 DRAIN_TASKS = {1: 10_000, 5: 30_000, 10: 60_000, 100: 150_000, 1000: 150_000}
@@ -289,7 +290,7 @@ def _pick_up(bench: Bench, share: float) -> float:
             PICK_UP_RATE,
         )
         waits = sorted(bench.read(out)["waits_s"])
-    return float(waits[min(len(waits) - 1, int(share * len(waits)))] * 1000)
+    return percentile(waits, share) * 1000
 
 
 def _mix(slots: int) -> Measure:

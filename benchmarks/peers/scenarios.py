@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
+from benchmarks.bench import rate
 from benchmarks.peers.bare import BURN_S
 from benchmarks.peers.field import Field
 from benchmarks.peers.peer import COROUTINE, PLAIN, PROCESS
@@ -53,16 +53,12 @@ def _drain(slots: int, form: str) -> Measure:
         with field.worker(name, slots, tasks, form=form) as run:
             clock = run.clock(DRAIN_S)
         return {
-            "rate": _rate(clock),
+            "rate": rate(clock),
             "cpu": clock["cpu_s"] / tasks * 1e6,
             "memory": clock["rss_bytes"] / 2**20,
         }
 
     return measure
-
-
-def _rate(clock: dict[str, Any]) -> float:
-    return float((clock["calls"] - 1) / max(clock["last"] - clock["first"], 1e-9))
 
 
 def _waits(field: Field, name: str) -> dict[str, float]:
@@ -72,14 +68,14 @@ def _waits(field: Field, name: str) -> dict[str, float]:
     field.clear()
     field.push(name, "wait", tasks, "many", "0.01")
     with field.worker(name, 100, tasks) as run:
-        return {"rate": _rate(run.clock(DRAIN_S))}
+        return {"rate": rate(run.clock(DRAIN_S))}
 
 
 def _burn(field: Field, name: str) -> dict[str, float]:
     field.clear()
     field.push(name, "burn", BURNS, "many", f"{BURN_S}", form=PROCESS)
     with field.worker(name, BURN_SLOTS, BURNS, form=PROCESS) as run:
-        return {"rate": _rate(run.clock(DRAIN_S))}
+        return {"rate": rate(run.clock(DRAIN_S))}
 
 
 def _pick_up(kind: str, count: int, per_s: float) -> Measure:

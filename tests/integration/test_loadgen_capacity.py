@@ -46,6 +46,7 @@ async def test_a_queue_that_somebody_paused_is_left_paused(loadgen, redis_client
     redis_client.set(Keys.of(KEY).paused, "by hand")
     code, _, err = await loadgen("drain", "--backlog", "10")
     assert code == 2
+    assert f"pausing '{KEY}' until the backlog is there: no task of any type starts" in err
     assert "paused already" in err
     assert redis_client.get(Keys.of(KEY).paused) == b"by hand"
     assert redis_client.llen(KEY) == 0

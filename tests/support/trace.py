@@ -144,7 +144,7 @@ def _server(url: str) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print the median journey."""
+    """Print the shortest journey, and how long the median one is."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -471,3 +471,13 @@ async def test_where_one_queue_fails_the_others_account_for_what_they_have_sent(
     said = capsys.readouterr().err
     assert "a: stopped, 400 sent and 0 left in it" in said
     assert "c: stopped, 400 sent and 0 left in it" in said
+
+
+def test_the_notes_of_a_run_are_one_text_in_junit():
+    result = a_result(rate=100, warmup_s=1.0)
+    result.send_errors = {"ERR no": 3}
+    judge_all([], result)
+    suite = ElementTree.fromstring(junit.document(result))
+    (notes,) = suite.findall("system-out")
+    assert "warm-up: the first 1 s" in notes.text
+    assert "push error, 3 times: ERR no" in notes.text

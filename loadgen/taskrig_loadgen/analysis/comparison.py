@@ -105,7 +105,7 @@ class Comparison:
     figure: str
     a: tuple[float, ...]
     b: tuple[float, ...]
-    ratio: float | None  # median of b over median of a; None where one is 0, or nothing is judged
+    ratio: float | None  # of the medians, b over a; None where a value is 0, or not judged
     low: float | None
     high: float | None
     p: float | None
@@ -125,7 +125,7 @@ def compare(
     higher_is_better: bool = False,
     band: float = BAND,
 ) -> Comparison:
-    """Compare b with a. If a median is 0, the ratio and the noise band are undefined.
+    """Compare b with a. If any value is 0, there is no ratio, and so no noise band either.
 
     Raises:
         ValueError: fewer than five runs a side, or a value below 0.
@@ -147,7 +147,7 @@ def compare(
 
 
 def compare_outcomes(a: Sequence[float], b: Sequence[float]) -> Comparison:
-    """Compare the shares of tasks that did not succeed. Every rise counts, however small."""
+    """Compare the shares of tasks that did not succeed; there is no noise band."""
     return compare(OUTCOMES, a, b, band=0.0)
 
 

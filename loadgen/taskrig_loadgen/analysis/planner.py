@@ -111,20 +111,25 @@ class Demand:
             return trial.stable
         return _HOLDS[self.slo.op](figure_s(trial, self.slo, self.services_s), self.slo.bound)
 
-    def row(self, per_worker: int) -> PlanRow:
+    def row(self, per_worker: int, least: int | None = None) -> PlanRow:
         """The fewest workers of this size.
 
         Each stays below the headroom, in slots and in CPU, and the rest keep the SLO when one
         worker is lost.
+
+        Args:
+            least: what `least_slots` says of this demand, where it is known.
         """
-        queue = self.queue
+        queue, least = self.queue, least_slots(self) if least is None else least
+        # A tenth of them free: above that waits are a lottery.
+        least = max(least, math.ceil(queue.load / SPARE - 1e-9))
         lost = "the SLO with one worker lost" if self.slo else "one worker lost"
         needs = {
             "the headroom": queue.load / (self.headroom * per_worker),
             "CPU: one core is all that a worker has": queue.rate
             * (self.cpu_s or 0)
             / self.headroom,
-            lost: 1 + self._least() / per_worker,
+            lost: 1 + least / per_worker,
         }
         bound_by = max(needs, key=lambda name: math.ceil(needs[name] - 1e-9))
         workers = max(1, math.ceil(needs[bound_by] - 1e-9))
@@ -148,10 +153,6 @@ class Demand:
             keda_target=keda_target(per_worker, self.headroom),
             bound_by=bound_by,
         )
-
-    def _least(self) -> int:
-        """The fewest slots that hold, with a tenth of them free: above that waits are a lottery."""
-        return max(least_slots(self), math.ceil(self.queue.load / SPARE - 1e-9))
 
     def _most(self, queue: Queue, workers: int) -> float:
         """Maximum sustainable rate in tasks a second, by slots and by CPU."""
@@ -238,7 +239,8 @@ def make_plan(demand: Demand, sizes: Sequence[int], known: Calibration) -> Plan:
     Raises:
         UsageError: no number of slots can keep the SLO, or more than MAX_SLOTS are needed.
     """
-    rows = [demand.row(size) for size in sizes]
+    least = least_slots(demand)  # once: it may simulate
+    rows = [demand.row(size, least) for size in sizes]
     best = min(rows, key=lambda row: (row.workers, row.slots))
     warnings = _warnings(demand.queue.rate, known)
     return Plan(
@@ -248,7 +250,7 @@ def make_plan(demand: Demand, sizes: Sequence[int], known: Calibration) -> Plan:
         service_s=demand.queue.service_s,
         service_cv2=demand.queue.service_cv2,
         samples=known.tasks,
-        least_slots=least_slots(demand),
+        least_slots=least,
         rows=rows,
         recommended=best,
         why=f"the fewest workers, then slots, of these rows; {best.bound_by} needs this number",

@@ -69,7 +69,7 @@ class Fleet:
         self.unexpected: list[str] = []  # ends that no fault asked for
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._names: dict[int, str] = {}
-        self._asked: set[int] = set()  # pids that a fault has ended
+        self._asked: set[int] = set()  # pids that a fault has killed, or asked to end
         self._stopping = False
         self._config = folder / "worker.yaml"
 

@@ -52,6 +52,10 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         drain_timeout_s=options.drain_timeout_s(args),
     )
+    if not args.no_pause:
+        remark(
+            f"pausing {config.queue.key!r} until the backlog is there: no task of any type starts"
+        )
     remark(f"building a backlog of {workload.total:,.0f} tasks ({cycle.text})")
     wait = args.on_interrupt == "wait"
     result = run_loop(_drain(config, workload, pause=not args.no_pause, wait_on_interrupt=wait))

@@ -50,10 +50,11 @@ COMMANDS: dict[str, ModuleType] = {
 }
 
 EXITS = """exit codes:
-  0 good   1 tasks lost or left over, or something unforeseen   2 usage or config
-  3 regression (compare, ab)
-  4 saturated: the generator could not offer what was asked   5 Redis out of reach
-  99 an expectation failed   130 interrupted (the report is still written)
+  0 good   2 usage or config   3 regression (compare, ab)
+  1 tasks lost, left over or refused, over 1 % did not succeed, or something unforeseen
+  4 saturated: the generator could not offer what was asked; or a clock was set
+  5 Redis out of reach   99 an expectation failed, or search found no rate
+  130 interrupted (the report is still written)
 """
 
 

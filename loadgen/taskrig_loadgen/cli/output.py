@@ -48,7 +48,7 @@ def add_reports(group: argparse._ArgumentGroup) -> None:
     for name, metavar, text in (
         ("--html", "FILE", "write the report to this file as one self-contained page"),
         ("--csv", "DIR", "write the tables to this folder as CSV files"),
-        ("--junit", "FILE", "write the outcome of the expectations to this file as JUnit XML"),
+        ("--junit", "FILE", "write the checks and expectations to this file as JUnit XML"),
         ("--markdown", "FILE", "write a summary for CI to this file as Markdown"),
     ):
         group.add_argument(name, type=file_name, metavar=metavar, help=text)

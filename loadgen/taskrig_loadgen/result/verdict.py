@@ -180,9 +180,9 @@ def _pushes(result: Result) -> list[str]:
 
 def _left(result: Result) -> list[str]:
     books = result.accounting
-    lost = f"{books.lost:,} tasks were lost" if books.lost else ""
     if not result.followed:
         return []
+    lost = f"{books.lost:,} tasks were lost" if books.lost else ""
     left = f"not finished: {books.left:,} of this run's tasks are left in the queue"
     return [lost, left if books.left else ""]
 
