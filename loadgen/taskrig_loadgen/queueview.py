@@ -13,6 +13,7 @@ from taskrig.broker.start import key_checks
 from taskrig.keys import Keys
 from taskrig_loadgen.connection import ask, refuse_wrong_key
 
+DEMO_TYPES = ("fast_task", "medium_task", "slow_task", "noop")
 MOST_WORKERS = 10_000  # whose slots are counted
 SLICE = 1000  # most entries read at a time
 
@@ -28,6 +29,23 @@ class Worker:
     running: int
     cpu_s: float | None = None  # of its process so far; None: it does not say
     memory_bytes: int = 0  # the most its process had so far
+    types: tuple[str, ...] | None = None  # that it has handlers for; None: it does not say
+    test_types: tuple[str, ...] | None = None  # those whose handlers have no effect
+
+    @property
+    def tells(self) -> bool:
+        """Whether it says which types it has handlers for, or which of them are for tests."""
+        return self.types is not None or self.test_types is not None
+
+    def runs_for_real(self, name: str) -> bool:
+        """Whether it has a handler for this type that is not one for tests, as far as it says."""
+        if self.test_types is None:  # an older worker: the demo's types are known by their names
+            return self.types is not None and name in self.types and name not in DEMO_TYPES
+        if name in self.test_types:
+            return False
+        if self.types is None or name in self.types:
+            return True
+        return "*" in self.types and "*" not in self.test_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +95,7 @@ async def look(client: Any, commands: QueueCommands) -> QueueView:
         workers=tuple(
             Worker(
                 *(one.id, one.host, one.pid, one.concurrency, one.running),
-                *(one.cpu_s, one.memory_bytes),
+                *(one.cpu_s, one.memory_bytes, one.types, one.test_types),
             )
             for one in seen.workers
         ),

@@ -128,7 +128,7 @@ def test_loadgen_pushes_to_a_list_and_follows_the_queue(world):
     def loadgen(*args):
         return run_to_end("loadgen", *args, *config, cwd=world.folder)
 
-    done = loadgen("--mix", "note=3", "--list", "urgent", "--allow-unknown")
+    done = loadgen("--mix", "note=3", "--list", "urgent", "--allow-unknown", "--yes")
     assert "3 sent = 3 succeeded" in done.stdout
     assert "to 'urgent'" in done.stderr
     done = loadgen(
@@ -136,6 +136,7 @@ def test_loadgen_pushes_to_a_list_and_follows_the_queue(world):
         "--mix",
         "note=1",
         "--allow-unknown",
+        "--yes",
         "--rate",
         "40",
         "--duration",

@@ -82,7 +82,7 @@ def test_loadgen_works(world, tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    mix = ("--mix", "note=10", "--allow-unknown")
+    mix = ("--mix", "note=10", "--allow-unknown", "--yes")
     assert json.loads(loadgen(*mix, "--json"))["accounting"]["succeeded"] == 10
     drained = json.loads(loadgen("drain", "--backlog", "50", *mix, "--json"))
     assert drained["accounting"]["succeeded"] == 50

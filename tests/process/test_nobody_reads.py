@@ -259,12 +259,12 @@ def books(world):
 
 def test_loadgen_sends_everything_and_ends_though_nobody_reads_what_it_says(world, loadgen):
     world.start_worker(concurrent=1)
-    assert loadgen("--mix", "note=3000").wait(60) == 0
+    assert loadgen("--yes", "--mix", "note=3000").wait(60) == 0
     assert (books(world)["sent"], books(world)["succeeded"]) == (3000, 3000)
 
 
 def test_ctrl_c_ends_a_loadgen_whose_stderr_nobody_reads(world, loadgen):
-    process = loadgen("run", "--mix", "note=1", "--rate", "300", "--duration", "10m")
+    process = loadgen("run", "--yes", "--mix", "note=1", "--rate", "300", "--duration", "10m")
     until(lambda: world.redis.llen(world.keys.queue) > 300, 20, "a second's tasks were sent")
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130

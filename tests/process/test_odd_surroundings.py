@@ -159,6 +159,7 @@ def test_a_worker_listens_on_any_address_and_says_it_as_in_a_url(world, host, pr
             "loadgen",
             "--mix",
             "note=2",
+            "--yes",
             "--observe",
             "metrics",
             "--worker-metrics",
@@ -193,7 +194,9 @@ def test_redis_is_reached_by_ipv6(world, server):
     worker = world.start_worker(redis={"url": url})
     assert f"at {url}" in worker.log()
     done = run_to_end(
-        "loadgen", "--mix", "note=2", "--allow-unknown", "--redis-url", url, cwd=world.folder
+        *("loadgen", "--mix", "note=2", "--allow-unknown", "--yes"),
+        *("--redis-url", url),
+        cwd=world.folder,
     )
     assert done.returncode == 0, done.stderr
     assert run_to_end("worker", "status", "--redis-url", url, cwd=world.folder).returncode == 0

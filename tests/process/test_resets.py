@@ -144,6 +144,7 @@ def test_a_load_generator_counts_through_resets(wired, tmp_path):
         done = run_to_end(
             "loadgen",
             "run",
+            "--yes",
             "--mix",
             "note=1",
             "--rate",

@@ -119,6 +119,7 @@ async def steady(
         "poisson",
         "--shuffle",
         "--allow-unknown",
+        "--yes",
         "--rate",
         f"{rate:.1f}",
         "--duration",

@@ -26,7 +26,7 @@ from tests.support.truth import FULL, scaled
 MOST_S = 300.0
 SLO = "wait.p99<100ms" if FULL else "wait.p50<100ms"
 FLAGS = (
-    ["--mix", "ms5=1,ms10=1,ms20=1", "--allow-unknown"]
+    ["--mix", "ms5=1,ms10=1,ms20=1", "--allow-unknown", "--yes"]
     if FULL
     else ["--mix", "a=1", "--trial", "3s", "--hold", "3s", "--precision", "20%"]
 )

@@ -159,7 +159,7 @@ class Imagined:
     MOST = 60.0
     drains = 0
 
-    def __init__(self, config, workload, kind):
+    def __init__(self, config, workload, kind, ask_first=None):
         self.workload, self.interrupted = workload, False
         self.calibration = self.latest = None
 

@@ -14,6 +14,7 @@ from taskrig.config.sections import Config
 from taskrig.errors import TaskrigError, UsageError
 from taskrig.frame.output import remark
 from taskrig_loadgen.analysis.prediction import measured_calibration
+from taskrig_loadgen.cli.asking import Asked
 from taskrig_loadgen.cli.live import conduct
 from taskrig_loadgen.connection import clear_errors, connected
 from taskrig_loadgen.load.pacer import Arrivals, constant
@@ -50,11 +51,15 @@ class Calibrator:
     interrupted: bool = False
     calibration: Calibration | None = None
     latest: Result | None = None
+    ask_first: Asked | None = None  # before the first push of the first experiment
     untrusted: str = ""  # why the latest says nothing of what the workers can do
 
     async def conduct(self, workload: Workload) -> Result:
         """One experiment without a live view, and a moment for the workers to fall idle."""
-        experiment = Experiment(self.config, workload, kind=self.kind, calibration=self.calibration)
+        ask_first, self.ask_first = self.ask_first, None
+        experiment = Experiment(
+            self.config, workload, kind=self.kind, calibration=self.calibration, ask_first=ask_first
+        )
         result = await conduct(experiment, workload, self.config.queue.key, quiet=True)
         self.untrusted = untrusted(result)
         # A Redis that went away for good ends a series of experiments as Ctrl-C does.

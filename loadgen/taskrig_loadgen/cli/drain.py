@@ -11,10 +11,11 @@ from taskrig.config.sections import Config
 from taskrig.errors import TaskrigError, UsageError
 from taskrig.frame.output import remark
 from taskrig_loadgen.analysis.expectations import check_types
-from taskrig_loadgen.cli import options, output
+from taskrig_loadgen.cli import asking, options, output
 from taskrig_loadgen.cli.live import conduct, run_loop
 from taskrig_loadgen.connection import ask, clear_errors, connected
 from taskrig_loadgen.load.workload import Workload
+from taskrig_loadgen.queueview import look
 from taskrig_loadgen.result.model import Result
 from taskrig_loadgen.run.experiment import Experiment
 
@@ -35,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(mix="noop=1")
     parser.add_argument("--no-pause", action="store_true", help="fill the queue without pausing it")
     options.add_follow(parser)
+    asking.add_yes(parser)
     output.add_output(parser)
 
 
@@ -58,12 +60,20 @@ def run(args: argparse.Namespace) -> int:
         )
     remark(f"building a backlog of {workload.total:,.0f} tasks ({cycle.text})")
     wait = args.on_interrupt == "wait"
-    result = run_loop(_drain(config, workload, pause=not args.no_pause, wait_on_interrupt=wait))
+    first = asking.ask_first(args, mix.types, config.queue.key)
+    result = run_loop(
+        _drain(config, workload, first, pause=not args.no_pause, wait_on_interrupt=wait)
+    )
     return output.finish(result, args, expectations)
 
 
 async def _drain(
-    config: Config, workload: Workload, *, pause: bool, wait_on_interrupt: bool
+    config: Config,
+    workload: Workload,
+    first: asking.Asked | None,
+    *,
+    pause: bool,
+    wait_on_interrupt: bool,
 ) -> Result:
     commands = QueueCommands(config)
     async with connected(config, timeout_s=ANSWER_S) as client:
@@ -74,6 +84,10 @@ async def _drain(
                 if await ask(client, commands.pause_reason()) == why:  # else it is another's
                     await ask(client, commands.resume())
 
+        if first is not None:  # before the pause, which stops other types too
+            with clear_errors(config):
+                view = await look(client, commands)
+            await first(view)
         if pause:
             await _pause(client, config, why)
         experiment = Experiment(config, workload, kind="drain", when_sent=let_go if pause else None)

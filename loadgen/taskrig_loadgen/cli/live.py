@@ -154,6 +154,8 @@ def _all_results(ended: Sequence[Result | BaseException]) -> list[Result]:
 
 
 async def _live(view: _View, running: asyncio.Task[Result], experiment: Experiment) -> None:
+    while experiment.stage.view is None and not running.done():  # a question may be open
+        await asyncio.wait([running], timeout=1 / FRAMES_PER_S)
     # stdout is left alone: it may go elsewhere than this picture on stderr.
     with Live(
         console=live_console(), auto_refresh=False, transient=True, redirect_stdout=False

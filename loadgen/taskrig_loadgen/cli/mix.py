@@ -6,7 +6,7 @@ import argparse
 
 from taskrig.frame.output import remark
 from taskrig_loadgen.analysis.expectations import check_types
-from taskrig_loadgen.cli import options, output
+from taskrig_loadgen.cli import asking, options, output
 from taskrig_loadgen.cli.live import conduct, run_loop
 from taskrig_loadgen.load.workload import Workload
 from taskrig_loadgen.result.verdict import exit_code
@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_list(parser)
     options.add_follow(parser)
     options.add_observe(parser)
+    asking.add_yes(parser)
     output.add_output(parser)
     parser.add_argument(
         "--no-follow",
@@ -46,10 +47,15 @@ def run(args: argparse.Namespace) -> int:
     workload = Workload(
         mix=mix, list=to, seed=args.seed, drain_timeout_s=options.drain_timeout_s(args)
     )
-    experiment = Experiment(
-        config, workload, kind="mix", observe=args.observe, scrape_urls=args.worker_metrics
-    )
     queue = config.queue.key
+    experiment = Experiment(
+        config,
+        workload,
+        kind="mix",
+        observe=args.observe,
+        scrape_urls=args.worker_metrics,
+        ask_first=asking.ask_first(args, mix.types, queue),
+    )
     remark(f"pushing {mix.total:,} tasks ({mix.text}) to {to or queue!r}")
     result = run_loop(
         conduct(

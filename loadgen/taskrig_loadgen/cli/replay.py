@@ -8,7 +8,7 @@ from pathlib import Path
 from taskrig.errors import UsageError
 from taskrig.frame.output import remark
 from taskrig_loadgen.analysis.expectations import check_types
-from taskrig_loadgen.cli import options, output
+from taskrig_loadgen.cli import asking, options, output
 from taskrig_loadgen.cli.live import conduct, run_loop
 from taskrig_loadgen.load.recording import read_recording
 from taskrig_loadgen.run.experiment import Experiment
@@ -38,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="send the ids of the tasks too. A task of a unique type may then be a duplicate",
     )
     options.add_follow(parser)
+    asking.add_yes(parser)
     output.add_output(parser)
 
 
@@ -59,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     )
     check_types(expectations, workload.mix.types)
     remark(f"replaying {workload.total:,.0f} tasks to {config.queue.key!r}")
-    experiment = Experiment(config, workload, kind="replay")
+    first = asking.ask_first(args, workload.mix.types, config.queue.key)
+    experiment = Experiment(config, workload, kind="replay", ask_first=first)
     result = run_loop(
         conduct(
             experiment, workload, config.queue.key, wait_on_interrupt=args.on_interrupt == "wait"

@@ -11,7 +11,7 @@ from taskrig.config.sections import Config
 from taskrig.errors import UsageError
 from taskrig.frame.output import remark
 from taskrig_loadgen.analysis.expectations import Expectation, check_types
-from taskrig_loadgen.cli import options, output
+from taskrig_loadgen.cli import asking, options, output
 from taskrig_loadgen.cli.calibrating import Calibrator
 from taskrig_loadgen.cli.live import conduct, conduct_all, run_loop
 from taskrig_loadgen.cli.workload_file import read_workload
@@ -100,6 +100,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     options.add_follow(parser)
     options.add_observe(parser)
+    asking.add_yes(parser)
     output.add_output(parser)
 
 
@@ -120,7 +121,8 @@ def run(args: argparse.Namespace) -> int:
     parts = _parts(config, workload, shares)
     calibration = None
     if args.calibrate:
-        calibrator = Calibrator(*parts[0], "calibration")
+        first = asking.ask_first(args, workload.mix.types, parts[0][0].queue.key)
+        calibrator = Calibrator(*parts[0], "calibration", ask_first=first)
         calibration = run_loop(calibrator.calibrated())
         if calibrator.interrupted and calibrator.latest is not None:
             return output.finish(calibrator.latest, args, [])
@@ -132,6 +134,9 @@ def run(args: argparse.Namespace) -> int:
             scrape_urls=args.worker_metrics,
             barrier=barrier,
             calibration=calibration,
+            ask_first=None  # asked already
+            if args.calibrate
+            else asking.ask_first(args, workload.mix.types, part[0].queue.key),
         )
         for part in parts
     ]

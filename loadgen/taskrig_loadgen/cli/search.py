@@ -19,7 +19,7 @@ from taskrig_loadgen.analysis.rate_search import (
     why_not,
     why_this,
 )
-from taskrig_loadgen.cli import options, output
+from taskrig_loadgen.cli import asking, options, output
 from taskrig_loadgen.cli.calibrating import Calibrator, NothingToMeasure
 from taskrig_loadgen.cli.live import run_loop
 from taskrig_loadgen.load.pacer import constant, parse_arrivals
@@ -83,6 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="saved search of the same mix and SLO to continue",
     )
     options.add_follow(parser)
+    asking.add_yes(parser)
     output.add_output(parser)
 
 
@@ -137,7 +138,9 @@ def run(args: argparse.Namespace) -> int:
     )
     check_types([slo], workload.mix.types, "--slo")
     check_types(expectations, workload.mix.types)
-    search = Search(Calibrator(config, workload, "search"), slo, trial_s)
+    first_asked = asking.ask_first(args, workload.mix.types, config.queue.key)
+    calibrator = Calibrator(config, workload, "search", ask_first=first_asked)
+    search = Search(calibrator, slo, trial_s)
     close = 1 + options.percent(args.precision, "--precision")
     first = rate_per_s(args.from_rate, "--from-rate") if args.from_rate else None
     if args.source:

@@ -87,6 +87,7 @@ class Experiment:
         observe: str = "probe",
         scrape_urls: Sequence[str] = (),
         calibration: Calibration | None = None,
+        ask_first: Callable[[QueueView], Awaitable[None]] | None = None,
     ) -> None:
         """What to run and how to watch it.
 
@@ -97,7 +98,9 @@ class Experiment:
             observe: probe (completion records), or from outside: queue, metrics.
             scrape_urls: /metrics of every worker, for metrics.
             calibration: what a short run before this one has shown, for the forecast.
+            ask_first: called before the first push; what it raises ends the run.
         """
+        self._ask_first = ask_first
         self._barrier = barrier
         self._observe_by = observe
         self._scrape_urls = scrape_urls
@@ -154,6 +157,7 @@ class Experiment:
                 environment = await describe_environment(client, config)
                 offset = await measure_offset(client)
                 view = await look(client, self._commands)
+            await self._asked(view)
             forecast = predict(self._workload, view.concurrency, self._calibration)
             run_id = secrets.token_hex(6)
             ledger = Ledger(self._workload.mix.types)
@@ -216,6 +220,19 @@ class Experiment:
                 before,
             )
         return make_result(record)
+
+    async def _asked(self, view: QueueView) -> None:
+        """Ask whether to begin, where somebody is to be asked; Ctrl-C is an answer too."""
+        if self._ask_first is None:
+            return
+        asking = asyncio.ensure_future(self._ask_first(view))
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([asking, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not asking.done():
+            asking.cancel()
+            raise InterruptedEarly("interrupted before the first push: nothing was sent")
+        await asking
 
     async def _meet(self, client: Any, offset: Offset) -> None:
         """Wait for the other generators, if there are any, and for the common start."""

@@ -57,6 +57,11 @@ class Handler:
         self.takes_data = self.takes == calling.DATA
         self.dry_run = ""
 
+    @property
+    def is_test(self) -> bool:
+        """Whether its tasks may be pushed for a test: the demo's, and dry runs, have no effect."""
+        return bool(self.dry_run) or self.module == "taskrig.handlers.demo"
+
     def arguments(self, task: Task) -> tuple[Any, ...]:
         """What its function is called with."""
         if self.takes_data:

@@ -46,6 +46,8 @@ class WorkerSeen:
     draining: bool
     cpu_s: float | None = None  # of its process so far; None: it does not say
     memory_bytes: int = 0  # the most its process had so far
+    types: tuple[str, ...] | None = None  # that it has handlers for; None: it does not say
+    test_types: tuple[str, ...] | None = None  # those whose handlers have no effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +257,13 @@ def _worker(row: list[Any], about: dict[str, Any], at: float) -> WorkerSeen:
         draining=b"drain" in control.split() or about.get("draining") is True,
         cpu_s=_number(about.get("cpu")),
         memory_bytes=int(_number(about.get("memory")) or 0),
+        types=_names(about.get("types")),
+        test_types=_names(about.get("test_types")),
     )
+
+
+def _names(told: Any) -> tuple[str, ...] | None:
+    return tuple(_text(one, 256) for one in told) if isinstance(told, list) else None
 
 
 def _types(abouts: list[dict[str, Any]], alive: int) -> tuple[str, ...] | None:

@@ -39,6 +39,8 @@ class Vitals:
         self._started_at = time.time()
         types = sorted(handler.type for handler in registry.entries())
         self._types = types if len(types) <= TYPES_SHOWN else None
+        tests = sorted(handler.type for handler in registry.entries() if handler.is_test)
+        self._test_types = tests[:TYPES_SHOWN]
         self.http_address = ""
         self.engine: Engine | None = None
 
@@ -112,6 +114,7 @@ class Vitals:
                 "version": __version__,
                 "http": self.http_address,
                 "types": self._types,
+                "test_types": self._test_types,
                 "limited": engine.limited_names if engine is not None else [],
                 "lease": self._config.worker.lease_s,
                 "cpu": round(time.process_time(), 3),
