@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -325,10 +326,10 @@ def test_a_maker_of_processes_that_is_killed_is_replaced_and_what_ran_runs_again
     until(lambda: world.runs()["runs"] == 2, what="two run")
     world.enqueue("good", id="waits")
     kill_maker_of(world, worker)
-    until(lambda: world.runs()["runs"] == 4, what="both run again")
+    until(lambda: world.runs()["runs"] == 4, 60, "both run again")
     assert "the process that starts those of tasks has ended by SIGKILL; another" in worker.log()
     assert world.dead() == [] and world.totals()["released"] == 2
-    assert worker.drain() == 0
+    assert worker.drain(40) == 0
     world.assert_conserved()
     assert world.totals()["succeeded"] + world.waiting() == 3
 
@@ -344,9 +345,9 @@ def test_tasks_that_come_while_the_maker_of_processes_dies_run(world, start, mod
     world.enqueue("good", 4)
     kill_maker_of(world, worker)
     worker.resume()
-    world.all_settled()
+    world.all_settled(60)
     assert world.totals()["succeeded"] == 4
-    assert worker.drain() == 0
+    assert worker.drain(40) == 0
 
 
 def test_a_worker_whose_makers_of_processes_are_killed_again_and_again_ends(world, start):
@@ -355,9 +356,9 @@ def test_a_worker_whose_makers_of_processes_are_killed_again_and_again_ends(worl
     worker.logged("another one is started")
     until(lambda: maker_of(worker), what="there is another")
     world.enqueue("hold", 4, s=30)
-    until(lambda: len(world.runs()) == 2, what="two run")
+    until(lambda: len(world.runs()) == 2, 60, "two run")
     kill_maker_of(world, worker)
-    assert worker.exit_code() == 1
+    assert worker.exit_code(40) == 1
     assert "the process that starts those of tasks has ended by SIGKILL again" in worker.log()
     until(lambda: not processes_of(world), 10, lambda: f"{processes_of(world)}")
     world.assert_conserved()
@@ -389,16 +390,16 @@ def test_where_no_process_can_be_made_for_now_tasks_wait_and_no_other_is_hurt(wo
     worker.logged("cannot make a process for tasks (Resource temporarily unavailable)")
     assert not world.runs()["later"]
     (world.folder / "full").unlink()
-    world.all_settled()
+    world.all_settled(60)
     assert world.totals()["succeeded"] == 2
-    assert worker.drain() == 0
+    assert worker.drain(40) == 0
 
 
 def test_a_worker_that_cannot_start_the_maker_of_its_processes_says_so(world, start):
     (world.folder / "crowded.py").write_text(NO_ROOM)
     (world.folder / "full").touch()
     worker = start(handlers=["crowded"], wait=False)
-    assert worker.exit_code() == 1
+    assert worker.exit_code(40) == 1
     says = "Resource temporarily unavailable, when the process that starts those of tasks"
     assert says in worker.log() and "unforeseen" not in worker.log()
 
@@ -409,8 +410,14 @@ def test_a_task_whose_process_cannot_be_made_is_given_back_at_a_drain(world, sta
     (world.folder / "full").touch()
     world.enqueue("good")
     worker.logged("cannot make a process")
-    assert worker.drain() == 0
+    assert worker.drain(40) == 0
     assert world.waiting() == 1 and world.totals()["released"] == 1
+
+
+def signal_all(pids, number):
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # one that has ended by the signal before
+            os.kill(pid, number)
 
 
 @pytest.mark.parametrize("first", ["the worker", "its processes"])
@@ -423,9 +430,8 @@ def test_a_stop_that_reaches_every_process_lets_tasks_in_processes_finish(
     worker = start()
     until(lambda: len([one for one in world.journal("start") if one.id in (0, 1)]) == 4)
     told = sorted(processes_of(world), reverse=first != "the worker")
-    for pid in told:
-        os.kill(pid, number)
-    assert worker.exit_code() == 0
+    signal_all(told, number)
+    assert worker.exit_code(40) == 0
     assert world.dead() == []
     assert world.totals()["succeeded"] == 4
 
@@ -433,10 +439,9 @@ def test_a_stop_that_reaches_every_process_lets_tasks_in_processes_finish(
 def test_a_stop_that_reaches_every_process_gives_back_what_does_not_finish(world, start):
     world.enqueue("hold", 2, s=60)
     worker = start(worker={"drain_timeout": 0.5})
-    until(lambda: len(world.runs()) == 2, what="two run")
-    for pid in processes_of(world):
-        os.kill(pid, signal.SIGTERM)
-    assert worker.exit_code() == 0
+    until(lambda: len(world.runs()) == 2, 60, "two run")
+    signal_all(processes_of(world), signal.SIGTERM)
+    assert worker.exit_code(40) == 0
     assert world.dead() == []
     assert world.waiting() == 2 and world.totals()["released"] == 2
 
@@ -444,10 +449,9 @@ def test_a_stop_that_reaches_every_process_gives_back_what_does_not_finish(world
 def test_a_stop_that_reaches_every_process_of_a_supervisor_too_fails_no_task(world, start):
     world.enqueue("hold", 2, s=2)
     worker = start(worker={"processes": 2, "process_slots": 1})
-    until(lambda: len(world.runs()) == 2, what="two run")
-    for pid in processes_of(world):
-        os.kill(pid, signal.SIGTERM)
-    assert worker.exit_code() == 0
+    until(lambda: len(world.runs()) == 2, 60, "two run")
+    signal_all(processes_of(world), signal.SIGTERM)
+    assert worker.exit_code(40) == 0
     assert world.dead() == []
     assert world.totals()["succeeded"] + world.waiting() == 2
 
@@ -464,10 +468,10 @@ def test_a_stop_that_reaches_a_process_that_still_imports_its_handlers_fails_no_
     (world.folder / "slow.py").write_text(SLOWLY + THREADED)
     worker = start(handlers=["slow"])
     world.enqueue("good")
-    until(lambda: len((world.folder / "importing").read_text().split()) == 2, what="it imports")
-    for pid in processes_of(world):
-        os.kill(pid, signal.SIGTERM)
-    assert worker.exit_code() == 0
+    imports = world.folder / "importing"
+    until(lambda: len(imports.read_text().split()) == 2, 60, "a process imports too")
+    signal_all(processes_of(world), signal.SIGTERM)
+    assert worker.exit_code(40) == 0
     assert world.dead() == []
     assert world.totals()["succeeded"] == 1
 
@@ -483,5 +487,5 @@ def test_memory_above_what_the_system_allows_is_no_reason_to_fail(world, start):
     (world.folder / "small.py").write_text(SMALL)
     world.enqueue("good", 2)
     worker = start(handlers=["small"], tasks={"good": {"memory": "2GiB"}})
-    world.all_settled()
+    world.all_settled(60)
     assert world.totals()["succeeded"] == 2, (world.dead(), worker.log())
