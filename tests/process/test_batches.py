@@ -194,8 +194,8 @@ def test_where_the_first_delivery_is_the_last_every_batch_has_one_task(world, st
 
 def test_max_tasks_is_exact_with_batches(world, start):
     world.enqueue("insert", 30)
-    worker = start(worker={"max_tasks": 12}, tasks={"insert": {"batch": 5}})
-    worker.ends_well()
+    worker = start(wait=False, worker={"max_tasks": 12}, tasks={"insert": {"batch": 5}})
+    worker.ends_well(30)
     assert world.totals()["succeeded"] == 12
     assert len(world.items()) == 18
     world.assert_conserved()
