@@ -12,6 +12,7 @@ import textwrap
 import time
 from urllib.parse import urlsplit
 
+import django
 import pytest
 import yaml
 
@@ -223,10 +224,11 @@ def test_the_examples_of_other_languages_push_a_task_and_say_what_redis_refuses(
 def test_the_django_page_is_the_example_project_and_its_commands_run(world, run):
     project = world.folder / "django"
     shutil.copytree(ROOT / "examples" / "django", project)
-    settings, handlers, enqueueing = blocks("django.md", "python")
+    settings, handlers, tasks, enqueueing = blocks("django.md", "python")
     (project / "shop" / "tasks.py").write_text(handlers)
     with (project / "shop" / "settings.py").open("a") as file:
         file.write(local(settings, world) + 'TASKRIG["http"] = {"port": 0}\n')
+        file.write(tasks if django.VERSION >= (6,) else "")
     env = {"cwd": project, "SHOP_DATABASE": str(project / "db")}
     run("python", "manage.py", "migrate", "--run-syncdb", **env)
     run("python", "manage.py", "shell", "-c", enqueueing, **env)

@@ -367,7 +367,7 @@ def test_a_worker_whose_makers_of_processes_are_killed_again_and_again_ends(worl
 NO_ROOM = """
 import errno, os
 from pathlib import Path
-from tests.support.process_handlers import good, hold, sleeps
+from tests.support.process_handlers import good, hold, sleeps, until_drain
 
 fork, full = os.fork, Path(os.environ["TASKRIG_TEST_FOLDER"], "full")
 
@@ -383,16 +383,16 @@ os.fork = fork_if_there_is_room
 def test_where_no_process_can_be_made_for_now_tasks_wait_and_no_other_is_hurt(world, start):
     (world.folder / "crowded.py").write_text(NO_ROOM)
     worker = start(handlers=["crowded", "tests.support.handlers"])
-    world.enqueue("hold", id="runs", s=2)
+    world.enqueue("until_drain", id="runs")
     until(lambda: world.runs()["runs"], what="it runs")
     (world.folder / "full").touch()
     world.enqueue("good", id="later")
     worker.logged("cannot make a process for tasks (Resource temporarily unavailable)")
     assert not world.runs()["later"]
     (world.folder / "full").unlink()
-    world.all_settled(60)
-    assert world.totals()["succeeded"] == 2
+    until(lambda: world.runs()["later"], 60, "it runs when there is room")
     assert worker.drain(40) == 0
+    assert world.totals()["succeeded"] == 2
 
 
 def test_a_worker_that_cannot_start_the_maker_of_its_processes_says_so(world, start):

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 
 import pytest
 
@@ -160,9 +161,10 @@ def test_a_folder_swapped_for_a_link_while_we_look_gains_nothing(root, tmp_path,
     racer = threading.Thread(target=swap)
     racer.start()
     caplog.set_level("INFO", "taskrig.handlers")
-    done = 0
+    done, tries, deadline = 0, 0, time.monotonic() + 60
     try:
-        for _ in range(1000):
+        while (tries < 1000 or not done) and time.monotonic() < deadline:
+            tries += 1
             try:
                 files.file_process({"path": "in/a.txt"})
                 done += 1

@@ -7,7 +7,7 @@ import statistics
 from itertools import islice, pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from taskrig.errors import UsageError
@@ -57,7 +57,6 @@ def test_a_pause_in_a_profile_is_kept():
     assert times == [0.0, 0.5, 6.0, 6.5]
 
 
-@settings(deadline=None)  # it checks times that are computed, not how fast
 @given(profiles)
 def test_the_time_of_each_task_is_the_inverse_of_the_number_due(profile):
     times = list(islice(Arrivals().schedule(profile, 0), 500))
@@ -66,7 +65,6 @@ def test_the_time_of_each_task_is_the_inverse_of_the_number_due(profile):
         assert profile.due_by(at) == pytest.approx(number, abs=1e-6 * max(1, profile.total))
 
 
-@settings(deadline=None)  # it checks times that are computed, not how fast
 @given(profiles)
 def test_exactly_as_many_tasks_are_due_as_the_profile_holds(profile):
     count = sum(1 for _ in Arrivals().schedule(profile, 0))
@@ -79,7 +77,6 @@ def test_rates_and_bursts_send_exactly_what_was_asked(rate, length_s, arrivals):
     assert len(due(constant(rate, length_s), arrivals)) == round(rate * length_s)
 
 
-@settings(deadline=None)  # it checks times that are computed, not how fast
 @given(st.floats(0.1, 300), st.floats(1, 60), st.integers(1, 5000))
 def test_bursts_of_any_size_send_exactly_rate_times_duration(rate, length_s, burst):
     assert len(due(constant(rate, length_s), f"burst:{burst}")) == round(rate * length_s)

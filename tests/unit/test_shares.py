@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from taskrig.broker.shares import Shares
@@ -27,7 +27,6 @@ def test_a_claim_of_no_task_has_no_shares():
     assert Shares([2, 1]).of(0) == ""
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(1, 1000), min_size=1, max_size=16),
     st.lists(st.integers(1, 1000), min_size=1, max_size=60),
