@@ -156,6 +156,7 @@ def test_panels_only_ask_for_what_the_worker_exports_or_a_rule_records() -> None
     metrics.looked = True  # as a worker that has reached Redis
     metrics.held_by_type = {"email": 0}  # as where the type has limits
     metrics.processes = lambda: (0, 0)  # as where a type runs in processes
+    metrics.of("email").batches = metrics.of("email").wait  # as where it has batches
     page, _ = metrics.expose("")
     exported = set(re.findall(r"^(worker_\w+|process_\w+)", page.decode(), re.MULTILINE))
     rules = yaml.safe_load((ROOT / "deploy/prometheus/recording.yaml").read_text())["groups"]

@@ -21,7 +21,7 @@ from taskrig.config.load import load_config
 from taskrig.engine.lease import Lease
 from taskrig.errors import BrokerUnavailable
 from taskrig_loadgen.chaos.fault_proxy import FaultProxy
-from tests.support.waiting import until
+from tests.support.waiting import until, until_async
 
 LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
@@ -339,6 +339,17 @@ def test_a_connection_of_a_thread_is_kept_from_children_while_it_is_made_too(bet
     until(lambda: list(one.descriptors()))
     between.cut()
     asking.join(20)
+    assert list(one.descriptors()) == []
+
+
+async def test_a_connection_of_the_event_loop_is_kept_from_children_while_it_is_made_too(between):
+    between.blackhole()
+    one = Connection(address(between.url), 60)
+    connecting = asyncio.create_task(one.connect())
+    await until_async(lambda: list(one.descriptors()))
+    between.cut()
+    with pytest.raises(BrokerUnavailable):
+        await connecting
     assert list(one.descriptors()) == []
 
 

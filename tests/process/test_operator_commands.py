@@ -305,7 +305,7 @@ def test_reclaim_shows_what_a_dead_worker_holds_and_gives_it_back_now(world, typ
     assert list(held.values()) == [3]
     assert "not alive" not in type_in("reclaim")
 
-    assert type_in("reclaim", "--now", as_json=True) == {"moved": 3, "dead": 0}
+    assert type_in("reclaim", "--now", as_json=True) == {"moved": 3}
 
     assert (world.in_flight(), world.waiting()) == (0, 3)
     assert "nothing is held" in type_in("reclaim")

@@ -13,7 +13,7 @@ from taskrig.errors import BrokerUnavailable
 class NeverThere:
     """An address at which nothing answers."""
 
-    async def connect(self, *, identify):
+    async def connect(self, begun, *, identify):
         await asyncio.sleep(60)
 
     def explain(self, fault):

@@ -64,8 +64,8 @@ RUNTIME = Board(
         Panel(
             "Taken over and lost",
             "Tasks of dead workers given back to the queue, claims lost to others, settles that "
-            "could not be confirmed, dead letters dropped because there were too many, and log "
-            "lines that nobody read.",
+            "could not be confirmed, dead letters dropped because there were too many, members of "
+            "groups that nobody has defined, and log lines that nobody read.",
             "ops",
             {
                 "reclaimed": f"sum(rate(worker_tasks_reclaimed_total{{{HERE}}}[$__rate_interval]))",
@@ -74,6 +74,8 @@ RUNTIME = Board(
                 f"{{{HERE}}}[$__rate_interval]))",
                 "dead letters dropped": "sum(max by (job) (rate(worker_dead_letters_trimmed_total"
                 f"{{{HERE}}}[$__rate_interval])))",
+                "members without group": "sum(rate(worker_group_members_missing_total"
+                f"{{{HERE}}}[$__rate_interval]))",
                 "log lines dropped": "sum(rate(worker_log_lines_dropped_total"
                 f"{{{HERE}}}[$__rate_interval]))",
             },

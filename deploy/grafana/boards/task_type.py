@@ -70,6 +70,15 @@ TASK_TYPE = Board(
             {"{{type}}": queue_wide("worker_tasks_held", TYPE, "type")},
         ),
         Panel(
+            "Tasks a batch",
+            "Tasks of one call on average; types with batches only.",
+            "short",
+            {
+                "{{type}}": f"{rate('worker_batch_size_sum', TYPE, 'type')} / "
+                f"({rate('worker_batch_size_count', TYPE, 'type')} > 0)"
+            },
+        ),
+        Panel(
             "Slots taken",
             "Handler seconds spent per second: how many slots the type keeps busy on average.",
             "short",

@@ -77,14 +77,22 @@ class Address:
             options["host"], options["port"] = server
         return cls(**{**options, "socket_connect_timeout": None}, socket_timeout=None)
 
-    async def connect(self, *, identify: bool = False) -> tuple[Any, int | None]:
+    async def connect(
+        self, begun: Callable[[Any], None], *, identify: bool = False
+    ) -> tuple[Any, int | None]:
         """A connection as `open` makes it, ready for commands; with `identify` its id too, None
-        where the server does not tell it. Raises what a connection can end with."""
-        return await self._greeting.connect(self.open, identify=identify)
+        where the server does not tell it. `begun` is called with each one that is to be made,
+        before it is. Raises what a connection can end with."""
+
+        async def opened() -> Any:
+            connection = await self.open()
+            begun(connection)
+            return connection
+
+        return await self._greeting.connect(opened, identify=identify)
 
     def connect_sync(self, timeout_s: float, begun: Callable[[Any], None]) -> Any:
-        """A blocking connection that is ready for commands, for threads. `begun` is called with
-        each one that is to be made, before it is."""
+        """A blocking connection that is ready for commands, for threads; `begun` as above."""
 
         def opened() -> Any:
             connection = self.open_sync(timeout_s)

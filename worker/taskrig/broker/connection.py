@@ -59,12 +59,23 @@ class Connection:
         self.client_id: int | None = None  # None too where the server does not tell
         self._stream: _Stream | None = None
         self._connecting: asyncio.Timeout | None = None
+        self._begun: Any = None  # a connection of redis-py while it is being made
         self._timer: asyncio.TimerHandle | None = None
         self._left: int | None = None  # ticks of the call that is open
         self._received = 0  # by the stream at the last tick
         self._timed_out = False
         self.sent = False  # whether the last call reached the socket: it may have been executed
         self._abandoned = ""  # why nobody waits for it any more
+        forked.own(self)
+
+    def descriptors(self) -> Iterator[int]:
+        """What is kept from children while it is being made; then it is the stream's."""
+        writer = getattr(self._begun, "_writer", None)
+        if writer is not None:
+            yield writer.get_extra_info("socket").fileno()
+
+    def _begin(self, connection: Any) -> None:
+        self._begun = connection
 
     async def connect(self) -> None:
         """Connect if there is no connection; raises BrokerUnavailable."""
@@ -78,7 +89,9 @@ class Connection:
         self._await_within(TICKS)
         try:
             async with asyncio.timeout(None) as self._connecting:
-                connection, number = await self._address.connect(identify=self._identify)
+                connection, number = await self._address.connect(
+                    self._begin, identify=self._identify
+                )
                 self._stream = _Stream(connection)
         except Exception as fault:
             if connection is not None:
@@ -87,7 +100,7 @@ class Connection:
             cut = self._abandoned or self._timed_out
             raise self._address.explain(TimeoutError(late) if cut else fault) from fault
         finally:
-            self._connecting = self._left = None
+            self._connecting = self._left = self._begun = None
         self.client_id = number
 
     async def run(self, command: Command[T], *, extra_s: float = 0.0, most: int | None = None) -> T:

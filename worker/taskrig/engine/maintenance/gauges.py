@@ -59,7 +59,11 @@ class Gauges:
         asked_at = time.monotonic()
         seen = self.depths = await self._broker.run(self._broker.commands.look())
         self._compare_clock(asked_at, seen.now_s)
-        metrics = self._metrics
+        metrics, now = self._metrics, time.monotonic()
+        if seen.claimed != self._front[1] or seen.waiting == 0:
+            self._front = (now, seen.claimed)
+        # Before the depths: a scrape in between takes no old age for that of what waits now.
+        metrics.oldest_age_s = self._age(seen, now - self._front[0])
         metrics.depth = {  # a new dict: a scrape in another thread sees all of it or nothing
             "waiting": seen.waiting,
             "in_flight": seen.in_flight,
@@ -83,10 +87,6 @@ class Gauges:
         if not seen.origin or not seen.lists.keys() >= self._lists:  # gone, or never written
             self._lost_data.origin = await self._broker.register()
         metrics.redis_up = 1
-        now = time.monotonic()
-        if seen.claimed != self._front[1] or seen.waiting == 0:
-            self._front = (now, seen.claimed)
-        metrics.oldest_age_s = self._age(seen, now - self._front[0])
         metrics.looked = True
 
     def _compare_clock(self, asked_at: float, now_s: int) -> None:
