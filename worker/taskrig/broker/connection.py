@@ -60,6 +60,7 @@ class Connection:
         self._stream: _Stream | None = None
         self._connecting: asyncio.Timeout | None = None
         self._begun: Any = None  # a connection of redis-py while it is being made
+        self._before: frozenset[int] = frozenset()  # sockets that were there when it was begun
         self._timer: asyncio.TimerHandle | None = None
         self._left: int | None = None  # ticks of the call that is open
         self._received = 0  # by the stream at the last tick
@@ -69,13 +70,16 @@ class Connection:
         forked.own(self)
 
     def descriptors(self) -> Iterator[int]:
-        """What is kept from children while it is being made; then it is the stream's."""
+        """What is kept from children while it is being made; then it is the stream's. Until its
+        socket is known, that is each one opened since."""
         writer = getattr(self._begun, "_writer", None)
         if writer is not None:
             yield writer.get_extra_info("socket").fileno()
+        elif self._begun is not None:
+            yield from forked.sockets() - self._before
 
     def _begin(self, connection: Any) -> None:
-        self._begun = connection
+        self._begun, self._before = connection, forked.sockets()
 
     async def connect(self) -> None:
         """Connect if there is no connection; raises BrokerUnavailable."""

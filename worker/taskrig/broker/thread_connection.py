@@ -37,13 +37,17 @@ class ThreadConnection:
         self._turn = threading.Lock()
         self._connection: Any = None
         self._begun: Any = None  # the same, also while it is being made
+        self._before: frozenset[int] | None = None  # sockets then, while it is being made
         forked.own(self)
 
     def descriptors(self) -> Iterator[int]:
-        """What is kept from children."""
-        sock = getattr(self._begun, "_sock", None)
+        """What is kept from children. Until its socket is known, that is each one opened since it
+        was begun."""
+        sock, before = getattr(self._begun, "_sock", None), self._before
         if sock is not None:
             yield sock.fileno()
+        elif before is not None:
+            yield from forked.sockets() - before
 
     def run(self, command: Command[T]) -> T:
         """Send a command and read its answer. A server that does not know its script is taught.
@@ -79,11 +83,14 @@ class ThreadConnection:
         if self._connection is not None and _is_over(self._connection):
             self.close()
         if self._connection is None:
-            self._connection = self._address.connect_sync(self._timeout_s, self._begin)
+            try:
+                self._connection = self._address.connect_sync(self._timeout_s, self._begin)
+            finally:
+                self._before = None
         return self._connection
 
     def _begin(self, connection: Any) -> None:
-        self._begun = connection
+        self._begun, self._before = connection, forked.sockets()
 
     def close(self) -> None:
         """Close the connection; never raises."""

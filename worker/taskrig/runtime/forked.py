@@ -137,6 +137,11 @@ def _stop(loop: asyncio.AbstractEventLoop) -> None:
     loop.call_soon(leave_loop)
 
 
+def sockets() -> frozenset[int]:
+    """The descriptors that are sockets; none where that cannot be seen."""
+    return frozenset(number for number, what in _open().items() if what.startswith("socket:"))
+
+
 def _open() -> dict[int, str]:
     """What is open here, and what each is; nothing where that cannot be seen."""
     found = {}
