@@ -25,6 +25,11 @@ async def one_at_a_time(data: Any) -> None:
     """Have a limit, so that what it holds back is shown."""
 
 
+@handler("in_a_batch", batch=10)
+async def in_a_batch(tasks: list[Any]) -> None:
+    """So that the metrics of batches have values."""
+
+
 @handler("in_a_process", run_in="process")
 def in_a_process(data: Any) -> None:
     """Run in a process of its own, so that its series are there."""

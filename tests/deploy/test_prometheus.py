@@ -177,7 +177,7 @@ def test_every_expression_of_every_panel_and_rule_returns_data_under_load(
     load = ("run", "--rm", "--no-deps", "--use-aliases", "load")
     run = threading.Thread(target=stack.compose, args=load)
     run.start()  # the Compose file's own load
-    items = ("not json", json.dumps({"type": "in_a_process"}))
+    items = ("not json", *(json.dumps({"type": one}) for one in ("in_a_process", "in_a_batch")))
     with _steadily(lambda: queue.lpush("async_tasks", *items)):
         until(lambda: not empty(), 90, lambda: f"data for {list(empty())}")
         for expr in _asked():
