@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 from contextlib import closing
@@ -16,6 +17,7 @@ from taskrig.keys import Keys
 from taskrig.task import decode
 from tests.support.losing_proxy import LosingProxy
 from tests.support.servers import free_port
+from tests.support.waiting import until
 
 K = Keys.of("async_tasks")
 
@@ -201,3 +203,26 @@ def test_a_closed_queue_connects_again(client, redis_client):
     client.close()
     client.enqueue("b")
     assert redis_client.llen("async_tasks") == 2
+
+
+@pytest.mark.filterwarnings(
+    "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+def test_event_loops_that_have_ended_leave_no_connection_behind(redis_url, redis_client):
+    queue = Queue(redis_url)
+    for _ in range(5):
+        asyncio.run(queue.aenqueue("note"))
+
+    def connections():
+        gc.collect()
+        return sum(one["name"].startswith("taskrig-client") for one in redis_client.client_list())
+
+    until(lambda: connections() <= 1)
+
+
+def test_nothing_is_said_of_a_task_whose_list_is_none(redis_url, redis_client):
+    redis_client.set("async_tasks", "text")
+    settings = {"redis": {"url": redis_url}, "tasks": {"note": {"track": True}}}
+    with Queue(settings=settings) as queue, pytest.raises(PushFailed):
+        queue.enqueue("note", id="a")
+    assert redis_client.keys() == [b"async_tasks"]

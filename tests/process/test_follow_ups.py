@@ -253,3 +253,14 @@ def test_fields_of_any_shape_lose_nothing_and_end_no_worker(world, start, seed):
     world.push(*(random_task(of) for _ in range(1500)))
     world.all_settled(90)
     assert worker.alive
+
+
+@pytest.mark.parametrize("other", ["null", "[]", '[{"type": "note"}]'])
+def test_a_deep_follow_up_is_pushed_whatever_stands_beside_it(world, start, other):
+    worker = start()
+    deep = "[" * 490 + "]" * 490
+    then = f'[{{"type": "note", "data": {deep}}}]'
+    world.push(f'{{"type": "give", "then": {then}, "otherwise": {other}}}')
+    world.all_settled()
+    assert len(noted(world)) == 1
+    assert worker.drain() == 0

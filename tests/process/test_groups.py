@@ -157,3 +157,15 @@ def test_groups_of_random_ends_and_killed_workers_are_followed_exactly_once(worl
     told = {one["data"]: one["parent"] for one in noted(world)}
     assert {name: parent["failed"] for name, parent in told.items()} == ends
     assert world.totals()["followups"] == groups
+
+
+def test_a_group_whose_members_run_past_its_end_is_followed_by_otherwise(world, start):
+    start()
+    group(world, "g", 1, ex=3)
+    world.push(member("g", 0, "gated"))
+    until(lambda: noted(world), 30, "the group has expired")
+    (one,) = noted(world)
+    assert (one["data"], one["parent"]["expired"]) == ("otherwise", True)
+    world.open_gate()
+    world.all_settled()
+    assert len(noted(world)) == 1

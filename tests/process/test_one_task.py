@@ -213,3 +213,15 @@ def test_a_unique_task_that_was_dropped_leaves_its_id_free(world, type_in):
     push(world, id="u")
     until(lambda: world.journal("start"))
     assert [letter["reason"] for letter in world.dead()] == [b"cancelled"]
+
+
+def test_a_dropped_task_is_followed_by_a_deep_task_but_by_nothing_in_a_foreign_list(world, type_in):
+    deep = json.loads("[" * 490 + "]" * 490)
+    push(world, id="deep", otherwise=[{"type": "note", "data": deep}])
+    push(world, id="foreign", otherwise=[{"type": "note", "list": "other_app"}])
+    type_in("queue", "drop", "deep", "--yes")
+    type_in("queue", "drop", "foreign", "--yes")
+    (follows,) = world.redis.lrange(world.keys.queue, 0, -1)
+    assert json.loads(follows)["data"] == deep
+    assert not world.redis.exists("other_app", world.keys.inflight)
+    assert len(world.dead()) == 2

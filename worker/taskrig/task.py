@@ -265,6 +265,11 @@ def strict_json(value: Any) -> bytes:
     return data
 
 
+def json_again(value: Any) -> bytes:
+    """What stood in a task, as JSON again: it was decoded, so nothing can be wrong with it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def make_decoder(parse: Callable[[bytes], Any]) -> Callable[[bytes], Task]:
     """A `decode` over the fast parser `parse`, which may refuse what is valid, never the reverse.
 

@@ -16,7 +16,7 @@ from taskrig.broker import DeadLetter, Entry, ExchangeCommands, QueueCommands
 from taskrig.broker.steps import Steps
 from taskrig.broker.survey import about_of
 from taskrig.config.sections import Config
-from taskrig.task import MAX_ID_BYTES, Outcome, Settlement, Task, strict_json
+from taskrig.task import MAX_ID_BYTES, Outcome, Settlement, Task, json_again
 
 SHOWN_BYTES = 256 * 1024
 _LEASE_S = 30.0  # of whoever takes a task out
@@ -178,10 +178,13 @@ def _follow_ups(config: Config, task: Task, why: str) -> Iterator[str | bytes]:
         "result": None,
         "error": why,
     }
-    for fields in task.asks.otherwise if task.asks is not None else ():
+    asks = task.asks
+    if asks is None or asks.lists - set(config.queue.sources):
+        return  # a worker would have found it invalid
+    for fields in asks.otherwise:
         more = {"parent": parent} if fields.get("pass_result") is True else {}
         yield fields.get("list") or config.queue.key
-        yield strict_json({**(task.trace or {}), **fields, **more})
+        yield json_again({**(task.trace or {}), **fields, **more})
 
 
 def _kept(
@@ -229,11 +232,11 @@ def take_out(commands: QueueCommands, config: Config, found: Found, why: str = W
         return "group"
     claimer = f"operator-{secrets.token_hex(5)}"
     tag = f"{claimer}:1"
-    if not (yield commands.take_out(found.place, found.item, claimer, tag, _LEASE_S)):
-        return "gone"
     task_type = found.task.type if found.task is not None else ""
     settled = Settlement(tag, Outcome.DEAD, task_type, "cancelled", why)
     settled.leaves = _leaves(config, found, claimer, why)
+    if not (yield commands.take_out(found.place, found.item, claimer, tag, _LEASE_S)):
+        return "gone"
     yield ExchangeCommands(config, claimer).turn([settled], 0, 2, 0, True)
     yield commands.leave(claimer)
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from taskrig.authoring.context import Running
 
 MAX_BYTES = 2**20  # of all tasks that one run enqueues
+_turn = threading.Lock()  # threads of one handler may enqueue side by side
 
 
 def add(run: Running, fields: dict[str, Any], more: dict[str, Any]) -> None:
@@ -29,9 +31,10 @@ def add(run: Running, fields: dict[str, Any], more: dict[str, Any]) -> None:
     target = more.get("list", "")
     if type(target) is not str:
         raise ValueError("list must be the name of a list of the queue")
-    outbox = run.outbox or []
-    if len(outbox) >= MAX_FOLLOW_UPS:
-        raise ValueError(f"a run enqueues at most {MAX_FOLLOW_UPS} tasks")
-    if sum(len(one) for _, one in outbox) + len(raw) > MAX_BYTES:
-        raise ValueError(f"a run enqueues at most {MAX_BYTES} bytes of tasks")
-    run.outbox = [*outbox, (target, raw)]
+    with _turn:
+        outbox = run.outbox or []
+        if len(outbox) >= MAX_FOLLOW_UPS:
+            raise ValueError(f"a run enqueues at most {MAX_FOLLOW_UPS} tasks")
+        if sum(len(one) for _, one in outbox) + len(raw) > MAX_BYTES:
+            raise ValueError(f"a run enqueues at most {MAX_BYTES} bytes of tasks")
+        run.outbox = [*outbox, (target, raw)]

@@ -52,6 +52,8 @@ class Wires:
         loop = asyncio.get_running_loop()
         wires = self._of_loops.get(loop)
         if wires is None:
+            for ended in [one for one in self._of_loops if one.is_closed()]:
+                del self._of_loops[ended]  # its connections hold it: it would never be collected
             wires = self._of_loops[loop] = _OfLoop(self._address, self._timeout_s)
         return await drive_async(steps, wires.ask)
 

@@ -16,7 +16,7 @@ from taskrig.broker import Broker
 from taskrig.engine.dispositions import Dead, Failed, Returned
 from taskrig.engine.execution import Execution, settlement_of, tracked
 from taskrig.engine.policies import Policies
-from taskrig.task import Begun, Outcome, Settlement, strict_json
+from taskrig.task import Begun, Outcome, Settlement, json_again
 
 Leaves = tuple[str | bytes | int, ...]
 Clock = Callable[[float], float]  # `time.monotonic()` seconds to Unix seconds of the server's clock
@@ -86,16 +86,19 @@ def _follow_ups(execution: Execution, policies: Policies) -> Iterator[tuple[str,
 
 
 async def adopt(ended: Iterable[Execution], policies: Policies, broker: Broker) -> None:
-    """See to the groups that these are members of; raises BrokerUnavailable."""
+    """See to the groups that these, and those that began, are members of; raises
+    BrokerUnavailable."""
     asks = (one.task.asks for one in ended if one.task is not None)
     names = {one.member[0] for one in asks if one is not None and one.member is not None}
+    names |= policies.groups.seen
     if names:
         await policies.groups.adopt(names, broker, policies.queue, policies.lists)
+        policies.groups.seen -= names
 
 
 class _Named(msgspec.Struct):
-    then: list[msgspec.Raw] = []
-    otherwise: list[msgspec.Raw] = []
+    then: list[msgspec.Raw] | None = None
+    otherwise: list[msgspec.Raw] | None = None
 
 
 def _exact(raw: bytes, name: str, given: Sequence[dict[str, Any]]) -> list[bytes]:
@@ -105,7 +108,7 @@ def _exact(raw: bytes, name: str, given: Sequence[dict[str, Any]]) -> list[bytes
     try:
         found = getattr(msgspec.json.decode(raw, type=_Named), name)
     except ValueError:
-        return [strict_json(one) for one in given]
+        return [json_again(one) for one in given]
     return [bytes(one) for one in found]
 
 

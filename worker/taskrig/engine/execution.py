@@ -171,6 +171,7 @@ class Pipeline:
         asks = execution.task.asks
         if asks is not None and asks.member is not None:
             self.policies.kept_any = True
+            self.policies.groups.seen.add(asks.member[0])
         if asks is not None and asks.lists - self.policies.lists:
             execution.task, execution.disposition = None, Invalid("unknown_list")
             return False

@@ -25,9 +25,14 @@ MOST_BYTES = 2**20  # of what a producer writes
 
 
 class Groups:
-    """Which groups were adopted, as far as this worker knows. `queue`, `lists`: as in Policies."""
+    """Which groups were adopted, as far as this worker knows. `queue`, `lists`: as in Policies.
+
+    `seen`: of which members were claimed since. They are adopted before those end, or a group
+    whose members hang would expire unnoticed.
+    """
 
     def __init__(self) -> None:
+        self.seen: set[str] = set()
         self._known: dict[str, None] = {}
         self._said = Once()
 

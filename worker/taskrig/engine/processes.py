@@ -394,6 +394,8 @@ class Processes:
     def _begin_again(self) -> None:
         """The launcher has ended, and all children with it."""
         self._loop.remove_reader(self._launcher.fileno())
+        for child in list(self.children.values()):
+            self._read(child)  # what it said at last
         lost = list(self.children.values())
         self.children.clear()
         self._idle.clear()

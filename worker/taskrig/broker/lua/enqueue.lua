@@ -9,6 +9,10 @@
 -- One step: a state that is written after a worker has settled the task would stay. It is a producer's
 -- push: a full server refuses it.
 local call = redis.call
+local list = call('TYPE', KEYS[1]).ok
+if list ~= 'none' and list ~= 'list' then
+  return redis.error_reply('WRONGTYPE Operation against a key holding the wrong kind of value')
+end
 for i = 2, #KEYS do
   local is = call('TYPE', KEYS[i]).ok
   if is == 'none' or is == 'string' then call('SET', KEYS[i], 'waiting', 'EX', ARGV[2]) end
